@@ -1,0 +1,39 @@
+# The service alone:              docker build -t mlops_backend .
+# With engine and model inside:   docker build -t mlops_backend --build-arg EMBEDDED=true .
+
+FROM python:3.11-slim AS build
+ARG EMBEDDED=false
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /build
+COPY requirements.txt requirements-embedded.txt ./
+# The environment gets no pip of its own: nothing is installed where the service runs.
+RUN python -m venv --without-pip /opt/venv \
+    && python -m pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes -r requirements.txt
+RUN if [ "$EMBEDDED" = "true" ]; then \
+        python -m pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes \
+            --no-deps --only-binary=:all: -r requirements-embedded.txt; \
+    fi
+COPY mlops_backend /app/mlops_backend
+COPY wsgi.py hypercorn_conf.py /app/
+# Readable by any user, whatever the umask of the checkout; compiled, since nothing is written at run time.
+RUN chmod -R a+rX /app && python -m compileall -q /app
+
+FROM python:3.11-slim
+ARG EMBEDDED=false
+# The engine's OpenMP run-time is the one library of it that the slim image lacks. Its version is not pinned:
+# Debian drops the old one from the archive with each update, and a pinned build would break.
+# hadolint ignore=DL3008
+RUN if [ "$EMBEDDED" = "true" ]; then \
+        apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*; \
+    fi
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /app /app
+ENV PATH="/opt/venv/bin:$PATH" PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+WORKDIR /app
+USER 10001:10001
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+# No proxy, even if the environment names one: the address is the container's own.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:%s/health' % (os.environ.get('PORT') or 8000), timeout=4)"]
+CMD ["python", "-m", "mlops_backend"]

@@ -1,0 +1,92 @@
+# Everything a newcomer or a build server does; `make help` lists it.
+# ARGS is passed on: make test ARGS='-k drain'. PYTHON names the interpreter: make install PYTHON=python3.12
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# Sets $python to PYTHON, else to the first interpreter that runs and fits. It must be tried, not looked up:
+# pyenv's shims exist for every version and fail for most. The environment's own comes first, so that one
+# made with PYTHON=… is kept by the next plain make.
+define find_python
+if [ -n "$(PYTHON)" ]; then set -- "$(PYTHON)"; \
+else set -- $(BIN)/python python3 python3.13 python3.12 python3.11 python; fi; \
+python=; \
+for candidate do \
+	if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1; \
+	then python=$$candidate; break; fi; \
+done; \
+if [ -z "$$python" ]; then \
+	echo "No Python 3.11, 3.12 or 3.13 that runs was found (tried: $$*): install one, or name it with PYTHON=/path/to/python." >&2; \
+	exit 1; \
+fi
+endef
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: install
+install: ## Make or refresh .venv: the service and its embedded engine
+	@$(find_python); exec "$$python" scripts/make_env.py install $(VENV) requirements.txt --optional requirements-embedded.txt
+
+.PHONY: install-dev
+install-dev: ## The same with everything that tests and checks need
+	@$(find_python); exec "$$python" scripts/make_env.py install $(VENV) requirements.txt requirements-dev.txt --optional requirements-embedded.txt
+
+.PHONY: run
+run: install ## Start the service; writes .env with a fresh random key if there is none
+	@$(BIN)/python scripts/make_env.py dotenv
+	@exec $(BIN)/python -m mlops_backend
+
+.PHONY: test
+test: install-dev ## Run every test but the soak; ARGS go to pytest
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: install-dev ## Lint, format, types, import rules, locks match their inputs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_architecture.py -q
+	$(BIN)/python scripts/locks.py check
+
+.PHONY: format
+format: install-dev ## Format the code and apply the linter's safe fixes
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: lock
+lock: install-dev ## Compile the locks again after a change in pyproject.toml; ARGS=--upgrade for newer versions
+	@$(BIN)/python scripts/locks.py lock $(ARGS)
+
+.PHONY: bench
+bench: install-dev ## Measure the service against a bare relay; ARGS go to the benchmark
+	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: soak
+soak: install-dev ## The tests that take minutes, on real clocks
+	@$(BIN)/python -m pytest -m soak $(ARGS)
+
+.PHONY: test-pythons
+test-pythons: ## The drain tests on each of Python 3.11, 3.12 and 3.13 that is here
+	@$(find_python); passed=; missing=; \
+	for version in 3.11 3.12 3.13; do \
+		if found=$$("$$python" scripts/make_env.py find $$version); then \
+			echo "Python $$version: $$found"; \
+			"$$found" scripts/make_env.py install $(VENV)-$$version requirements-dev.txt || exit 1; \
+			$(VENV)-$$version/bin/python -m pytest -m drain $(ARGS) || exit 1; \
+			passed="$$passed $$version"; \
+		else \
+			missing="$$missing $$version"; \
+		fi; \
+	done; \
+	echo "Drain tests passed on Python$${passed:- (none)}; not found:$${missing:- none}"; \
+	[ -n "$$passed" ]
+
+.PHONY: clean
+clean: ## Remove environments, caches and build output; .env and data stay
+	@rm -rf $(VENV) $(VENV)-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,64 @@
+"""`python -m bench`: start everything, measure, print the table, write the JSON, stop everything."""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from bench.machine import describe, raise_open_files
+from bench.processes import ROOT
+from bench.report import Row, as_json, rows_of
+from bench.scenarios import FULL, QUICK, SCENARIOS, measure
+from bench.table import render
+from bench.targets import NAMES, available, started
+
+RESULTS = ROOT / "bench" / "results"
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: under 40 s")
+    parser.add_argument("--only", choices=SCENARIOS, help="run one scenario")
+    parser.add_argument("--targets", nargs="+", choices=NAMES, default=list(NAMES), help="what to compare")
+    parser.add_argument("--json", type=Path, help="where to write the figures (default: bench/results/)")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 when a bound is missed")
+    return parser.parse_args(arguments)
+
+
+def say(text: str) -> None:
+    """Tell how far it has come, beside the output proper."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(options: argparse.Namespace) -> list[Row]:
+    """Measure and report; return the rows."""
+    plan = QUICK if options.quick else FULL
+    machine = describe()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        names = available(options.targets)
+        with started(names, Path(folder)) as targets:
+            measured = measure(plan, options.only, targets, say)
+    rows = rows_of(measured)
+    path = options.json or RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(as_json(machine, asdict(plan), measured, rows), indent=1) + "\n")
+    print(render(machine, rows))
+    say(f"figures: {path}")
+    return rows
+
+
+def main() -> int:
+    """Run from the command line."""
+    options = parsed(sys.argv[1:])
+    raise_open_files()
+    rows = run(options)
+    return int(options.strict and any(row.passed is False for row in rows))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,82 @@
+"""The least that Quart, Hypercorn and httpx over aiohttp can do.
+
+`python -m bench.bare_relay --port N --upstream URL`: the same libraries and the same server settings as the
+service, and nothing else: no key, no checks, no logs, no care for errors. What the service takes more than
+this is what the service costs.
+"""
+
+import argparse
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from quart import Quart, Response, request
+
+from bench.machine import raise_open_files
+
+BACKLOG = 2048
+JSON = {"Content-Type": "application/json"}
+
+
+def create_client(upstream: str) -> httpx.AsyncClient:
+    """Return the client that the service uses as well, without limits or clocks."""
+    transport = AiohttpTransport(
+        client=lambda: aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+    )
+    return httpx.AsyncClient(transport=transport, base_url=upstream, timeout=None, trust_env=False)
+
+
+def create_app(upstream: str) -> Quart:
+    """Return the application: one streaming route and one that is not."""
+    app = Quart(__name__)
+
+    @app.while_serving
+    async def client_for_life() -> AsyncGenerator[None, None]:
+        async with create_client(upstream) as app.bench_client:  # type: ignore[attr-defined]
+            yield
+
+    @app.post("/api/generate/stream")
+    async def stream() -> Response:
+        """Forward the body, stream the answer."""
+        body = await request.get_data()
+
+        async def relay() -> AsyncIterator[bytes]:
+            client: httpx.AsyncClient = app.bench_client  # type: ignore[attr-defined]
+            async with client.stream("POST", "/api/generate", content=body, headers=JSON) as answer:
+                async for chunk in answer.aiter_raw():
+                    yield chunk
+
+        response = Response(relay(), content_type="application/x-ndjson")
+        response.timeout = None
+        return response
+
+    @app.post("/api/generate")
+    async def whole() -> Response:
+        """Forward the body, return the answer."""
+        body = await request.get_data()
+        client: httpx.AsyncClient = app.bench_client  # type: ignore[attr-defined]
+        answer = await client.post("/api/generate", content=body, headers=JSON)
+        return Response(answer.content, content_type="application/json")
+
+    return app
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--upstream", required=True)
+    options = parser.parse_args()
+    raise_open_files()
+    config = Config()
+    config.bind = [f"127.0.0.1:{options.port}"]
+    config.backlog = BACKLOG
+    asyncio.run(serve(create_app(options.upstream), config))
+
+
+if __name__ == "__main__":
+    main()

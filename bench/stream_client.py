@@ -1,0 +1,113 @@
+"""Many streams at once, read with as little work as possible: the other processes need the processor."""
+
+import asyncio
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+from bench.wire import HOST, Address
+
+STAMP = re.compile(rb'"response": ?" (\d{19})"')
+DONE = re.compile(rb'"done": ?true')
+END = b"0\r\n\r\n"
+SHOWN = 200
+
+
+@dataclass
+class Tally:
+    """What all streams of one run have shown; times are nanoseconds of `time.monotonic_ns`."""
+
+    first: list[int] = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
+    tokens: int = 0
+    completed: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    recording: bool = False
+    expected: int = 0
+    all_spoke: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def first_token(self, waited: int) -> None:
+        """Note a stream's first token; the last stream to speak ends the wait of whoever waits for all."""
+        self.first.append(waited)
+        if len(self.first) == self.expected:
+            self.all_spoke.set()
+
+    def token(self, now: int, stamp: int) -> None:
+        """Count one token, and keep its lateness while recording."""
+        self.tokens += 1
+        if self.recording:
+            self.late.append(now - stamp)
+
+
+class Stream(asyncio.Protocol):
+    """One stream on a connection of its own; `over` is done when it has ended, however that was."""
+
+    def __init__(self, request: bytes, tally: Tally) -> None:
+        self._request = request
+        self._tally = tally
+        self._started = time.monotonic_ns()
+        self._pending = b""
+        self._spoke = False
+        self._done = False
+        self._transport: asyncio.Transport | None = None
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        """Note every whole line's stamp; keep the rest for the next read."""
+        now = time.monotonic_ns()
+        data = self._pending + data
+        end = data.rfind(b"\n") + 1
+        self._pending = data[end:]
+        for stamp in STAMP.findall(data, 0, end):
+            if not self._spoke:
+                self._spoke = True
+                self._tally.first_token(now - self._started)
+            self._tally.token(now, int(stamp))
+        self._done = self._done or bool(DONE.search(data))
+        if data.endswith(END):
+            self._end(None if self._done else f"no done: {data[-SHOWN:]!r}")
+        elif not self._spoke and not data.startswith(b"HTTP/1.1 200"):
+            self._end(f"refused: {data[:SHOWN]!r}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Count a connection that was closed before the stream's end."""
+        self._end(f"closed early: {exc!r}")
+
+    def _end(self, error: str | None) -> None:
+        if self.over.done():
+            return
+        if error:
+            self._tally.errors[error] += 1
+        else:
+            self._tally.completed += 1
+        self.over.set_result(None)
+        if self._transport:
+            self._transport.close()
+
+
+async def open_stream(address: Address, request: bytes, tally: Tally) -> None:
+    """Run one stream to its end."""
+    loop = asyncio.get_running_loop()
+    stream = Stream(request, tally)
+    try:
+        await loop.create_connection(lambda: stream, HOST, address.port)
+    except OSError as exc:
+        tally.errors[f"no connection: {exc!r}"] += 1
+        return
+    await stream.over
+
+
+async def finish(streams: list[asyncio.Task[None]], tally: Tally, timeout: float) -> None:
+    """Wait for every stream; what has not ended in time is an error."""
+    _, late = await asyncio.wait(streams, timeout=timeout)
+    for task in late:
+        tally.errors["never ended"] += 1
+        task.cancel()
+    await asyncio.gather(*streams, return_exceptions=True)

@@ -1,0 +1,43 @@
+"""The table that people read."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.report import Row
+from bench.targets import NAMES
+
+TITLE_WIDTH = 36
+WIDTH = 9
+VERDICTS = {True: "pass", False: "MISS", None: ""}
+
+
+def render(machine: dict[str, Any], rows: Sequence[Row]) -> str:
+    """Return the table: medians of the rounds, the comparison with its spread, the bound beside it."""
+    names = [name for name in NAMES if any(name in row.medians for row in rows)]
+    title = "{date} · {cpus} CPUs ({cpu_model}) · {memory_gib} GiB · Python {python} · {system}".format(
+        **machine
+    )
+    heads = "".join(f"{name:>{WIDTH}}" for name in names)
+    head = f"{'median of the rounds':{TITLE_WIDTH}}{heads}   {'service (or / bare)':26}{'bound':>8}"
+    lines = [title, "", head, "-" * (len(head) + 6)]
+    return "\n".join(lines + [_line(row, names) for row in rows])
+
+
+def _line(row: Row, names: Sequence[str]) -> str:
+    cells = "".join(f"{_number(row.medians.get(name), row.digits):>{WIDTH}}" for name in names)
+    bound = "" if row.bound is None else f"≤ {row.bound:g}"
+    line = f"{row.title:{TITLE_WIDTH}}{cells}   {_comparison(row):26}{bound:>8}  {VERDICTS[row.passed]}"
+    return line.rstrip()
+
+
+def _comparison(row: Row) -> str:
+    if row.result is None or row.result_spread is None:
+        return ""
+    digits = 2 if row.comparison == "ratio" else row.digits
+    low, high = row.result_spread
+    sign = "× " if row.comparison == "ratio" else ""
+    return f"{sign}{row.result:.{digits}f}  ({low:.{digits}f}-{high:.{digits}f})"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

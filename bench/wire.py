@@ -1,0 +1,34 @@
+"""Requests as bytes, and the address they go to."""
+
+import json
+from dataclasses import dataclass
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where one target takes streamed and whole generations, and which process it is."""
+
+    name: str
+    port: int
+    stream_path: str
+    whole_path: str
+    key: str = ""
+    pid: int = 0
+
+    def stream_request(self, tokens: int, every: float) -> bytes:
+        """Return a request for so many tokens, one each `every` seconds."""
+        return self._post(self.stream_path, f"tokens={tokens} every={every:f}", stream=True)
+
+    def whole_request(self) -> bytes:
+        """Return a request for an answer that is not streamed."""
+        return self._post(self.whole_path, "Why is the sky blue?", stream=False)
+
+    def _post(self, path: str, prompt: str, *, stream: bool) -> bytes:
+        asked = {"model": "bench", "prompt": prompt, "stream": stream, "options": {"temperature": 0}}
+        body = json.dumps(asked).encode()
+        lines = [f"POST {path} HTTP/1.1", f"Host: {HOST}:{self.port}", "Content-Type: application/json"]
+        lines += [f"Content-Length: {len(body)}", "Accept: */*"]
+        lines += [f"X-API-Key: {self.key}"] if self.key else []
+        return ("\r\n".join(lines) + "\r\n\r\n").encode() + body

@@ -1,0 +1,170 @@
+"""Our own API to inference: Ollama's field names, our errors."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from quart import Blueprint, Response, g, request
+from quart.typing import ResponseReturnValue
+from quart_schema import document_response, tag, validate_request
+from werkzeug.exceptions import MethodNotAllowed
+
+from mlops_backend.middleware.request_context import record, service
+from mlops_backend.openapi import NDJSON, SSE, document_media_types, document_open
+from mlops_backend.schemas.llm import (
+    ChatRequest,
+    ChatResponse,
+    EmbedRequest,
+    EmbedResponse,
+    GenerateRequest,
+    GenerateResponse,
+    LlmHealthResponse,
+    ModelsResponse,
+    StreamRequest,
+    StreamTicketResponse,
+)
+from mlops_backend.services.llm.backends import Operation
+from mlops_backend.services.llm.dialects.sse import as_events
+from mlops_backend.services.llm.ollama_service import OllamaService
+from mlops_backend.services.llm.streams import StreamTickets
+
+blueprint = Blueprint("llm", __name__, url_prefix="/api/llm")
+
+_STREAM_HEADERS: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "Vary": "Accept"}
+
+
+@blueprint.get("/health")
+@tag(["llm"])
+@document_response(LlmHealthResponse, 503)
+@document_response(LlmHealthResponse, 200)
+async def check_backends() -> ResponseReturnValue:
+    """Say how each backend is.
+
+    `healthy` when all answer, `degraded` when some do; `unhealthy`, with status 503, when none does.
+    """
+    health = await service(OllamaService).health()
+    return health, 503 if health["status"] == "unhealthy" else 200
+
+
+@blueprint.get("/models")
+@tag(["llm"])
+@document_response(ModelsResponse, 200)
+async def list_models() -> ResponseReturnValue:
+    """List the models.
+
+    What Ollama's `/api/tags` says, merged over the backends, with `count`. When a backend does not answer, `partial`
+    is true and `unreachable` names it.
+    """
+    return await service(OllamaService).models()
+
+
+@blueprint.post("/generate")
+@tag(["llm"])
+@document_response(GenerateResponse, 200)
+@validate_request(GenerateRequest)
+async def generate(data: GenerateRequest) -> Response:
+    """Complete a prompt, answered whole.
+
+    Takes every field of Ollama's `/api/generate`; unknown ones are passed on. Durations are nanoseconds.
+    """
+    return await _answer("generate", await request.get_json())
+
+
+@blueprint.post("/stream")
+@tag(["llm"])
+@document_media_types(200, NDJSON, SSE)
+@document_response(GenerateResponse, 200)
+@validate_request(GenerateRequest)
+async def stream(data: GenerateRequest) -> Response:
+    """Complete a prompt, streamed.
+
+    One JSON object a line, or one event each when `Accept` names `text/event-stream`. The last one has `done: true`
+    and the counts; a stream that fails ends with an object that has `error` and `code`.
+    """
+    return await _stream("generate", await request.get_json(), default=NDJSON)
+
+
+@blueprint.post("/chat")
+@tag(["llm"])
+@document_media_types(200, "application/json", NDJSON, SSE)
+@document_response(ChatResponse, 200)
+@validate_request(ChatRequest)
+async def chat(data: ChatRequest) -> Response:
+    """Continue a conversation.
+
+    Takes every field of Ollama's `/api/chat`. Answered whole, or streamed as `/stream` does when `stream` is true.
+    """
+    body = await request.get_json()
+    return await (_stream("chat", body, default=NDJSON) if data.stream else _answer("chat", body))
+
+
+@blueprint.post("/embed")
+@tag(["llm"])
+@document_response(EmbedResponse, 200)
+@validate_request(EmbedRequest)
+async def embed(data: EmbedRequest) -> Response:
+    """Embed one text or several.
+
+    Takes every field of Ollama's `/api/embed`.
+    """
+    return await _answer("embed", await request.get_json())
+
+
+@blueprint.post("/streams")
+@tag(["llm"])
+@document_response(StreamTicketResponse, 201)
+@validate_request(StreamRequest)
+async def create_stream(data: StreamRequest) -> ResponseReturnValue:
+    """Prepare a stream for a browser's `EventSource`.
+
+    Takes a body of `/stream`, or one of `/chat` (with `messages`). The answer's `url` needs no key, works once, and
+    only until `expires_at`.
+    """
+    body, size = await request.get_json(), len(await request.get_data(as_text=False))
+    ticket = service(StreamTickets).issue(data.operation, body, size, g.principal.name)
+    url = f"/api/llm/streams/{ticket.id}"
+    expires_at = datetime.fromtimestamp(ticket.expires_at, UTC).isoformat(timespec="seconds")
+    return {"id": ticket.id, "url": url, "expires_at": expires_at}, 201, {"Location": url}
+
+
+@blueprint.get("/streams/<ticket_id>")
+@tag(["llm"])
+@document_open
+@document_media_types(200, SSE, NDJSON)
+@document_response(GenerateResponse, 200)
+@document_media_types(204)
+async def fetch_stream(ticket_id: str) -> Response:
+    """Start and stream what was prepared, once.
+
+    Server-sent events, or one JSON object a line when `Accept` names `application/x-ndjson`. Fetched again it answers
+    204, which tells `EventSource` to stop.
+    """
+    if request.method != "GET":
+        raise MethodNotAllowed(valid_methods=["GET", "OPTIONS"])
+    ticket = service(StreamTickets).redeem(ticket_id)
+    if ticket is None:
+        return Response("", status=204, headers={"Cache-Control": "no-store"})
+    record().principal = ticket.principal
+    return await _stream(ticket.operation, ticket.body, default=SSE)
+
+
+async def _answer(operation: Operation, body: dict[str, Any]) -> Response:
+    return Response(await service(OllamaService).call(operation, body, record()), content_type="application/json")
+
+
+async def _stream(operation: Operation, body: Any, *, default: str) -> Response:
+    lines: AsyncGenerator[bytes, None] = await service(OllamaService).stream(operation, body, record())
+    media_type = _wanted(default)
+    chunks = as_events(lines) if media_type == SSE else lines
+    response = Response(chunks, content_type=media_type, headers=_STREAM_HEADERS)
+    response.timeout = None  # Quart would cut the body after RESPONSE_TIMEOUT
+    return response
+
+
+def _wanted(default: str) -> str:
+    """The media type that `Accept` names outright; a wildcard leaves the default."""
+    accept = request.headers.get("Accept", "").lower()
+    other = SSE if default == NDJSON else NDJSON
+    return other if other in accept and default not in accept else default

@@ -1,0 +1,79 @@
+"""The service itself: what it is, whether it lives, whether it is ready."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response, redirect, request
+from quart.typing import ResponseReturnValue
+from quart_schema import document_response, operation_id, tag, validate_response
+
+from mlops_backend.middleware.auth import wants_html
+from mlops_backend.middleware.request_context import service
+from mlops_backend.openapi import document_open
+from mlops_backend.schemas.service import HealthResponse, ReadyResponse, ServiceResponse
+from mlops_backend.services.llm.ollama_service import OllamaService
+from mlops_backend.services.other.info import InfoService
+
+blueprint = Blueprint("root", __name__)
+
+
+@blueprint.get("/")
+@tag(["service"])
+@document_response(ServiceResponse, 200)
+async def describe_service() -> ResponseReturnValue:
+    """Say what this is.
+
+    Name, version and links. A browser is sent to the documentation, when that is enabled.
+    """
+    info = service(InfoService)
+    docs = info.features["docs"]
+    if request.method == "HEAD":
+        return Response("", content_type="application/json", headers={"Vary": "Accept"})
+    if docs and wants_html(request.headers):
+        answer = redirect("/docs", 302)
+        answer.headers["Vary"] = "Accept"
+        return answer
+    links = {"health": "/health", "models": "/api/llm/models", "stream": "/api/llm/stream"}
+    if docs:
+        links |= {"docs": "/docs", "openapi": "/openapi.json"}
+    body = ServiceResponse(name="mlops_backend", version=info.version, links=links)
+    return body.model_dump(), 200, {"Vary": "Accept"}
+
+
+@blueprint.get("/health")
+@tag(["service"])
+@document_open
+@validate_response(HealthResponse)
+async def check_health() -> HealthResponse:
+    """Say that the process runs.
+
+    Asks no backend; for that there is `/health/ready`.
+    """
+    return HealthResponse(status="ok", version=service(InfoService).version)
+
+
+@blueprint.get("/health/live")
+@tag(["service"])
+@document_open
+@operation_id("check_liveness")
+@validate_response(HealthResponse)
+async def check_liveness() -> HealthResponse:
+    """Liveness: the process runs.
+
+    The same as `/health`, under the name that orchestrators look for.
+    """
+    return HealthResponse(status="ok", version=service(InfoService).version)
+
+
+@blueprint.get("/health/ready")
+@tag(["service"])
+@document_open
+@document_response(ReadyResponse, 503)
+@validate_response(ReadyResponse, 200)
+async def check_readiness() -> ResponseReturnValue:
+    """Readiness: a new generation would be taken now.
+
+    503 while the service drains, or when no backend answers.
+    """
+    if await service(OllamaService).ready():
+        return ReadyResponse(status="ready"), 200  # type: ignore[return-value]
+    return ReadyResponse(status="not_ready"), 503, {"Retry-After": "5"}  # type: ignore[return-value]

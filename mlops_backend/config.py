@@ -1,0 +1,148 @@
+"""The settings: the only reader of the environment and of `.env`.
+
+Names, defaults and meanings are public; the README's configuration table lists them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PLACEHOLDER_KEY = "your-secret-api-key-change-this"
+DEFAULT_OLLAMA_URL = "http://localhost:11434"
+
+Network = IPv4Network | IPv6Network
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used; the message is one line and names the variable."""
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set; frozen, so that it can be handed to every part."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    ollama_base_url: Annotated[tuple[str, ...], NoDecode] = (DEFAULT_OLLAMA_URL,)
+    api_key: SecretStr = SecretStr(PLACEHOLDER_KEY)
+    api_keys: Annotated[Mapping[str, SecretStr], NoDecode] = {}
+    auth_enabled: bool = True
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = ()
+    host: str = "0.0.0.0"
+    port: int = Field(default=8000, ge=0, le=65535)
+    debug: bool = False
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = ("http://localhost:3000", "http://localhost")
+    default_model: str = ""
+    embedded_engine: Literal["auto", "on", "off"] = "auto"
+    docs_enabled: bool = True
+    connect_timeout: Seconds = 5.0
+    first_byte_timeout: Seconds = 600.0
+    idle_timeout: Seconds = 120.0
+    upstream_max_connections: int = Field(default=2000, ge=1, le=100_000)
+    max_body_bytes: int = Field(default=33_554_432, ge=1)
+    drain_timeout: float = Field(default=30.0, ge=0, allow_inf_nan=False)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    log_format: Literal["auto", "json", "console"] = "auto"
+
+    @property
+    def ollama_is_named(self) -> bool:
+        """Whether the operator chose the backend, rather than leaving the default."""
+        return "ollama_base_url" in self.model_fields_set
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_means_default(cls, value: Any, info: Any) -> Any:
+        if value == "" and info.field_name != "api_key":
+            return cls.model_fields[info.field_name].default
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("ollama_base_url", mode="before")
+    @classmethod
+    def _urls(cls, value: Any) -> Any:
+        return tuple(_backend_url(url) for url in _split(value))
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _origins(cls, value: Any) -> Any:
+        return tuple(origin.rstrip("/") for origin in _split(value))
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: Any) -> Any:
+        return tuple(ip_network(item, strict=False) if isinstance(item, str) else item for item in _split(value))
+
+    @field_validator("api_key")
+    @classmethod
+    def _usable_key(cls, value: SecretStr) -> SecretStr:
+        return SecretStr(_key(value.get_secret_value()))
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _named_keys(cls, value: Any) -> Any:
+        return dict(_named_key(pair) for pair in _split(value)) if isinstance(value, str) else value
+
+
+def load_settings(env_file: str | None = ".env", **overrides: Any) -> Settings:
+    """Read the environment and `env_file`.
+
+    Raises:
+        ConfigError: for the first value that cannot be used; the message is one line and names the variable.
+    """
+    try:
+        return Settings(_env_file=env_file, **overrides)  # type: ignore[call-arg]
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        name = str(first["loc"][0]).upper() if first["loc"] else "settings"
+        raise ConfigError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def key_source(env_file: str = ".env") -> str:
+    """Where `API_KEY` was found, for people: the key itself is never shown."""
+    if "API_KEY" not in os.environ or dotenv_values(env_file).get("API_KEY") == os.environ["API_KEY"]:
+        return f"in {env_file}"
+    return "in the environment"
+
+
+def _split(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, str):
+        return tuple(item.strip() for item in value.split(",") if item.strip())
+    return tuple(value)
+
+
+def _backend_url(url: str) -> str:
+    parts = urlsplit(url)
+    try:
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment:
+        raise ValueError("each backend must be an address such as http://localhost:11434")
+    return url.rstrip("/")
+
+
+def _key(value: str) -> str:
+    if not value:
+        raise ValueError("must not be empty: set a key (a long random text), or AUTH_ENABLED=false for open use")
+    if not (value.isascii() and value.isprintable()) or any(mark in value for mark in " ,"):
+        raise ValueError("a key may hold printable ASCII characters only, without spaces and commas")
+    return value
+
+
+def _named_key(pair: str) -> tuple[str, SecretStr]:
+    name, separator, key = pair.partition(":")
+    if not separator or not name.strip():
+        raise ValueError("must be written name:key,name:key")
+    return name.strip(), SecretStr(_key(key.strip()))

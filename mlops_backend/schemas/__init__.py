@@ -1,0 +1,1 @@
+"""Pydantic bodies, one module a service domain."""

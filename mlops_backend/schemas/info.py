@@ -1,0 +1,16 @@
+"""Bodies of `/api/other/info`."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+
+class InfoResponse(BaseModel):
+    """Uptime, versions and feature switches."""
+
+    version: str
+    python: str
+    libraries: dict[str, str]
+    uptime_seconds: float
+    started_at: str
+    features: dict[str, bool]

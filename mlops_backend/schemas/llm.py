@@ -1,0 +1,228 @@
+"""Bodies of `/api/llm/*`: Ollama's field names and types.
+
+Validation only checks; what goes to the backend is the client's own JSON, unknown fields included, since Ollama grows
+about monthly. Go reads keys without regard to case and takes the last of several, so a key that differs from a known
+one in case alone would slip past what was checked: it is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, RootModel, Tag, model_validator
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Images = Annotated[list[str], Field(description="Base64 without a data: prefix")]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_case_variants(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for key in data:
+                if key not in cls.model_fields and key.casefold() in cls.model_fields:
+                    raise ValueError(f"the field {key!r} is {key.casefold()!r} in another case; write it exactly")
+        return data
+
+
+class Options(_Body):
+    """Sampling and runner options; see Ollama's Modelfile parameters. Unknown ones are passed on."""
+
+    num_predict: Number | None = Field(None, description="At most this many tokens; -1: no limit")
+    num_ctx: Number | None = None
+    temperature: Number | None = None
+    top_k: Number | None = None
+    top_p: Number | None = None
+    min_p: Number | None = None
+    repeat_penalty: Number | None = None
+    seed: Number | None = None
+    stop: list[str] | None = None
+
+
+class _Inference(_Body):
+    model: str | None = Field(
+        None, min_length=1, description="May be left out when there is a default or a single model"
+    )
+    options: Options | None = None
+    keep_alive: Number | str | None = Field(None, description="Seconds, or a duration such as 5m; below 0: for ever")
+
+
+class _Generating(_Inference):
+    format: Literal["", "json"] | dict[str, Any] | None = Field(None, description="`json` or a JSON schema")
+    think: bool | str | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    truncate: bool | None = None
+    shift: bool | None = None
+
+
+class GenerateRequest(_Generating):
+    """A prompt to complete. A `stream` field is ignored: the route decides."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"prompt": "Why is the sky blue?", "options": {"temperature": 0, "num_predict": 60}}]
+        }
+    )
+
+    prompt: str | None = Field(None, description="Empty: the model is only loaded")
+    suffix: str | None = None
+    system: str | None = None
+    template: str | None = None
+    context: list[int] | None = Field(None, description="Deprecated by Ollama")
+    raw: bool | None = None
+    images: Images | None = None
+
+
+class Message(_Body):
+    """One turn of a conversation."""
+
+    role: str
+    content: str | None = None
+    thinking: str | None = None
+    images: Images | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_name: str | None = None
+
+
+class ChatRequest(_Generating):
+    """A conversation to continue; answered as a stream when `stream` is true."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "messages": [{"role": "user", "content": "Name three colours."}],
+                    "stream": False,
+                    "options": {"temperature": 0, "num_predict": 60},
+                }
+            ]
+        }
+    )
+
+    messages: list[Message] | None = None
+    tools: list[dict[str, Any]] | None = None
+    stream: bool | None = None
+
+
+class EmbedRequest(_Inference):
+    """Texts to embed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"input": ["The sky is blue.", "Grass is green."]}]})
+
+    input: str | list[str] | None = None
+    truncate: bool | None = None
+    dimensions: int | None = None
+
+
+def _operation(body: Any) -> str:
+    return "chat" if isinstance(body, dict) and "messages" in body else "generate"
+
+
+class StreamRequest(
+    RootModel[
+        Annotated[
+            Annotated[ChatRequest, Tag("chat")] | Annotated[GenerateRequest, Tag("generate")],
+            Discriminator(_operation),
+        ]
+    ]
+):
+    """A body of `/api/llm/stream`, or one of `/api/llm/chat` when it has `messages`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"prompt": "Why is the sky blue?"}]})
+
+    @property
+    def operation(self) -> Literal["generate", "chat"]:
+        """Which of the two it is."""
+        return "chat" if isinstance(self.root, ChatRequest) else "generate"
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+
+class _Usage(_Answer):
+    """Durations in nanoseconds; a count that is 0 may be missing."""
+
+    model: str
+    created_at: str
+    done: bool
+    done_reason: str | None = None
+    total_duration: int | None = None
+    load_duration: int | None = None
+    prompt_eval_count: int | None = None
+    prompt_eval_duration: int | None = None
+    eval_count: int | None = None
+    eval_duration: int | None = None
+
+
+class GenerateResponse(_Usage):
+    """The completion; in a stream each line holds a piece of it and the last one, with `done`, the counts."""
+
+    response: str
+
+
+class ChatResponse(_Usage):
+    """The assistant's turn; in a stream each line holds a piece of it and the last one, with `done`, the counts."""
+
+    message: Message
+
+
+class EmbedResponse(_Answer):
+    """One vector an input, each of length 1."""
+
+    model: str
+    embeddings: list[list[float]]
+    total_duration: int | None = None
+    load_duration: int | None = None
+    prompt_eval_count: int | None = None
+
+
+class ModelInfo(_Answer):
+    """One entry of Ollama's `/api/tags`."""
+
+    name: str
+    model: str | None = None
+    modified_at: str | None = None
+    size: int | None = None
+    digest: str | None = None
+    details: dict[str, Any] | None = None
+
+
+class ModelsResponse(_Answer):
+    """The models of all reachable backends; `partial` and `unreachable` are there when a backend is missing."""
+
+    models: list[ModelInfo]
+    count: int
+    partial: bool | None = None
+    unreachable: list[str] | None = None
+
+
+class BackendHealth(_Answer):
+    """One backend; credentials in its address are masked."""
+
+    url: str
+    kind: Literal["ollama", "openai"]
+    reachable: bool
+    version: str
+    latency_ms: float
+    models: list[str]
+    error: str | None = None
+
+
+class LlmHealthResponse(_Answer):
+    """`healthy`: every backend answers; `degraded`: some do; `unhealthy` (503): none does."""
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    backends: list[BackendHealth]
+
+
+class StreamTicketResponse(_Answer):
+    """A stream to fetch once, by GET, before `expires_at`."""
+
+    id: str
+    url: str
+    expires_at: str

@@ -1,0 +1,1 @@
+"""What the routes call: inference in `llm`, everything else in `other`."""

@@ -1,0 +1,1 @@
+"""Wire formats: frames, usage and errors of each, and translation between them."""

@@ -1,0 +1,135 @@
+"""Ollama's native wire format: one JSON object a line, the last one with `done` and the usage counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Any, Final
+
+from pydantic_core import from_json
+
+from mlops_backend.errors import AppError, BackendFailed, BackendNonsense, StreamIncomplete
+from mlops_backend.telemetry.record import RequestRecord
+
+MAX_LINE_BYTES: Final = 32 * 1024 * 1024
+_ERROR_TEXT_LIMIT: Final = 2000
+
+
+def dump_line(value: Mapping[str, Any]) -> bytes:
+    """One NDJSON line."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def error_line(error: AppError, request_id: str) -> bytes:
+    """The last line of a stream that failed after its first byte."""
+    return dump_line({"error": error.message, "code": error.code, "request_id": request_id})
+
+
+async def whole_lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """The same bytes, cut only behind a newline, so that a break never leaves the client half an object.
+
+    A chunk that ends with a newline (Ollama flushes line by line) is passed on untouched. Split on the byte alone:
+    U+0085 and U+2028 are legal inside a JSON string.
+
+    Raises:
+        BackendNonsense: a line longer than `MAX_LINE_BYTES`.
+    """
+    held: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        if not held and chunk.endswith(b"\n"):
+            yield chunk
+            continue
+        head, newline, tail = chunk.rpartition(b"\n")
+        if newline:
+            yield b"".join((*held, head, newline))
+            held, size = [], 0
+        if tail:
+            held.append(tail)
+            size += len(tail)
+        if size > MAX_LINE_BYTES:
+            raise BackendNonsense("The backend sent a line longer than this service accepts.")
+    if held:
+        yield b"".join((*held, b"\n"))
+
+
+def check_first(chunk: bytes) -> None:
+    """Look at a stream's first line while its failure can still have a status.
+
+    Raises:
+        StreamIncomplete: there is none.
+        BackendNonsense: it is not a JSON object.
+        BackendFailed: it tells an error.
+    """
+    if not chunk:
+        raise StreamIncomplete("The backend ended the stream before its first line.")
+    first = _object(chunk.split(b"\n", 1)[0])
+    if "error" in first:
+        raise BackendFailed(error_text(first))
+
+
+def read_last(chunk: bytes, record: RequestRecord) -> None:
+    """Take the usage counts from the last line of a stream's last chunk.
+
+    An error that the backend told in its own last line has reached the client already: it is only recorded.
+
+    Raises:
+        StreamIncomplete: the line is neither the final object nor an error.
+    """
+    line = chunk.rstrip(b"\n").rpartition(b"\n")[2]
+    try:
+        last = _object(line)
+    except BackendNonsense:
+        last = {}
+    if last.get("done") is True:
+        read_usage(last, record)
+    elif "error" in last:
+        record.outcome, record.error = "error", "backend_error_line"
+    else:
+        raise StreamIncomplete("The backend ended the stream without its last line.")
+
+
+def read_whole(body: bytes, record: RequestRecord) -> None:
+    """Check a whole answer and take its usage counts.
+
+    Raises:
+        BackendNonsense: it is not a JSON object.
+    """
+    read_usage(_object(body), record)
+
+
+def read_usage(last: Mapping[str, Any], record: RequestRecord) -> None:
+    """Ollama leaves a count out when it is 0."""
+    record.prompt_tokens = _count(last.get("prompt_eval_count"))
+    record.completion_tokens = _count(last.get("eval_count"))
+
+
+def error_text(body: Mapping[str, Any]) -> str:
+    """The sentence of a backend's error object, cut to a bound."""
+    error = body.get("error")
+    if isinstance(error, Mapping):
+        error = error.get("message")
+    return str(error or "The backend failed without a reason.")[:_ERROR_TEXT_LIMIT]
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """A backend's JSON object.
+
+    Raises:
+        BackendNonsense: it is something else.
+    """
+    return _object(body)
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        value = from_json(data)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise BackendNonsense("The backend's answer is not the JSON that its protocol promises.")
+    return value
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0

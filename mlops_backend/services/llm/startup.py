@@ -1,0 +1,56 @@
+"""Which backends a process uses: decided once, at start-up."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from mlops_backend.config import DEFAULT_OLLAMA_URL, PLACEHOLDER_KEY, Settings
+from mlops_backend.errors import AppError
+from mlops_backend.services.llm.backends import Backend, OllamaBackend
+from mlops_backend.services.llm.embedded import EmbeddedEngine, EngineUnavailable
+from mlops_backend.services.llm.openai_backend import EmbeddedBackend
+from mlops_backend.services.llm.upstream import Upstream
+
+EMBEDDED_HOST: Final = "embedded"
+
+
+async def choose_backends(settings: Settings, upstream: Upstream, engine: EmbeddedEngine) -> list[Backend]:
+    """The named ones; the embedded engine beside or instead of them as `EMBEDDED_ENGINE` says.
+
+    `auto` starts the engine when no backend is named and no Ollama with a model answers at the default address.
+
+    Raises:
+        EngineUnavailable: `on`, and the engine cannot start.
+    """
+    _warn_of_open_doors(settings)
+    named: list[Backend] = [OllamaBackend(url, upstream) for url in settings.ollama_base_url]
+    if settings.embedded_engine == "off" or (settings.embedded_engine == "auto" and settings.ollama_is_named):
+        return named
+    if settings.embedded_engine == "auto" and await _has_a_model(named[0]):
+        return named
+    try:
+        await engine.start()
+    except EngineUnavailable as error:
+        if settings.embedded_engine == "on":
+            raise
+        structlog.get_logger().warning("embedded_engine_unavailable", reason=str(error), instead=DEFAULT_OLLAMA_URL)
+        return named
+    embedded = EmbeddedBackend(f"http://{EMBEDDED_HOST}", engine, upstream)
+    return [*named, embedded] if settings.ollama_is_named else [embedded]
+
+
+async def _has_a_model(backend: Backend) -> bool:
+    try:
+        return bool(await backend.tags())
+    except AppError:
+        return False
+
+
+def _warn_of_open_doors(settings: Settings) -> None:
+    log = structlog.get_logger()
+    if settings.api_key.get_secret_value() == PLACEHOLDER_KEY:
+        log.warning("placeholder_key", advice="API_KEY is the public placeholder: it works from this machine only")
+    if not settings.auth_enabled:
+        log.warning("auth_disabled", advice="AUTH_ENABLED=false: anybody who reaches this address may infer")

@@ -1,0 +1,259 @@
+"""The process's one HTTP client: the only module that imports one.
+
+httpx for its interface, aiohttp beneath it for its pool: plain httpx loses a pool slot with each cancelled request and
+slows down above some tens of streams (docs/decisions/0002). No environment proxies, no redirects, no cookies; what
+the transport reports alike (refused, unresolvable, vanished, timed out) is told apart here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from mlops_backend.errors import (
+    AppError,
+    BackendFailed,
+    BackendNonsense,
+    BackendRefused,
+    BackendUnresolvable,
+    BackendVanished,
+    ConnectTimedOut,
+    PoolFull,
+)
+from mlops_backend.telemetry.record import RequestRecord
+
+MAX_REPLY_BYTES: Final = 256 * 1024 * 1024
+POOL_WAIT: Final = 1.0
+KEEP_ALIVE: Final = 30.0
+_HEADER_LIMIT: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a backend is: an address without credentials, and the headers that every request to it carries."""
+
+    url: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class UpstreamResponse:
+    """An answer whose body is still arriving."""
+
+    __slots__ = ("_response", "content_type", "status")
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self.status = response.status_code
+        self.content_type = response.headers.get("content-type", "")
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The body's bytes as they arrive.
+
+        Raises:
+            BackendVanished: the connection ended before the body did.
+        """
+        try:
+            # The transport's stream itself: `aiter_raw` would add a buffer and a counter to every token.
+            async for chunk in self._response.stream:  # type: ignore[union-attr]
+                yield chunk
+        except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
+            raise classify(error) from error
+
+    async def read(self, limit: int = MAX_REPLY_BYTES) -> bytes:
+        """The whole body.
+
+        Raises:
+            BackendNonsense: more than `limit` bytes.
+            BackendVanished: the connection ended before the body did.
+        """
+        parts: list[bytes] = []
+        size = 0
+        async with aclosing(self.chunks()) as chunks:
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > limit:
+                    raise BackendNonsense("The backend's answer is larger than this service accepts.")
+                parts.append(chunk)
+        return b"".join(parts)
+
+
+class Upstream:
+    """The shared client; opened and closed by the application's lifespan.
+
+    Args:
+        max_connections: how many requests may be under way at once; more wait `POOL_WAIT` seconds, then `PoolFull`.
+        connect_timeout: seconds for name resolution and connecting together.
+        user_agent: what backends see.
+        unix_sockets: host name in a URL -> path of the Unix socket that stands for it.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_connections: int,
+        connect_timeout: float,
+        user_agent: str,
+        unix_sockets: Mapping[str, Path] | None = None,
+    ) -> None:
+        self._connect_timeout = connect_timeout
+        self._user_agent = user_agent
+        self._unix_sockets = dict(unix_sockets or {})
+        self._slots = asyncio.Semaphore(max_connections)
+        self._max_connections = max_connections
+        self._client: httpx.AsyncClient | None = None
+        self.active = 0
+
+    async def open(self) -> None:
+        """Make the client; its pool belongs to the running loop."""
+        clock = self._connect_timeout
+        self._client = httpx.AsyncClient(
+            transport=AiohttpTransport(
+                client=lambda: _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE))
+            ),
+            mounts={f"http://{host}": _unix_transport(path) for host, path in self._unix_sockets.items()},
+            timeout=httpx.Timeout(connect=clock, pool=clock, read=None, write=None),
+            limits=httpx.Limits(max_connections=self._max_connections),
+            headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
+            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    async def aclose(self) -> None:
+        """Close the client and every connection."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        target: Target,
+        path: str,
+        record: RequestRecord | None = None,
+        content: bytes | None = None,
+    ) -> AsyncIterator[UpstreamResponse]:
+        """Send one request; the answer's body is read, or abandoned, within the `async with`.
+
+        JSON goes as one body with its length: Go notices a client that leaves only once the body ended.
+
+        Raises:
+            PoolFull: all connections are in use.
+            BackendFailed: refused, unresolvable or gone before the headers.
+            ConnectTimedOut: `connect_timeout` passed.
+        """
+        url = target.url + path
+        if record is not None:
+            record.upstream_url = url
+        async with self._slot():
+            response = await self._send(method, url, target.headers, content)
+            try:
+                yield UpstreamResponse(response)
+            finally:
+                await response.aclose()
+
+    async def request(
+        self,
+        method: str,
+        target: Target,
+        path: str,
+        record: RequestRecord | None = None,
+        content: bytes | None = None,
+    ) -> Reply:
+        """Send one request and read its whole answer; raises what `stream` and `read` raise."""
+        async with self.stream(method, target, path, record, content) as response:
+            return Reply(response.status, response.content_type, await response.read())
+
+    async def _send(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> httpx.Response:
+        assert self._client is not None, "Upstream.open() comes first"  # noqa: S101 - a programming error
+        typed = {**headers, "Content-Type": "application/json"} if content is not None else headers
+        try:
+            request = self._client.build_request(method, url, headers=typed, content=content)
+            return await self._client.send(request, stream=True)
+        except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
+            raise classify(error) from error
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        if self._slots.locked():
+            try:
+                await asyncio.wait_for(self._slots.acquire(), POOL_WAIT)
+            except TimeoutError:
+                raise PoolFull("All connections to the backends are in use; try again soon.") from None
+        else:
+            await self._slots.acquire()
+        self.active += 1
+        try:
+            yield
+        finally:
+            self.active -= 1
+            self._slots.release()
+
+
+def classify(error: Exception) -> AppError:
+    """Say what really happened, from the aiohttp error beneath an httpx one.
+
+    httpx-aiohttp 0.2.0 maps refused, unresolvable and closed-early alike to `ConnectTimeout`.
+    """
+    cause = error if isinstance(error, aiohttp.ClientError | OSError) else error.__cause__
+    for kind, make in _MEANINGS:
+        if isinstance(cause, kind):
+            return make()
+    if isinstance(error, httpx.TimeoutException):
+        return _connect_late()
+    return BackendFailed("The call to the backend failed.")
+
+
+def _connect_late() -> AppError:
+    return ConnectTimedOut("Connecting to the backend took too long.")
+
+
+def _vanished() -> AppError:
+    return BackendVanished("The backend closed the connection before its answer was complete.")
+
+
+# The first kind that fits counts: aiohttp's classes derive from one another.
+_MEANINGS: Final[tuple[tuple[type[BaseException], Callable[[], AppError]], ...]] = (
+    (aiohttp.ClientConnectorDNSError, lambda: BackendUnresolvable("The backend's host name cannot be resolved.")),
+    (aiohttp.ServerTimeoutError, _connect_late),
+    (aiohttp.ClientSSLError, lambda: BackendRefused("No TLS connection to the backend could be made.")),
+    (aiohttp.ClientConnectorError, lambda: BackendRefused("The backend refuses connections.")),
+    (aiohttp.ClientConnectionError, _vanished),
+    (aiohttp.ClientPayloadError, _vanished),
+    (OSError, _vanished),
+    (aiohttp.ClientError, lambda: BackendNonsense("The backend's answer is not HTTP.")),
+)
+
+
+def _unix_transport(path: Path) -> AiohttpTransport:
+    return AiohttpTransport(client=lambda: _session(aiohttp.UnixConnector(str(path), limit=0)))
+
+
+def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+        max_line_size=_HEADER_LIMIT,
+        max_field_size=_HEADER_LIMIT,
+    )

@@ -1,0 +1,90 @@
+"""The clock and the stop button of one generation.
+
+Every wait of a generation goes through one `Watch`: it may take only so long, and it can be ended from outside
+(the drain does). One timer serves all waits: it is armed once and looks, when it rings, whether the wait of that
+moment is late, so that a streamed token costs no timer of its own. The deadline covers only the wait itself,
+never the time a slow client takes to read (PEP 789: no timeout may span a `yield`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from mlops_backend.errors import AppError
+
+T = TypeVar("T")
+
+
+class Watch:
+    """Guards the waits of one task, one at a time."""
+
+    __slots__ = ("_cancels", "_deadline", "_error", "_late", "_loop", "_task", "_timer")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[object] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._error: AppError | None = None
+        self._deadline = 0.0
+        self._cancels = 0
+        self._late: Callable[[], AppError]
+
+    async def wait(self, awaitable: Awaitable[T], seconds: float, late: Callable[[], AppError]) -> T:
+        """Await `awaitable` for at most `seconds`.
+
+        Raises:
+            AppError: what `late` makes when time runs out, or what `interrupt` was given.
+        """
+        self._arm(seconds, late)
+        try:
+            if self._error is not None:
+                if asyncio.iscoroutine(awaitable):
+                    awaitable.close()
+                raise asyncio.CancelledError
+            return await awaitable
+        except asyncio.CancelledError:
+            if self._error is None or not self._was_ours():
+                raise
+            raise self._error from None
+        finally:
+            self._task = None
+
+    def interrupt(self, error: AppError) -> None:
+        """End the wait of this moment, or else the next one, with `error`; the first call wins."""
+        if self._error is None:
+            self._error = error
+            if self._task is not None:
+                self._task.cancel()
+
+    def close(self) -> None:
+        """Stop the timer; the watch is not used afterwards."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self, seconds: float, late: Callable[[], AppError]) -> None:
+        self._task = task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine always runs in a task
+        self._cancels = task.cancelling()
+        self._late = late
+        self._deadline = deadline = self._loop.time() + seconds
+        if self._timer is None or deadline < self._timer.when():
+            self.close()
+            self._timer = self._loop.call_at(deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._task is None:
+            return
+        if self._loop.time() >= self._deadline:
+            self.interrupt(self._late())
+        else:
+            self._timer = self._loop.call_at(self._deadline, self._ring)
+
+    def _was_ours(self) -> bool:
+        """Take our own cancel back; false when somebody else cancelled the task as well."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine always runs in a task
+        return task.cancelling() <= self._cancels or task.uncancel() <= self._cancels

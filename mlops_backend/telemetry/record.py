@@ -1,0 +1,60 @@
+"""What is known of one request, filled in while it runs and written once at its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """One request: who, what, how it ended. Holds no prompt and no key.
+
+    Times are `time.perf_counter()` seconds. `outcome` is one of `done`, `refused` (a 4xx of ours or of the
+    backend), `error` (a failure on the way), `timeout`, `client_gone` and `drained`.
+    """
+
+    id: str
+    method: str
+    client: str = ""
+    route: str = ""
+    principal: str = ""
+    status: int = 0
+    outcome: str = ""
+    error: str = ""
+    model: str = ""
+    backend: str = ""
+    upstream_url: str = ""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    started: float = field(default_factory=perf_counter)
+    sent_upstream: float | None = None
+    first_byte: float | None = None
+
+    def fields(self, now: float) -> dict[str, Any]:
+        """The log line's fields; times in milliseconds; what is unknown is left out."""
+        line: dict[str, Any] = {
+            "request_id": self.id,
+            "method": self.method,
+            "route": self.route,
+            "status": self.status,
+            "outcome": self.outcome,
+            "total_ms": _ms(now - self.started),
+        }
+        for name in ("client", "principal", "model", "backend", "upstream_url", "error"):
+            if value := getattr(self, name):
+                line[name] = value
+        if self.sent_upstream is not None:
+            line["queue_ms"] = _ms(self.sent_upstream - self.started)
+        if self.first_byte is not None:
+            line["first_byte_ms"] = _ms(self.first_byte - self.started)
+        if self.prompt_tokens is not None:
+            line["prompt_tokens"] = self.prompt_tokens
+        if self.completion_tokens is not None:
+            line["completion_tokens"] = self.completion_tokens
+        return line
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 2)

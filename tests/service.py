@@ -1,0 +1,96 @@
+"""The service on a real socket, served by Hypercorn as in production, inside the test's own loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from hypercorn.asyncio import serve
+from quart import Quart
+
+from mlops_backend.app import create_app
+from mlops_backend.config import Settings
+from mlops_backend.middleware.request_context import services_of
+from mlops_backend.server import hypercorn_config, listen
+from mlops_backend.services.llm.admission import Admission
+from mlops_backend.services.llm.upstream import Upstream
+from mlops_backend.services.registry import Services
+
+ADMIN_KEY = "admin-key-of-the-tests"
+ORDINARY_KEY = "ordinary-key-of-the-tests"
+
+
+@dataclass
+class Service:
+    """A running service, with clients that carry the ordinary key, or none."""
+
+    app: Quart
+    url: str
+    client: httpx.AsyncClient
+    stranger: httpx.AsyncClient
+
+    @property
+    def services(self) -> Services:
+        """What `create_app` built."""
+        return services_of(self.app.extensions)
+
+    @property
+    def admission(self) -> Admission:
+        """The running generations."""
+        return self.services.get(Admission)
+
+    @property
+    def upstream(self) -> Upstream:
+        """The client to the backends."""
+        return self.services.get(Upstream)
+
+
+def settings_for(*backends: str, **settings: Any) -> Settings:
+    """Settings of a test: nothing from the environment, no embedded engine."""
+    values: dict[str, Any] = {
+        "api_key": ADMIN_KEY,
+        "api_keys": f"tester:{ORDINARY_KEY}",
+        "embedded_engine": "off",
+        "log_format": "json",
+        **({"ollama_base_url": ",".join(backends)} if backends else {}),
+        **settings,
+    }
+    return Settings(_env_file=None, **values)  # type: ignore[call-arg]
+
+
+@asynccontextmanager
+async def serving(settings: Settings, app: Quart | None = None) -> AsyncIterator[Service]:
+    """Serve until the block ends."""
+    app = app or create_app(settings)
+    listener = listen("127.0.0.1", 0)
+    url = "http://127.0.0.1:{}".format(listener.getsockname()[1])
+    config = hypercorn_config()
+    config.bind = [f"fd://{listener.detach()}"]
+    listening, stop = asyncio.Event(), asyncio.Event()
+
+    async def until_stopped() -> None:
+        listening.set()
+        await stop.wait()
+
+    server = asyncio.create_task(serve(app, config, shutdown_trigger=until_stopped, mode="asgi"))
+    waiting = asyncio.create_task(listening.wait())
+    await asyncio.wait({server, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if server.done():
+        waiting.cancel()
+        server.result()
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    clients = [
+        httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=20, trust_env=False)
+        for headers in ({"X-API-Key": ORDINARY_KEY}, {})
+    ]
+    try:
+        yield Service(app, url, *clients)
+    finally:
+        for client in clients:
+            await client.aclose()
+        stop.set()
+        await server

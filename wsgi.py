@@ -1,0 +1,13 @@
+"""For `hypercorn -c hypercorn_conf.py wsgi:app` and `quart --app wsgi run`."""
+
+from __future__ import annotations
+
+import sys
+
+from mlops_backend.app import create_app
+from mlops_backend.config import ConfigError
+
+try:
+    app = create_app()
+except ConfigError as error:
+    sys.exit(str(error))
