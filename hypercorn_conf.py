@@ -1,4 +1,4 @@
-"""For `hypercorn -c hypercorn_conf.py wsgi:app`: the same settings as everywhere, one worker unless `-w` says more.
+"""For `hypercorn -c file:hypercorn_conf.py wsgi:app`: the same settings as everywhere; one worker, or `-w` of them.
 
 The drain belongs to `python -m mlops_backend`; here Hypercorn's own grace applies, which Python 3.12 and later ignore.
 """
@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
+
+# Hypercorn reads this file before it looks for modules in the working directory.
+sys.path.insert(0, str(Path(__file__).parent))
 
 from mlops_backend.config import ConfigError, load_settings
 from mlops_backend.server import BACKLOG, KEEP_ALIVE

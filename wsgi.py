@@ -1,4 +1,4 @@
-"""For `hypercorn -c hypercorn_conf.py wsgi:app` and `quart --app wsgi run`."""
+"""For `hypercorn -c file:hypercorn_conf.py wsgi:app` and `quart --app wsgi run`."""
 
 from __future__ import annotations
 

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from bench.jobs import Jobs
 from bench.machine import describe, raise_open_files
+from bench.plan import FULL, QUICK, SCENARIOS
 from bench.processes import ROOT
 from bench.report import Row, as_json, rows_of
-from bench.scenarios import FULL, QUICK, SCENARIOS, measure
+from bench.scenarios import measure
 from bench.table import render
 from bench.targets import NAMES, available, started
 
@@ -25,6 +27,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: under 40 s")
     parser.add_argument("--only", choices=SCENARIOS, help="run one scenario")
     parser.add_argument("--targets", nargs="+", choices=NAMES, default=list(NAMES), help="what to compare")
+    parser.add_argument("--retries", type=int, default=0, help="how many disturbed measurements to repeat")
     parser.add_argument("--json", type=Path, help="where to write the figures (default: bench/results/)")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a bound is missed")
     return parser.parse_args(arguments)
@@ -42,12 +45,13 @@ def run(options: argparse.Namespace) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         names = available(options.targets)
         with started(names, Path(folder)) as targets:
-            measured = measure(plan, options.only, targets, say)
+            jobs = Jobs(list(targets.values()), options.retries, say)
+            measured = measure(plan, options.only, [targets[name] for name in names], jobs)
     rows = rows_of(measured)
     path = options.json or RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(as_json(machine, asdict(plan), measured, rows), indent=1) + "\n")
-    print(render(machine, rows))
+    print(render(machine, rows, measured.elsewhere))
     say(f"figures: {path}")
     return rows
 

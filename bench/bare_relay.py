@@ -24,9 +24,7 @@ JSON = {"Content-Type": "application/json"}
 
 def create_client(upstream: str) -> httpx.AsyncClient:
     """Return the client that the service uses as well, without limits or clocks."""
-    transport = AiohttpTransport(
-        client=lambda: aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-    )
+    transport = AiohttpTransport(client=lambda: aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
     return httpx.AsyncClient(transport=transport, base_url=upstream, timeout=None, trust_env=False)
 
 

@@ -19,7 +19,8 @@ from bench.stream_client import Tally, finish, open_stream
 from bench.wire import Address
 
 Result = dict[str, Any]
-SETTLE = 0.2  # seconds of steady streaming before anything is recorded
+SETTLE = 0.2  # seconds of steady streaming, once the last stream speaks, before anything is recorded
+SLACK = 0.6  # how much later than it was asked for the last stream may speak
 PATIENCE = 60.0
 AFTERMATH = 0.005  # what a server still does when its last answer has left is part of the price
 
@@ -38,16 +39,23 @@ def outcome(tally: Tally, expected: int) -> Result:
     return milliseconds(tally.first, "first_token") | {"errors": failed, "error_texts": dict(tally.errors)}
 
 
+async def spoken(tally: Tally, timeout: float) -> None:
+    """Wait until every stream has spoken; those that never do are counted at the end."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(tally.all_spoke.wait(), timeout)
+
+
 async def steady(address: Address, streams: int, every: float, ramp: float, window: float) -> Result:
     """Start streams one after the other, then measure while all of them speak."""
-    tally = Tally()
-    tokens = round((ramp + 2 * SETTLE + window) / every)
+    tally = Tally(expected=streams)
+    tokens = round((ramp + SLACK + SETTLE + window) / every)
     request = address.stream_request(tokens, every)
     running = []
     begun = time.monotonic()
     for number in range(streams):
         await asyncio.sleep(begun + ramp * number / streams - time.monotonic())
         running.append(asyncio.create_task(open_stream(address, request, tally)))
+    await spoken(tally, PATIENCE)
     await asyncio.sleep(SETTLE)
     counted, used = tally.tokens, cpu_seconds(address.pid)
     tally.recording = True
@@ -65,12 +73,12 @@ async def burst(address: Address, streams: int, every: float, tokens: int) -> Re
     before = resident_bytes(address.pid)
     request = address.stream_request(tokens, every)
     running = [asyncio.create_task(open_stream(address, request, tally)) for _ in range(streams)]
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(tally.all_spoke.wait(), every * tokens)
-    open_now = len(tally.first) - tally.completed
+    await spoken(tally, every * tokens)
+    spoke = len(tally.first)
+    open_now = spoke - tally.completed
     resident = resident_bytes(address.pid)
     await finish(running, tally, PATIENCE)
-    figures = {"open_at_once": open_now, "resident_before": before, "resident_during": resident}
+    figures = {"spoke": spoke, "open_at_once": open_now, "resident_before": before, "resident_during": resident}
     return outcome(tally, streams) | figures
 
 

@@ -27,6 +27,18 @@ def cpu_seconds(pid: int) -> float:
     return float(times.user + times.system)
 
 
+def busy_seconds() -> float:
+    """Return the CPU time that this machine has spent on anything, or lost to its host."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0))
+
+
+def own_seconds() -> float:
+    """Return the CPU time of this process and of its children that have ended."""
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
 def resident_bytes(pid: int) -> int:
     """Return how much memory of a process is resident."""
     return int(psutil.Process(pid).memory_info().rss)

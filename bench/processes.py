@@ -26,9 +26,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(
-    address: Address, command: Sequence[str], folder: Path, settings: Mapping[str, str]
-) -> Iterator[Address]:
+def running(address: Address, command: Sequence[str], folder: Path, settings: Mapping[str, str]) -> Iterator[Address]:
     """Run a server until the block ends; its output goes to a file, its environment is only what is given."""
     log = folder / f"{address.name}.log"
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **settings}

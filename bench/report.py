@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bench.scenarios import Measured, Round
+from bench.jobs import Round
+from bench.scenarios import Measured
 
 MB = 1e6
 KB = 1e3
@@ -77,11 +78,7 @@ METRICS = (
 
 def rows_of(measured: Measured) -> list[Row]:
     """Return every row that was measured."""
-    rows = [
-        _row(metric, measured.rounds[metric.scenario])
-        for metric in METRICS
-        if metric.scenario in measured.rounds
-    ]
+    rows = [_row(metric, measured.rounds[metric.scenario]) for metric in METRICS if metric.scenario in measured.rounds]
     return [*rows, *_memory_rows(measured)]
 
 
@@ -132,24 +129,21 @@ def _memory_rows(measured: Measured) -> list[Row]:
     if bursts := measured.rounds.get("burst"):
         first = bursts[0]  # later bursts find the memory that the first one left
         grown = {
-            name: [(figures["resident_during"] - measured.idle_resident[name]) / KB / figures["open_at_once"]]
+            name: [(figures["resident_during"] - measured.idle_resident[name]) / KB / figures["spoke"]]
             for name, figures in first.items()
-            if figures["open_at_once"]
+            if figures["spoke"]
         }
-        rows.append(
-            _judged(Row("memory per open stream, kB", *_summed_up(grown), digits=1), "ratio", _ratios(grown))
-        )
+        rows.append(_judged(Row("memory per open stream, kB", *_summed_up(grown), digits=1), "ratio", _ratios(grown)))
     return rows
 
 
-def as_json(
-    machine: dict[str, Any], plan: dict[str, Any], measured: Measured, rows: Sequence[Row]
-) -> dict[str, Any]:
+def as_json(machine: dict[str, Any], plan: dict[str, Any], measured: Measured, rows: Sequence[Row]) -> dict[str, Any]:
     """Return everything, down to the single round."""
     return {
         "machine": machine,
         "plan": plan,
         "rows": [asdict(row) for row in rows],
         "idle_resident": measured.idle_resident,
+        "elsewhere": measured.elsewhere,
         "rounds": measured.rounds,
     }

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from bench.jobs import DISTURBED
 from bench.report import Row
 from bench.targets import NAMES
 
@@ -11,16 +12,22 @@ WIDTH = 9
 VERDICTS = {True: "pass", False: "MISS", None: ""}
 
 
-def render(machine: dict[str, Any], rows: Sequence[Row]) -> str:
+def render(machine: dict[str, Any], rows: Sequence[Row], elsewhere: Sequence[float]) -> str:
     """Return the table: medians of the rounds, the comparison with its spread, the bound beside it."""
     names = [name for name in NAMES if any(name in row.medians for row in rows)]
-    title = "{date} · {cpus} CPUs ({cpu_model}) · {memory_gib} GiB · Python {python} · {system}".format(
-        **machine
-    )
+    title = "{date} · {cpus} CPUs ({cpu_model}) · {memory_gib} GiB · Python {python} · {system}".format(**machine)
     heads = "".join(f"{name:>{WIDTH}}" for name in names)
     head = f"{'median of the rounds':{TITLE_WIDTH}}{heads}   {'service (or / bare)':26}{'bound':>8}"
     lines = [title, "", head, "-" * (len(head) + 6)]
-    return "\n".join(lines + [_line(row, names) for row in rows])
+    return "\n".join([*lines, *(_line(row, names) for row in rows), *_notes(elsewhere)])
+
+
+def _notes(elsewhere: Sequence[float]) -> list[str]:
+    disturbed = sum(used > DISTURBED for used in elsewhere)
+    if not disturbed:
+        return []
+    used = f"up to {max(elsewhere):.1f} CPUs"
+    return ["", f"Disturbed: others used {used} in {disturbed} of {len(elsewhere)} measurements."]
 
 
 def _line(row: Row, names: Sequence[str]) -> str:

@@ -25,14 +25,12 @@ def started(names: Sequence[str], folder: Path) -> Iterator[dict[str, Address]]:
     with ExitStack() as stack:
         port = free_port()
         command = [sys.executable, "-m", "bench.upstream", "--port", str(port)]
-        direct = stack.enter_context(
-            running(Address("direct", port, GENERATE, GENERATE), command, folder, {})
-        )
+        direct = stack.enter_context(running(Address("direct", port, GENERATE, GENERATE), command, folder, {}))
         found = {"direct": direct}
         for name in names:
             if name != "direct":
                 found[name] = stack.enter_context(_proxy(name, folder, port))
-        yield {name: found[name] for name in names}
+        yield found
 
 
 @contextmanager

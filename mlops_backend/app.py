@@ -19,7 +19,7 @@ from mlops_backend.middleware.asgi import App
 from mlops_backend.middleware.auth import Gate, authenticate_with
 from mlops_backend.middleware.body_limit import BodyLimit
 from mlops_backend.middleware.cors import ALLOWED_HEADERS, EXPOSED_HEADERS, METHODS, PREFLIGHT_LIFE
-from mlops_backend.middleware.drain import LiveRequests
+from mlops_backend.middleware.drain import LiveAnswers
 from mlops_backend.middleware.error_handlers import register_error_handlers
 from mlops_backend.middleware.json_body import JSONRequest
 from mlops_backend.middleware.request_context import RequestContext, services_of
@@ -129,6 +129,6 @@ def _add_middleware(app: Quart, settings: Settings) -> None:
         expose_headers=EXPOSED_HEADERS,
         max_age=timedelta(seconds=PREFLIGHT_LIFE),
     )
-    live = services.add(LiveRequests(cast(App, app.asgi_app)))
+    live = services.add(LiveAnswers(cast(App, app.asgi_app)))
     wrapped: Any = RequestContext(BodyLimit(live, settings.max_body_bytes))
     app.asgi_app = wrapped  # type: ignore[method-assign]

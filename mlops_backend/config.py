@@ -91,8 +91,8 @@ class Settings(BaseSettings):
 
     @field_validator("api_keys", mode="before")
     @classmethod
-    def _named_keys(cls, value: Any) -> Any:
-        return dict(_named_key(pair) for pair in _split(value)) if isinstance(value, str) else value
+    def _ordinary_keys(cls, value: Any) -> Any:
+        return _named_keys(_split(value)) if isinstance(value, str) else value
 
 
 def load_settings(env_file: str | None = ".env", **overrides: Any) -> Settings:
@@ -139,6 +139,13 @@ def _key(value: str) -> str:
     if not (value.isascii() and value.isprintable()) or any(mark in value for mark in " ,"):
         raise ValueError("a key may hold printable ASCII characters only, without spaces and commas")
     return value
+
+
+def _named_keys(pairs: tuple[str, ...]) -> dict[str, SecretStr]:
+    keys = dict(_named_key(pair) for pair in pairs)
+    if len(keys) < len(pairs) or len({key.get_secret_value() for key in keys.values()}) < len(keys):
+        raise ValueError("each name and each key may stand there once only")
+    return keys
 
 
 def _named_key(pair: str) -> tuple[str, SecretStr]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from quart import Quart
-from quart_schema import APIKeySecurityScheme, Info, OpenAPIProvider, QuartSchema, Tag
+from quart_schema import APIKeySecurityScheme, DataSource, Info, OpenAPIProvider, QuartSchema, Tag
 from quart_schema.openapi import HttpSecurityScheme
+from quart_schema.typing import Model
 from werkzeug.routing.rules import Rule
 
 from mlops_backend.schemas.service import ErrorResponse
@@ -25,21 +27,24 @@ Send the key as `X-API-Key` or as `Authorization: Bearer`. Every answer carries 
 Streams are one JSON object a line (`application/x-ndjson`), or server-sent events when `Accept` names
 `text/event-stream`; a failure after the first byte is one last object with `error` and `code`."""
 
-_ERRORS: Final = {
-    "400": "The body is not JSON, or asks for what the model cannot do",
-    "401": "No key, an unknown one, or two that differ",
-    "403": "A known key that may not do this",
-    "404": "No such model or object",
-    "405": "The route does not take this method",
-    "408": "The body took too long to arrive",
-    "413": "The body is larger than `MAX_BODY_BYTES`",
-    "415": "The body is declared as something other than JSON",
-    "422": "The body breaks the schema; `details` names each field",
-    "500": "A fault inside the service",
-    "502": "The backend refused, vanished or answered nonsense",
-    "503": "No usable backend, busy, draining or full; see `Retry-After`",
-    "504": "A clock ran out while waiting for the backend",
-}
+# Status, one code that it comes with, and what it means; the README lists every code.
+_ERRORS: Final = (
+    (400, "invalid_json", "The body is not JSON, or asks for what the model cannot do"),
+    (401, "unauthorized", "No key, an unknown one, or two that differ"),
+    (403, "forbidden", "A known key that may not do this"),
+    (404, "model_not_found", "No such model or object"),
+    (405, "method_not_allowed", "The route does not take this method"),
+    (408, "request_timeout", "The body took too long to arrive"),
+    (413, "body_too_large", "The body is larger than `MAX_BODY_BYTES`"),
+    (415, "unsupported_media_type", "The body is declared as something other than JSON"),
+    (422, "validation_error", "The body breaks the schema; `details` names each field"),
+    (500, "internal_error", "A fault inside the service"),
+    (502, "backend_refused", "The backend refused, vanished or answered nonsense"),
+    (503, "no_usable_backend", "No usable backend, busy, draining or full; see `Retry-After`"),
+    (504, "first_byte_timeout", "A clock ran out while waiting for the backend"),
+)
+_REQUEST_ID: Final = "6f1d5c0f4a0b4a0e8b2f9f3f7f1c2d3e"
+_DETAIL: Final = {"loc": ["prompt"], "msg": "Input should be a valid string", "type": "string_type"}
 
 
 def document_media_types(status: int, *media_types: str) -> Callable[[F], F]:
@@ -66,7 +71,7 @@ class Documentation(OpenAPIProvider):
         document: dict[str, Any] = super().schema()
         document["components"]["schemas"]["ErrorResponse"] = _error_schema(document)
         document["components"]["responses"] = {
-            f"Error{status}": _error_response(text) for status, text in _ERRORS.items()
+            f"Error{status}": _error_response(status, code, text) for status, code, text in _ERRORS
         }
         return document
 
@@ -78,6 +83,18 @@ class Documentation(OpenAPIProvider):
             for operation in operations.values():
                 _complete(operation, view)
         return paths, components
+
+    def build_request_body(self, model: type[Model], source: DataSource) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A body with the model's own example, in the order it was written: pydantic sorts the keys in its schema."""
+        body, components = super().build_request_body(model, source)
+        examples = getattr(model, "model_config", {}).get("json_schema_extra", {}).get("examples")
+        for content in body["content"].values() if examples else ():
+            content["example"] = examples[0]
+        return body, components
+
+    def operation_id(self, method: str, path: str, func: Callable[..., Any]) -> str | None:
+        """The view's own name: it begins with a verb, so the method need not stand before it."""
+        return (super().operation_id(method, path, func) or "").removeprefix(f"{method.lower()}_")
 
 
 def add_schema(app: Quart, version: str, *, docs_enabled: bool) -> None:
@@ -108,20 +125,40 @@ def add_schema(app: Quart, version: str, *, docs_enabled: bool) -> None:
 def _complete(operation: dict[str, Any], view: Callable[..., Any]) -> None:
     responses = operation["responses"] = {str(status): text for status, text in operation["responses"].items()}
     for status, media_types in getattr(view, _MEDIA_TYPES, {}).items():
-        response = responses.setdefault(str(status), {"description": ""})
-        content = response.get("content", {}).get("application/json", {"schema": {"type": "string"}})
-        response["content"] = {media_type: content for media_type in media_types}
-    for status in _ERRORS:
-        responses.setdefault(status, {"$ref": f"#/components/responses/Error{status}"})
+        response = responses.setdefault(str(status), {"description": "Nothing"})
+        schema = response.get("content", {}).get("application/json", {}).get("schema", {})
+        response["content"] = {media_type: _content(media_type, schema) for media_type in media_types}
+    for status, _, _ in _ERRORS:
+        responses.setdefault(str(status), {"$ref": f"#/components/responses/Error{status}"})
     if getattr(view, _OPEN, False):
         operation["security"] = []
     if "requestBody" in operation:
         operation["requestBody"]["required"] = True
 
 
-def _error_response(description: str) -> dict[str, Any]:
+def _content(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """One media type of an answer; a stream shows two of its objects as they are sent."""
+    if media_type not in {NDJSON, SSE}:
+        return {"schema": schema}
+    chat = "message" in schema["properties"]
+    pieces = [
+        {"message": {"role": "assistant", "content": text}} if chat else {"response": text} for text in ("Sky", "")
+    ]
+    ends: list[dict[str, Any]] = [{"done": False}, {"done": True, "done_reason": "stop", "eval_count": 1}]
+    lines = [
+        json.dumps({"model": "smollm2:135m", "created_at": "2026-01-31T12:00:00Z", **piece, **end})
+        for piece, end in zip(pieces, ends, strict=True)
+    ]
+    events = [f"data: {line}\n\n" if media_type == SSE else f"{line}\n" for line in lines]
+    return {"schema": schema, "example": "".join(events)}
+
+
+def _error_response(status: int, code: str, description: str) -> dict[str, Any]:
+    example: dict[str, Any] = {"error": f"{description}.", "code": code, "request_id": _REQUEST_ID}
+    if status == 422:
+        example["details"] = [_DETAIL]
     schema = {"$ref": "#/components/schemas/ErrorResponse"}
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+    return {"description": description, "content": {"application/json": {"schema": schema, "example": example}}}
 
 
 def _error_schema(document: dict[str, Any]) -> dict[str, Any]:

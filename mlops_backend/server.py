@@ -9,26 +9,32 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
+from weakref import WeakSet
 
 import structlog
 from hypercorn.asyncio import serve
-from hypercorn.config import Config
-from hypercorn.utils import LifespanFailureError, check_for_updates, files_to_watch
+from hypercorn.config import Config, Sockets
+from hypercorn.utils import LifespanFailureError, LifespanTimeoutError, check_for_updates, files_to_watch
 
-from mlops_backend import __version__
 from mlops_backend.app import create_app
-from mlops_backend.config import PLACEHOLDER_KEY, Settings, key_source
-from mlops_backend.middleware.drain import LiveRequests
+from mlops_backend.banner import banner
+from mlops_backend.config import Settings
+from mlops_backend.middleware.drain import LiveAnswers
 from mlops_backend.middleware.request_context import services_of
 from mlops_backend.services.llm.admission import Admission
+from mlops_backend.services.llm.embedded import EngineUnavailable
 from mlops_backend.services.llm.routing import BackendPool
 from mlops_backend.services.registry import Services
 
 BACKLOG: Final = 2048
 KEEP_ALIVE: Final = 75
+# What comes after DRAIN_TIMEOUT: last frames (2 s, admission.py), last bytes, a close. Together well under the 10 s
+# that `docker stop --time 40` leaves.
 _LAST_BYTES: Final = 1.0
-_CLOSING: Final = 8.0
+_CLOSING: Final = 6.0
 _RELOAD_POLL: Final = 1.0
 
 
@@ -53,19 +59,42 @@ def serve_forever(settings: Settings) -> int:
     server = Server(settings, listener)
     try:
         asyncio.run(server.run())
-    except LifespanFailureError as error:
-        print(f"The service cannot start: {error}", file=sys.stderr)
+    except (LifespanFailureError, LifespanTimeoutError) as error:
+        print(f"The service cannot start: {_reason(error)}", file=sys.stderr)
         return 1
     if server.reload:
         os.execv(sys.executable, [sys.executable, "-m", "mlops_backend"])  # noqa: S606 - our own command again
     return 0
 
 
-def listen(host: str, port: int) -> socket.socket:
+class Listener(socket.socket):
+    """A listening socket that remembers its connections, so that those which do not end can be cut.
+
+    Hypercorn's own grace does not hold on Python 3.12 and later: it waits for every connection, for ever.
+    """
+
+    def __init__(self, family: socket.AddressFamily) -> None:
+        super().__init__(family, socket.SOCK_STREAM)
+        self._accepted: WeakSet[socket.socket] = WeakSet()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """The next connection."""
+        connection, address = super().accept()
+        self._accepted.add(connection)
+        return connection, address
+
+    def cut(self) -> None:
+        """Shut every connection that is still open, in both directions: to Hypercorn the client has left."""
+        for connection in tuple(self._accepted):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+def listen(host: str, port: int) -> Listener:
     """A listening address; bound before anything is started, so that a taken port costs nothing."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = Listener(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.setblocking(False)
     try:
         listener.bind((host, port))
@@ -78,72 +107,70 @@ def listen(host: str, port: int) -> socket.socket:
 class Server:
     """One serving of the application, from start-up to the end of its drain."""
 
-    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+    def __init__(self, settings: Settings, listener: Listener) -> None:
         self._settings = settings
         self._listener = listener
         self._port: int = listener.getsockname()[1]
         self._stop = asyncio.Event()
         self._drained = asyncio.Event()
+        self._serving: asyncio.Task[None] | None = None
+        self._started = False
         self._app = create_app(settings)
+        self._app.logger.addFilter(_is_news)
         self._services: Services = services_of(self._app.extensions)
         self.reload = False
 
     async def run(self) -> None:
-        """Serve, drain when told to, and come back even when a client will not let go."""
+        """Serve, drain when told to, and come back even when something will not end."""
+        _on_signals(self._signalled)
         config = hypercorn_config()
-        config.bind = [f"fd://{self._listener.detach()}"]
-        serving = asyncio.create_task(serve(self._app, config, shutdown_trigger=self._until_drained, mode="asgi"))
+        config.create_sockets = lambda: Sockets([], [self._listener], [])  # type: ignore[method-assign]
+        config.graceful_timeout = _CLOSING
+        self._serving = serving = asyncio.create_task(
+            serve(self._app, config, shutdown_trigger=self._until_drained, mode="asgi")
+        )
         drained = asyncio.create_task(self._drained.wait())
         await asyncio.wait({serving, drained}, return_when=asyncio.FIRST_COMPLETED)
         drained.cancel()
+        await asyncio.wait({serving}, timeout=_CLOSING)
         if not serving.done():
-            await asyncio.wait({serving}, timeout=_CLOSING)
-        if not serving.done():
-            structlog.get_logger().warning("connections_left_open")
+            structlog.get_logger().warning("closing_took_too_long")
             serving.cancel()
-            return
-        serving.result()
+        elif not serving.cancelled():
+            serving.result()
 
     async def _until_drained(self) -> None:
         """Hypercorn calls this once it listens, and stops when it returns."""
-        _on_signals(self._signalled)
-        print(self._banner(), flush=True)
-        watcher = asyncio.create_task(self._watch_files()) if self._settings.debug else None
+        self._started = True
+        watcher = asyncio.create_task(self._watch_files(files_to_watch())) if self._settings.debug else None
+        print(banner(self._settings, self._port, await self._services.get(BackendPool).probe()), flush=True)
         await self._stop.wait()
         if watcher is not None:
             watcher.cancel()
-        structlog.get_logger().info("draining", seconds=self._settings.drain_timeout)
-        await self._services.get(Admission).drain(self._settings.drain_timeout)
-        await self._services.get(LiveRequests).cut(_LAST_BYTES)
+        await self._drain(self._settings.drain_timeout)
         self._drained.set()
+
+    async def _drain(self, seconds: float) -> None:
+        structlog.get_logger().info("draining", seconds=seconds)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        await self._services.get(Admission).drain(seconds)
+        await self._services.get(LiveAnswers).finish(max(deadline - loop.time(), _LAST_BYTES))
+        loop.call_later(_LAST_BYTES, self._listener.cut)
 
     def _signalled(self) -> None:
         if self._stop.is_set():
             os._exit(1)
         self._stop.set()
+        if self._serving is not None and not self._started:
+            self._serving.cancel()
 
-    async def _watch_files(self) -> None:
-        files = files_to_watch()
+    async def _watch_files(self, files: dict[Path, float]) -> None:
         while not check_for_updates(files):
             await asyncio.sleep(_RELOAD_POLL)
         structlog.get_logger().info("reloading")
         self.reload = True
         self._stop.set()
-
-    def _banner(self) -> str:
-        settings = self._settings
-        address = f"http://{_shown(settings.host)}:{self._port}"
-        lines = [f"mlops_backend {__version__}", f"  address   {address}"]
-        lines += [f"  backend   {text}" for text in self._backends()]
-        lines.append(f"  key       {_describe_key(settings)}")
-        if settings.docs_enabled:
-            lines.append(f"  docs      {address}/docs")
-        return "\n".join(lines)
-
-    def _backends(self) -> list[str]:
-        model = self._settings.default_model
-        named = f", DEFAULT_MODEL {model}" if model else ""
-        return [f"{backend.kind} at {backend.address}{named}" for backend in self._services.get(BackendPool).backends]
 
 
 def _on_signals(handler: Callable[[], Any]) -> None:
@@ -152,13 +179,11 @@ def _on_signals(handler: Callable[[], Any]) -> None:
         loop.add_signal_handler(number, handler)
 
 
-def _shown(host: str) -> str:
-    if host in {"0.0.0.0", "::", ""}:
-        return "localhost"
-    return f"[{host}]" if ":" in host else host
+def _is_news(entry: logging.LogRecord) -> bool:
+    """Whether an entry is more than the stack trace of a refusal to start, which `serve_forever` tells in a line."""
+    return entry.exc_info is None or not isinstance(entry.exc_info[1], EngineUnavailable)
 
 
-def _describe_key(settings: Settings) -> str:
-    if settings.api_key.get_secret_value() == PLACEHOLDER_KEY:
-        return "API_KEY is the placeholder, which works from this machine only; set a secret one"
-    return f"API_KEY {key_source()}; send it as X-API-Key"
+def _reason(error: Exception) -> str:
+    """The start-up's own words, without Hypercorn's around them."""
+    return str(error).removeprefix("Lifespan failure in startup. ").strip("'")

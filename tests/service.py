@@ -67,7 +67,7 @@ async def serving(settings: Settings, app: Quart | None = None) -> AsyncIterator
     """Serve until the block ends."""
     app = app or create_app(settings)
     listener = listen("127.0.0.1", 0)
-    url = "http://127.0.0.1:{}".format(listener.getsockname()[1])
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     config = hypercorn_config()
     config.bind = [f"fd://{listener.detach()}"]
     listening, stop = asyncio.Event(), asyncio.Event()

@@ -78,9 +78,7 @@ def test_locks_hold_what_was_asked_for() -> None:
     for lock in locks.LOCKS:
         asked = {package(item) for name in lock.lists for item in lists[name]}
         assert asked <= locks.pins(text(lock.name)).keys()
-    assert locks.pins(text("requirements-embedded.txt")).keys() == {
-        package(item) for item in lists["embedded"]
-    }
+    assert locks.pins(text("requirements-embedded.txt")).keys() == {package(item) for item in lists["embedded"]}
 
 
 def test_development_lock_pins_what_runs() -> None:

@@ -54,7 +54,12 @@ class RequestContext:
 
 def record() -> RequestRecord:
     """The record of the request at hand."""
-    return cast(RequestRecord, request.scope[_RECORD])  # type: ignore[typeddict-item]
+    return record_of(cast(Scope, request.scope))
+
+
+def record_of(scope: Scope) -> RequestRecord:
+    """The record that `RequestContext` put into an ASGI scope."""
+    return cast(RequestRecord, scope[_RECORD])
 
 
 def service(kind: type[T]) -> T:

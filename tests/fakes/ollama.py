@@ -46,6 +46,7 @@ from tests.fakes.server import Recorded, RecordingServer
 __all__ = ["DEFAULT_WORDS", "FakeOllama", "Mode", "Recorded"]
 
 VECTOR_SIZE = 8
+MAX_VECTOR_SIZE = 4096
 EMBED_FIGURES = ("total_duration", "load_duration", "prompt_eval_count")
 
 
@@ -108,7 +109,7 @@ class FakeOllama(Script, RecordingServer):
             await play_whole(mode, self, connection, json_reply(whole))
 
     async def _embed(self, connection: Connection, path: str, body: JsonObject, mode: Mode) -> None:
-        size = body.get("dimensions") or VECTOR_SIZE
+        size = min(max(body.get("dimensions") or VECTOR_SIZE, 1), MAX_VECTOR_SIZE)
         if path == "/api/embeddings":
             prompt = body.get("prompt", "")
             reply: JsonObject = {"embedding": vector(prompt, size) if prompt else []}

@@ -106,7 +106,8 @@ def generation_for(
     path: str, body: JsonObject, words: Sequence[str], tool_calls: Sequence[JsonObject] = ()
 ) -> Generation:
     """Return what a request to generate or chat will be told."""
-    limit = body.get("options", {}).get("num_predict", -1)
+    wanted = body.get("options", {}).get("num_predict")
+    limit = -1 if wanted is None else int(wanted)
     shortened = 0 <= limit < len(words)
     chat = path == "/api/chat"
     return Generation(

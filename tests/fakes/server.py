@@ -121,9 +121,7 @@ class RecordingServer(ABC):
 
     async def wait_for_disconnect(self, timeout: float = 5) -> Recorded:
         """Return the next request whose client left, that no earlier call of this returned."""
-        return await self._next(
-            self._seen_disconnects, lambda record: record.disconnected_at is not None, timeout
-        )
+        return await self._next(self._seen_disconnects, lambda record: record.disconnected_at is not None, timeout)
 
     async def wait_until(self, condition: Callable[[], bool], timeout: float = 5) -> None:
         """Return when the condition holds; it is tried after every request, answer and hang-up."""
@@ -132,9 +130,7 @@ class RecordingServer(ABC):
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def _next(
-        self, seen: set[Recorded], wanted: Callable[[Recorded], bool], timeout: float
-    ) -> Recorded:
+    async def _next(self, seen: set[Recorded], wanted: Callable[[Recorded], bool], timeout: float) -> Recorded:
         def fresh() -> Recorded | None:
             return next((record for record in self.requests if record not in seen and wanted(record)), None)
 

@@ -128,9 +128,7 @@ async def test_num_predict_shortens(http: aiohttp.ClientSession) -> None:
 
 
 @pytest.mark.parametrize(("keep_alive", "reason"), [(None, "load"), ("5m", "load"), (0, "unload")])
-@pytest.mark.parametrize(
-    ("path", "body"), [("/api/generate", {"prompt": ""}), ("/api/chat", {"messages": []})]
-)
+@pytest.mark.parametrize(("path", "body"), [("/api/generate", {"prompt": ""}), ("/api/chat", {"messages": []})])
 async def test_empty_prompt_loads(
     http: aiohttp.ClientSession, path: str, body: dict[str, Any], keep_alive: object, reason: str
 ) -> None:

@@ -15,7 +15,7 @@ from tests.fakes.ollama import FakeOllama, Mode
 from tests.service import Service
 
 PROMPT = {"model": "llama3", "prompt": "Hi"}
-ROUTES = {
+ROUTES: dict[str, dict[str, Any]] = {
     "generate": PROMPT,
     "stream": PROMPT,
     "chat": {"model": "llama3", "messages": [{"role": "user", "content": "Hi"}]},
@@ -57,9 +57,7 @@ BAD_JSON = {
 @pytest.mark.parametrize("body", BAD_JSON.values(), ids=BAD_JSON)
 async def test_400_for_what_is_not_json(service: Service, fake: FakeOllama, body: bytes) -> None:
     """What is not JSON text is refused before any schema sees it, and never reaches a backend."""
-    answer = await service.client.post(
-        "/api/llm/generate", content=body, headers={"Content-Type": "application/json"}
-    )
+    answer = await service.client.post("/api/llm/generate", content=body, headers={"Content-Type": "application/json"})
     assert_error(answer, 400, "invalid_json")
     assert not [request for request in fake.requests if request.path == "/api/generate"]
 
@@ -195,7 +193,7 @@ async def test_415_for_a_declared_type_that_is_not_json(service: Service, media_
 async def test_500_is_json_without_a_trace(service: Service) -> None:
     """A fault of ours is answered in JSON, with CORS headers and without its text, and is logged."""
 
-    async def fault() -> None:
+    async def fault() -> str:
         raise RuntimeError("the secret inner life")
 
     service.app.add_url_rule("/fault", "fault", fault)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import multiprocessing
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
@@ -23,18 +19,20 @@ from mlops_backend.services.llm.embedded_files import (
     EngineUnavailable,
     ModelFacts,
     check_model,
+    claim_for_this_worker,
     locate_files,
+    new_socket_path,
 )
 from mlops_backend.services.llm.embedded_process import EngineProcess
 
 __all__ = ["EmbeddedEngine", "EngineUnavailable"]
 
 STABLE_AFTER: Final = 60.0
-_MAX_THREADS: Final = 8
+# Each computing thread spins while it waits for the others: on two busy processors two threads were measured at
+# 1 to 26 tokens/s where one gave 51 to 78. So one processor is left to this service; more than 4 gain nothing here.
+_MAX_THREADS: Final = 4
 # A kept-alive connection holds one of the server's threads, and health checks need one as well.
-_HTTP_THREADS: Final = 128
-# sun_path has 104 bytes on macOS and 108 on Linux, the last one a zero.
-_MAX_SOCKET_PATH: Final = 103
+_HTTP_THREADS: Final = 256
 
 
 class EmbeddedEngine:
@@ -43,7 +41,7 @@ class EmbeddedEngine:
     Args:
         slots: generations at once; more wait in the engine's own queue.
         context: tokens that each slot has for prompt and answer together.
-        threads: for computing; all processors but no more than 8 when left out.
+        threads: for computing; when left out, one fewer than there are processors, within 1 and 4.
         restart_delays: seconds before the first restart after a death, and the most that doubling makes of it.
         locate: finds the packages; raises `EngineUnavailable`.
         sha256: what the model's file must have.
@@ -61,12 +59,12 @@ class EmbeddedEngine:
         locate: Callable[[], EngineFiles] = locate_files,
         sha256: str = MODEL_SHA256,
     ) -> None:
-        self.socket_path = _socket_path()
+        self.socket_path = new_socket_path()
         self.api_key = secrets.token_hex(32)
         self.version = ""
-        self.facts: ModelFacts | None = None
+        self.facts = ModelFacts()
         self._limits = {"slots": slots, "context": context, "http_threads": _HTTP_THREADS}
-        self._threads = threads or min(os.cpu_count() or 1, _MAX_THREADS)
+        self._threads = threads or max(1, min((os.cpu_count() or 1) - 1, _MAX_THREADS))
         self._restart_delays = restart_delays
         self._locate = locate
         self._sha256 = sha256
@@ -94,17 +92,17 @@ class EmbeddedEngine:
         """
         if self._supervisor is not None:
             return
-        self._claim = _claim_for_this_worker()
+        self._claim = claim_for_this_worker()
         try:
             files = self._locate()
             self.facts = await asyncio.to_thread(check_model, files.model, self._sha256)
             self.version = files.version
             self._config = self._configure(files)
-            child = await self._spawn()
+            self._child = await self._spawn()
         except BaseException:
             await self.stop()
             raise
-        self._supervisor = asyncio.create_task(self._supervise(child))
+        self._supervisor = asyncio.create_task(self._supervise())
 
     async def stop(self) -> None:
         """End the child and remove the socket's directory; harmless when never started or already stopped."""
@@ -114,7 +112,14 @@ class EmbeddedEngine:
                 supervisor.cancel()
                 await asyncio.gather(supervisor, return_exceptions=True)
         finally:
-            self._child = None
+            await self._clear()
+
+    async def _clear(self) -> None:
+        child, self._child = self._child, None
+        try:
+            if child is not None:
+                await child.stop()
+        finally:
             shutil.rmtree(self.socket_path.parent, ignore_errors=True)
             if self._claim is not None:
                 os.close(self._claim)
@@ -132,73 +137,29 @@ class EmbeddedEngine:
         }
 
     async def _spawn(self) -> EngineProcess:
-        if len(os.fsencode(self.socket_path)) > _MAX_SOCKET_PATH:
-            raise EngineUnavailable(f"The path of the embedded engine's socket is too long: {self.socket_path}.")
         try:
             self.socket_path.parent.mkdir(mode=0o700, exist_ok=True)
             return await EngineProcess.spawn(self._config)
         except OSError as error:
             raise EngineUnavailable(f"The embedded engine cannot be started: {error}.") from error
 
-    async def _supervise(self, child: EngineProcess) -> None:
-        """Watch one child after the other; when cancelled, end the one that runs."""
+    async def _supervise(self) -> None:
+        """Wait for the child's end and start the next one, again and again."""
         shortest, longest = self._restart_delays
-        delay = shortest
+        delay, started = shortest, monotonic()
         while True:
-            self._child, started = child, monotonic()
-            try:
-                code = await child.wait()
-            finally:
+            if self._child is not None:
+                code = await self._child.wait()
+                delay = shortest if monotonic() - started > STABLE_AFTER else delay
+                _log_death(self._child.last_words, exit_code=code, restart_in=delay)
                 self._child = None
-                await child.stop()
-            delay = shortest if monotonic() - started > STABLE_AFTER else delay
-            _log_death(child.last_words, exit_code=code, restart_in=delay)
             await asyncio.sleep(delay)
-            delay = min(2 * delay, longest)
-            child = await self._respawn(delay, longest)
-
-    async def _respawn(self, delay: float, longest: float) -> EngineProcess:
-        while True:
+            delay, started = min(2 * delay, longest), monotonic()
             try:
-                return await self._spawn()
+                self._child = await self._spawn()
             except EngineUnavailable as error:
                 _log_death(str(error), restart_in=delay)
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, longest)
 
 
 def _log_death(last_words: str, **facts: float) -> None:
     structlog.get_logger().error("embedded_engine_died", last_words=last_words, **facts)
-
-
-def _socket_path() -> Path:
-    """A name nobody can guess; a temporary directory that is missing or has too long a name is replaced by /tmp."""
-    inside = Path(f"mlops-{secrets.token_hex(8)}", "engine.sock")
-    try:
-        path = tempfile.gettempdir() / inside
-    except OSError:
-        path = inside
-    fits = path.is_absolute() and len(os.fsencode(path)) <= _MAX_SOCKET_PATH
-    return path if fits else "/tmp" / inside  # noqa: S108 - the name within is random, the directory made 0700
-
-
-def _claim_for_this_worker() -> int | None:
-    """In a worker of a server with several: a lock that one of them gets, held until it is closed or the worker ends.
-
-    Raises:
-        EngineUnavailable: another worker has it.
-    """
-    server = multiprocessing.parent_process()
-    if server is None:
-        return None
-    path = Path(tempfile.gettempdir(), f"mlops-engine-{os.getuid()}-{server.pid}.lock")
-    try:
-        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise EngineUnavailable(f"The lock of the embedded engine cannot be made: {error}.") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise EngineUnavailable("The embedded engine runs in one worker only, and another one has it.") from None
-    return lock

@@ -59,6 +59,7 @@ def _serve(config: dict[str, Any]) -> Any:
     params.embedding = True
     params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.ui = params.endpoint_metrics = params.endpoint_slots = params.endpoint_props = False
+    params.prefill_assistant = False
     params.cache_ram_mib = 0
     params.verbosity = _ERRORS_ONLY
     return xllamacpp.Server(params)

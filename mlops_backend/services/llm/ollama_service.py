@@ -45,7 +45,7 @@ class OllamaService:
         """
         with self._admission.admit(record) as generation:
             return await generation.watch.wait(
-                self._call(operation, body, record), self._clocks.first_byte, first_byte_late
+                lambda: self._call(operation, body, record), self._clocks.first_byte, first_byte_late
             )
 
     async def stream(

@@ -40,14 +40,14 @@ async def relay(
     """
     watch, record = generation.watch, generation.record
     async with aclosing(lines):
-        last = await watch.wait(anext(lines, b""), clocks.first_byte, first_byte_late)
+        last = await watch.wait(lambda: anext(lines, b""), clocks.first_byte, first_byte_late)
         ollama.check_first(last)
         record.first_byte = perf_counter()
         yield last
         try:
             while True:
                 try:
-                    last = await watch.wait(lines.__anext__(), clocks.idle, idle_late)
+                    last = await watch.wait(lines.__anext__, clocks.idle, idle_late)
                 except StopAsyncIteration:
                     break
                 yield last

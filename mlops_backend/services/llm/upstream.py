@@ -118,6 +118,7 @@ class Upstream:
         self._unix_sockets = dict(unix_sockets or {})
         self._slots = asyncio.Semaphore(max_connections)
         self._max_connections = max_connections
+        self._urls: dict[str, httpx.URL] = {}
         self._client: httpx.AsyncClient | None = None
         self.active = 0
 
@@ -187,10 +188,16 @@ class Upstream:
         assert self._client is not None, "Upstream.open() comes first"  # noqa: S101 - a programming error
         typed = {**headers, "Content-Type": "application/json"} if content is not None else headers
         try:
-            request = self._client.build_request(method, url, headers=typed, content=content)
+            request = self._client.build_request(method, self._parsed(url), headers=typed, content=content)
             return await self._client.send(request, stream=True)
         except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
             raise classify(error) from error
+
+    def _parsed(self, url: str) -> httpx.URL:
+        """Parsed once: a process calls a handful of addresses, those of its backends' routes."""
+        if url not in self._urls:
+            self._urls[url] = httpx.URL(url)
+        return self._urls[url]
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:

@@ -31,8 +31,8 @@ class Watch:
         self._cancels = 0
         self._late: Callable[[], AppError]
 
-    async def wait(self, awaitable: Awaitable[T], seconds: float, late: Callable[[], AppError]) -> T:
-        """Await `awaitable` for at most `seconds`.
+    async def wait(self, start: Callable[[], Awaitable[T]], seconds: float, late: Callable[[], AppError]) -> T:
+        """Await what `start` returns for at most `seconds`; once interrupted nothing is started any more.
 
         Raises:
             AppError: what `late` makes when time runs out, or what `interrupt` was given.
@@ -40,10 +40,8 @@ class Watch:
         self._arm(seconds, late)
         try:
             if self._error is not None:
-                if asyncio.iscoroutine(awaitable):
-                    awaitable.close()
-                raise asyncio.CancelledError
-            return await awaitable
+                raise self._error
+            return await start()
         except asyncio.CancelledError:
             if self._error is None or not self._was_ours():
                 raise

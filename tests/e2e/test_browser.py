@@ -1,0 +1,214 @@
+"""The service as a browser meets it: EventSource, fetch across origins, and the documentation page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Locator, Page, expect
+
+from tests.e2e.pages import Pages, Watched, chromium, visited
+from tests.e2e.readme_blocks import read_blocks
+from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
+from tests.fakes.ollama_shapes import RUNNER_DIED
+from tests.service import ORDINARY_KEY, Service
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+BLOCKS: Final = read_blocks()
+TEXT: Final = "".join(DEFAULT_WORDS)
+BODY: Final = {"prompt": "Hi"}
+# What any page would write: it neither closes the source nor knows of errors.
+PLAIN: Final = """
+(url) => new Promise((resolve) => {
+  const seen = { text: "", opened: 0, states: [] };
+  const source = new EventSource(url);
+  source.onopen = () => { seen.opened += 1; };
+  source.onmessage = (event) => { seen.text += JSON.parse(event.data).response; };
+  source.onerror = () => {
+    seen.states.push(source.readyState);
+    if (source.readyState === EventSource.CLOSED) resolve(seen);
+  };
+})
+"""
+# The README's function, until its part with `done` or its error.
+README_LISTEN: Final = """
+([code, url]) => new Promise((resolve) => {
+  const listen = new Function(code + "; return listen;")();
+  let text = "";
+  const source = listen(url,
+    (part) => { text += part.response; if (part.done) resolve([text, "", source.readyState]); },
+    (error) => resolve([text, error, source.readyState]));
+})
+"""
+README_FETCH: Final = """
+async ([code, stopAfter]) => {
+  const generate = new Function(code + "; return generate;")();
+  const stop = new AbortController();
+  const pieces = [];
+  try {
+    for await (const part of generate({ prompt: "Hi" }, stop.signal)) {
+      pieces.push(part.response);
+      if (pieces.length === stopAfter) stop.abort();
+    }
+  } catch (error) {
+    return [pieces.join(""), error.name];
+  }
+  return [pieces.join(""), ""];
+}
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", name="browser")
+async def _browser() -> AsyncIterator[Browser]:
+    """One browser for all tests."""
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """A page with a storage of its own."""
+    context = await browser.new_context()
+    context.set_default_timeout(10_000)
+    yield await context.new_page()
+    await context.close()
+
+
+async def ticket(service: Service) -> str:
+    """The address of a prepared stream, as the page's own server would get it."""
+    answer = await service.client.post("/api/llm/streams", json=BODY)
+    url: str = answer.json()["url"]
+    return url
+
+
+def readme_code(name: str, service: Service) -> str:
+    """A README block with the service's address and a key."""
+    return BLOCKS[name].text.replace("http://localhost:8000", service.url).replace("your-key", ORDINARY_KEY)
+
+
+@pytest.mark.parametrize("own_origin", [True, False], ids=["own-origin", "other-origin"])
+async def test_plain_eventsource_shows_a_generation_and_stops(page: Page, own_origin: bool) -> None:
+    """A plain `EventSource` shows the whole text; its one reconnection is answered with 204, and it is closed."""
+    async with (
+        FakeOllama() as fake,
+        Pages() as pages,
+        visited(fake.url, allowed_origins=pages.url) as (service, visits),
+    ):
+        await page.goto(f"{service.url}/health" if own_origin else pages.url)
+        url = await ticket(service)
+        seen = await page.evaluate(PLAIN, service.url + url)
+        assert seen == {"text": TEXT, "opened": 1, "states": [0, 2]}
+        assert visits.of(url) == [("GET", 200), ("GET", 204)]
+
+
+async def test_readme_eventsource_closes_itself(page: Page) -> None:
+    """The README's `EventSource` shows the whole text and asks once."""
+    async with (
+        FakeOllama() as fake,
+        Pages() as pages,
+        visited(fake.url, allowed_origins=pages.url) as (service, visits),
+    ):
+        await page.goto(pages.url)
+        url = await ticket(service)
+        seen = await page.evaluate(README_LISTEN, [readme_code("eventsource", service), url])
+        assert seen == [TEXT, "", 1]
+        await page.wait_for_timeout(100)
+        assert visits.of(url) == [("GET", 200)]
+
+
+async def test_error_reaches_eventsource_as_an_event(page: Page) -> None:
+    """A generation that fails midway arrives as an `error` event that has the reason in its data."""
+    async with FakeOllama(mode=Mode.ERROR_MID_STREAM) as fake, visited(fake.url) as (service, _):
+        await page.goto(f"{service.url}/health")
+        text, error, state = await page.evaluate(
+            README_LISTEN, [readme_code("eventsource", service), await ticket(service)]
+        )
+        assert TEXT.startswith(text)
+        assert text
+        assert error == RUNNER_DIED
+        assert state == 2
+
+
+async def test_fetch_streams_from_an_allowed_origin(page: Page) -> None:
+    """The README's `fetch` streams across origins after a preflight, and `abort` ends the generation."""
+    async with (
+        FakeOllama(mode=Mode.SLOW_TOKENS) as fake,
+        Pages() as pages,
+        visited(fake.url, allowed_origins=pages.url) as (service, visits),
+    ):
+        await page.goto(pages.url)
+        code = readme_code("fetch", service)
+        assert await page.evaluate(README_FETCH, [code, 0]) == [TEXT, ""]
+        assert visits.of("/api/llm/stream") == [("OPTIONS", 200), ("POST", 200)]
+        assert await page.evaluate(README_FETCH, [code, 2]) == ["".join(DEFAULT_WORDS[:2]), "AbortError"]
+        await fake.wait_for_disconnect()
+
+
+async def test_fetch_is_refused_from_another_origin(page: Page) -> None:
+    """From an origin that is not listed the browser asks, is not allowed, and nothing is generated."""
+    async with (
+        FakeOllama() as fake,
+        Pages() as pages,
+        visited(fake.url, allowed_origins="http://localhost:3000") as (service, visits),
+    ):
+        await page.goto(pages.url)
+        assert await page.evaluate(README_FETCH, [readme_code("fetch", service), 0]) == ["", "TypeError"]
+        assert [method for method, _ in visits.of("/api/llm/stream")] == ["OPTIONS"]
+        assert not [request for request in fake.requests if request.path == "/api/generate"]
+
+
+async def operation(page: Page, name: str) -> Locator:
+    """An operation of Swagger UI, opened for trying."""
+    block = page.locator(f"#operations-llm-{name}")
+    await block.locator(".opblock-summary-control").click()
+    await block.locator(".try-out__btn").click()
+    return block
+
+
+async def execute(block: Locator) -> tuple[str, str]:
+    """Press Execute; the answer's status and body as the page shows them."""
+    await block.locator(".execute").click()
+    answer = block.locator(".live-responses-table")
+    status = answer.locator("tbody .response-col_status").first
+    await expect(status).not_to_be_empty()
+    body = answer.locator(".response-col_description pre.microlight, .response-col_description .microlight").first
+    return (await status.inner_text()).strip(), await body.inner_text()
+
+
+async def authorise(page: Page, key: str) -> None:
+    """Enter the key as a reader of the page does."""
+    await page.locator(".btn.authorize").click()
+    form = page.locator(".auth-container form").first
+    await form.locator("input").fill(key)
+    await form.locator("button.authorize").click()
+    await page.locator(".btn-done").first.click()
+
+
+async def test_docs_can_be_tried(page: Page) -> None:
+    """Swagger UI shows all operations, takes the key, and calls them, asking no other host for anything."""
+    watched = Watched(page)
+    async with FakeOllama() as fake, visited(fake.url) as (service, _):
+        await page.goto(f"{service.url}/")
+        assert page.url == f"{service.url}/docs"
+        document: dict[str, Any] = (await service.stranger.get("/openapi.json")).json()
+        await expect(page.locator(".opblock")).to_have_count(sum(map(len, document["paths"].values())))
+        await authorise(page, ORDINARY_KEY)
+        status, body = await execute(await operation(page, "list_models"))
+        assert (status, "llama3:latest" in body) == ("200", True)
+        status, body = await execute(await operation(page, "generate"))
+        assert (status, TEXT in body) == ("200", True)
+        status, body = await execute(await operation(page, "stream"))
+        assert (status, body.count('"response"')) == ("200", len(DEFAULT_WORDS) + 1)
+        assert watched.strangers(service.url) == []
+        assert watched.complaints == []
+
+
+async def test_docs_refuse_without_a_key(page: Page) -> None:
+    """Tried without a key, an operation shows our 401 and its reason."""
+    async with FakeOllama() as fake, visited(fake.url) as (service, _):
+        await page.goto(f"{service.url}/docs")
+        status, body = await execute(await operation(page, "list_models"))
+        assert (status, "An API key is needed" in body) == ("401", True)

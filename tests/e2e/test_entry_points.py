@@ -1,0 +1,205 @@
+"""Every way to start the service: what it prints, what it refuses, and that it serves."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import signal
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from mlops_backend import __version__
+from mlops_backend.__main__ import main
+from tests.conftest import ServeFactory
+from tests.e2e.processes import REPOSITORY, free_port
+from tests.e2e.server_process import COMMAND, KEY, ServerProcess, running, serving_process
+from tests.fakes.ollama import FakeOllama
+from tests.service import Service, serving, settings_for
+
+HYPERCORN = (sys.executable, "-m", "hypercorn")
+CONFIGURED = (*HYPERCORN, "-c", f"file:{REPOSITORY / 'hypercorn_conf.py'}", "wsgi:app")
+QUART = (sys.executable, "-m", "quart", "run")
+SECRET = "hunter2-secret"
+# What a module map holds for a package that cannot be imported.
+NO_ENGINE = "import sys\nsys.modules['xllamacpp'] = None\n"
+
+
+async def until_it_answers(url: str, seconds: float = 15) -> httpx.Response:
+    """The answer of `/health`, as soon as there is one: other servers print no banner to wait for."""
+    async with asyncio.timeout(seconds), httpx.AsyncClient(trust_env=False) as client:
+        while True:
+            try:
+                return await client.get(f"{url}/health")
+            except httpx.TransportError:
+                await asyncio.sleep(0.05)
+
+
+async def one_line_of_refusal(process: ServerProcess, status: int) -> str:
+    """The one line on standard error that a command ends with, and nothing else printed."""
+    assert await process.ended() == status, process.report()
+    assert process.output == ""
+    (line,) = process.errors.splitlines()
+    return line
+
+
+async def test_banner_tells_what_a_newcomer_needs(fake: FakeOllama, tmp_path: Path) -> None:
+    """The banner names address, backend, where the key is, and the docs; no secret is ever printed."""
+    backend = fake.url.replace("//", f"//user:{SECRET}@")
+    async with serving_process(tmp_path, backend, DEFAULT_MODEL="llama3") as service, service.client() as client:
+        assert (await client.get("/api/llm/models")).status_code == 200
+        assert (await client.get("/docs")).status_code == 200
+        masked = fake.url.replace("//", "//***@")
+        banner = f"""
+mlops_backend {__version__}
+  address   {service.url}
+  backend   ollama at {masked}, DEFAULT_MODEL llama3
+  key       API_KEY in the environment; send it as X-API-Key
+  docs      {service.url}/docs
+"""
+        assert banner in f"\n{service.output}"
+        service.signal(signal.SIGTERM)
+        assert await service.ended() == 0
+        for secret in (KEY, SECRET):
+            assert secret not in service.output + service.errors
+
+
+async def test_banner_tells_when_the_key_is_in_the_file(fake: FakeOllama, tmp_path: Path) -> None:
+    """With the key in `.env` the banner says so; without docs it names none."""
+    settings = f"API_KEY={SECRET}\nOLLAMA_BASE_URL={fake.url}\nHOST=127.0.0.1\nPORT=0\nDOCS_ENABLED=false\n"
+    (tmp_path / ".env").write_text(settings, "utf-8")
+    async with running(tmp_path, COMMAND, {}) as service:
+        await service.printed(r"  key       API_KEY in \.env; send it as X-API-Key\n")
+        await until_it_answers(service.url)
+        assert "/docs" not in service.output
+        assert SECRET not in service.output
+
+
+async def test_taken_port_is_told_in_one_line(fake: FakeOllama, tmp_path: Path) -> None:
+    """A port that somebody else has: exit status 1 and one line that names it, no stack trace."""
+    settings = {"HOST": "127.0.0.1", "PORT": str(fake.port), "EMBEDDED_ENGINE": "off"}
+    async with running(tmp_path, COMMAND, settings) as service:
+        line = await one_line_of_refusal(service, 1)
+        assert line == f"HOST, PORT: cannot listen on 127.0.0.1:{fake.port}: Address already in use"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "abc"),
+        ("PORT", "65536"),
+        ("API_KEY", ""),
+        ("API_KEY", f"{SECRET} with a space"),
+        ("API_KEYS", SECRET),
+        ("API_KEYS", f"name:{SECRET},:{SECRET}"),
+        ("OLLAMA_BASE_URL", f"ftp://user:{SECRET}@x"),
+        ("OLLAMA_BASE_URL", "http://one:11434,two:11434"),
+        ("CONNECT_TIMEOUT", "-1"),
+        ("IDLE_TIMEOUT", "inf"),
+        ("LOG_LEVEL", "loud"),
+        ("TRUSTED_PROXIES", "x"),
+        ("EMBEDDED_ENGINE", "maybe"),
+        ("DEBUG", "perhaps"),
+    ],
+)
+def test_wrong_setting_is_named_in_one_line(
+    name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A value that cannot be used: status 2 and one line that names the variable and shows no secret."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(name, value)
+    assert main() == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert line.startswith(f"{name}: ")
+    assert SECRET not in line
+
+
+@pytest.mark.parametrize(("command", "status"), [(COMMAND, 2), (CONFIGURED, 1), ((*QUART, "--port", "0"), 1)])
+async def test_wrong_setting_stops_every_entry_point(tmp_path: Path, command: tuple[str, ...], status: int) -> None:
+    """Whatever the command, a wrong setting ends it with one line and a status that is not 0."""
+    async with running(tmp_path, command, {"QUART_APP": "wsgi:app", "API_KEY": ""}) as process:
+        line = await one_line_of_refusal(process, status)
+        assert line.startswith("API_KEY: must not be empty")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+async def test_hypercorn_serves_with_its_configuration(fake: FakeOllama, tmp_path: Path, workers: int) -> None:
+    """`hypercorn -c file:hypercorn_conf.py wsgi:app` serves by the same settings, with several workers as well."""
+    settings = {"HOST": "127.0.0.1", "PORT": str(free_port()), "OLLAMA_BASE_URL": fake.url, "API_KEY": KEY}
+    async with running(tmp_path, [*CONFIGURED, "-w", str(workers)], settings) as process:
+        url = f"http://127.0.0.1:{settings['PORT']}"
+        answer = await until_it_answers(url)
+        assert answer.json() == {"status": "ok", "version": __version__}
+        assert "server" not in answer.headers
+        async with httpx.AsyncClient(base_url=url, headers={"X-API-Key": KEY}, trust_env=False) as client:
+            answer = await client.post("/api/llm/stream", json={"prompt": "Hi"})
+            assert answer.text.splitlines()[-1].count('"done":true') == 1
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert sum("spawn_main" in str(child.cmdline()) for child in children) == workers
+        process.signal(signal.SIGTERM)
+        await process.ended()
+        assert not psutil.wait_procs(children, timeout=3)[1]
+        assert process.errors == ""
+
+
+async def test_bare_quart_run_serves(fake: FakeOllama, tmp_path: Path) -> None:
+    """A bare `quart run` serves, for `.env` names the application and the port."""
+    port = free_port()
+    example = (REPOSITORY / ".env.example").read_text("utf-8")
+    assert re.search(r"^QUART_APP=wsgi:app$", example, re.MULTILINE)
+    text = re.sub(r"^QUART_RUN_PORT=.*$", f"QUART_RUN_PORT={port}", example, flags=re.MULTILINE)
+    (tmp_path / ".env").write_text(f"{text}\nOLLAMA_BASE_URL={fake.url}\n", "utf-8")
+    async with running(tmp_path, QUART, {}) as process:
+        answer = await until_it_answers(f"http://127.0.0.1:{port}")
+        assert answer.json()["status"] == "ok"
+        process.signal(signal.SIGINT)
+        await process.ended()
+
+
+async def test_debug_restarts_when_a_source_changes(fake: FakeOllama, tmp_path: Path) -> None:
+    """With DEBUG=true a changed source file restarts the service at the same address."""
+    package = tmp_path / "source" / "mlops_backend"
+    shutil.copytree(REPOSITORY / "mlops_backend", package, ignore=shutil.ignore_patterns("__pycache__"))
+    settings = {"HOST": "127.0.0.1", "PORT": str(free_port()), "OLLAMA_BASE_URL": fake.url, "DEBUG": "true"}
+    async with running(tmp_path, COMMAND, settings, [package.parent]) as service:
+        await service.printed(r"  docs  ")
+        source = package / "__init__.py"
+        source.write_text(source.read_text("utf-8").replace(f'"{__version__}"', '"9.9.9"'), "utf-8")
+        await service.printed(r"mlops_backend 9\.9\.9\n(?:.*\n)*  docs  ")
+        assert (await until_it_answers(service.url)).json()["version"] == "9.9.9"
+        service.signal(signal.SIGTERM)
+        assert await service.ended() == 0
+        assert service.errors == ""
+
+
+async def test_missing_engine_is_told_with_its_cure(tmp_path: Path) -> None:
+    """EMBEDDED_ENGINE=on without its packages: status 1 and one line with the command that installs them."""
+    (tmp_path / "sitecustomize.py").write_text(NO_ENGINE, "utf-8")
+    settings = {"HOST": "127.0.0.1", "PORT": "0", "API_KEY": KEY, "EMBEDDED_ENGINE": "on"}
+    async with running(tmp_path, COMMAND, settings, [tmp_path, REPOSITORY]) as service:
+        assert await service.ended() == 1
+        (line,) = service.errors.splitlines()
+        assert line.startswith("The service cannot start: The embedded engine needs")
+        assert re.search(r"-m pip install \S.* -r requirements-embedded\.txt$", line)
+        assert service.output == ""
+
+
+async def test_two_applications_in_one_process(serve: ServeFactory, fake: FakeOllama) -> None:
+    """`create_app` builds applications that do not share anything, their documentation included."""
+    async with AsyncExitStack() as scope:
+        one: Service = await scope.enter_async_context(serve(fake.url))
+        two: Service = await scope.enter_async_context(serving(settings_for(fake.url, docs_enabled=True)))
+        assert one.admission is not two.admission
+        described = [await service.stranger.get("/openapi.json") for service in (one, two)]
+        assert described[0].json() == described[1].json()
+        assert len(described[0].json()["paths"]) >= 10
+        for service in (one, two):
+            answer = await service.client.post("/api/llm/generate", json={"prompt": "Hi"})
+            assert answer.json()["done"] is True

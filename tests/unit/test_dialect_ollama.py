@@ -1,0 +1,83 @@
+"""Ollama's frames: whole lines, first and last frame, usage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlops_backend.errors import BackendFailed, BackendNonsense, StreamIncomplete
+from mlops_backend.services.llm.dialects import ollama
+from mlops_backend.services.llm.dialects.sse import events
+from mlops_backend.telemetry.record import RequestRecord
+
+LAST = b'{"done":true,"prompt_eval_count":3,"eval_count":7}\n'
+
+
+async def parts(chunks: list[bytes]) -> AsyncIterator[bytes]:
+    """The chunks, one after the other."""
+    for chunk in chunks:
+        yield chunk
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    """The data in pieces."""
+    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[start:end] for start, end in pairwise(edges) if start < end]
+
+
+@given(st.lists(st.text(), min_size=1), st.lists(st.integers(min_value=0)))
+async def test_lines_stay_whole_however_they_are_cut(texts: list[str], places: list[int]) -> None:
+    """Any cutting of the same bytes comes out as the same bytes, every piece ending behind a newline."""
+    data = b"".join(
+        json.dumps({"response": text}, ensure_ascii=False).encode("utf-8", "replace") + b"\n" for text in texts
+    )
+    pieces = [piece async for piece in ollama.whole_lines(parts(cut(data, places)))]
+    assert b"".join(pieces) == data
+    assert all(piece.endswith(b"\n") for piece in pieces)
+
+
+async def test_a_last_line_without_newline_gets_one() -> None:
+    """Ollama's plain JSON reply on a stream has none."""
+    assert [piece async for piece in ollama.whole_lines(parts([b'{"done":', b"true}"]))] == [b'{"done":true}\n']
+
+
+async def test_a_line_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend that never ends its line is given up."""
+    monkeypatch.setattr(ollama, "MAX_LINE_BYTES", 100)
+    with pytest.raises(BackendNonsense):
+        [piece async for piece in ollama.whole_lines(parts([b"x" * 60, b"y" * 60]))]
+
+
+def test_the_first_line_is_checked() -> None:
+    """Nothing, something else than an object, and an error are told apart."""
+    ollama.check_first(b'{"response":"a"}\nrest')
+    for chunk, error in ((b"", StreamIncomplete), (b"<html>\n", BackendNonsense), (b'{"error":"x"}\n', BackendFailed)):
+        with pytest.raises(error):
+            ollama.check_first(chunk)
+
+
+def test_the_last_line_gives_the_usage() -> None:
+    """The counts are in the object with `done`; one that is 0 may be missing."""
+    record = RequestRecord(id="r", method="POST")
+    ollama.read_last(b'{"done":false}\n' + LAST, record)
+    assert (record.prompt_tokens, record.completion_tokens) == (3, 7)
+    ollama.read_last(b'{"done":true}\n', record)
+    assert (record.prompt_tokens, record.completion_tokens) == (0, 0)
+
+
+@pytest.mark.parametrize("chunk", [b'{"done":false}\n', b"garbage\n", b"[]\n", b""])
+def test_a_stream_without_its_last_line_is_incomplete(chunk: bytes) -> None:
+    """Whatever else comes last is a silent end."""
+    with pytest.raises(StreamIncomplete):
+        ollama.read_last(chunk, RequestRecord(id="r", method="POST"))
+
+
+def test_events_carry_the_same_json() -> None:
+    """A line becomes an event; a carriage return cannot break it; an error is named."""
+    assert events(b'{"a":"\xe2\x80\xa8"}\n{"b":2}\r\n') == b'data: {"a":"\xe2\x80\xa8"}\n\ndata: {"b":2}\n\n'
+    assert events(b'{"error":"x"}\n') == b'event: error\ndata: {"error":"x"}\n\n'
