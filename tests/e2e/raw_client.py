@@ -65,12 +65,12 @@ class RawClient:
         size = int(await self._reader.readuntil(b"\r\n"), 16)
         return (await self._reader.readexactly(size + 2))[:-2]
 
-    async def body(self) -> list[bytes]:
-        """Read every chunk to the end of the body."""
+    async def lines(self) -> list[bytes]:
+        """Read a chunked body to its end; returns its lines, without empty ones."""
         chunks = []
         while chunk := await self.chunk():
             chunks.append(chunk)
-        return chunks
+        return [line for line in b"".join(chunks).split(b"\n") if line]
 
     async def at_end(self) -> bytes:
         """Read whatever comes until the other side closes or resets the connection."""

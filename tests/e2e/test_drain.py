@@ -198,7 +198,7 @@ async def test_slow_client_learns_of_the_drain_when_it_reads_on(fake: FakeOllama
         service.signal(signal.SIGTERM)
         assert refused_as_draining(await waiting)
         assert await slow.head() == 200
-        assert json.loads((await slow.body())[-1])["code"] == "draining"
+        assert json.loads((await slow.lines())[-1])["code"] == "draining"
         assert await ended_well(service)
 
 

@@ -19,13 +19,14 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from mlops_backend.errors import AppError, BackendRefused, BackendRejected, Unsupported
+from mlops_backend.errors import AppError, BackendRefused, BackendRejected, BackendVanished, Unsupported
 from mlops_backend.services.llm.backends import Operation
 from mlops_backend.services.llm.embedded import EmbeddedEngine, EngineUnavailable
 from mlops_backend.services.llm.embedded_files import EngineFiles, claim_for_this_worker, locate_files
 from mlops_backend.services.llm.openai_backend import EmbeddedBackend
 from mlops_backend.services.llm.upstream import Upstream
 from mlops_backend.telemetry.record import RequestRecord
+from tests.e2e.processes import REPOSITORY
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -34,6 +35,8 @@ pytestmark = [
         reason="the packages of requirements-embedded.txt are not installed",
     ),
 ]
+# Small, so that what depends on it takes no time.
+BATCH = 64
 GREEDY = {"temperature": 0, "num_predict": 8, "seed": 1}
 QUESTION = [{"role": "user", "content": "Name three colours."}]
 BODIES: dict[str, tuple[Operation, dict[str, Any]]] = {
@@ -70,7 +73,7 @@ async def _until(condition: Any, seconds: float) -> None:
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def engine() -> AsyncIterator[EmbeddedEngine]:
     """One engine for the module."""
-    engine = EmbeddedEngine(restart_delays=(0.1, 1.0))
+    engine = EmbeddedEngine(restart_delays=(0.1, 1.0), batch=BATCH)
     await engine.start()
     try:
         yield engine
@@ -167,10 +170,19 @@ async def test_embeddings_have_length_one(backend: EmbeddedBackend) -> None:
     assert [len(vector) for vector in answer["embeddings"]] == [576, 576]
     assert all(abs(sum(x * x for x in vector) - 1) < 1e-6 for vector in answer["embeddings"])
     assert answer["model"] == "SmolLM2:135M"
-    assert record.prompt_tokens == answer["prompt_eval_count"] == 9
+    assert record.prompt_tokens == answer["prompt_eval_count"] > 5
     short = json.loads(await backend.call("embed", {**body, "dimensions": 5}, _record()))
     assert [round(sum(x * x for x in vector), 6) for vector in short["embeddings"]] == [1, 1]
     assert len(short["embeddings"][0]) == 5
+
+
+async def test_a_long_input_is_cut_before_it_is_embedded(backend: EmbeddedBackend) -> None:
+    """As with Ollama, what is too long to embed is cut to what fits, and the other inputs stay whole."""
+    body = {"model": "smollm2:135m", "input": ["word " * 100, "The sky is blue."]}
+    answer = json.loads(await backend.call("embed", body, _record()))
+    whole = json.loads(await backend.call("embed", {**body, "input": "The sky is blue."}, _record()))
+    assert answer["prompt_eval_count"] == BATCH + whole["prompt_eval_count"]
+    assert answer["embeddings"][1] == pytest.approx(whole["embeddings"][0], abs=0.02)
 
 
 async def test_log_probabilities_come_in_ollamas_form(backend: EmbeddedBackend) -> None:
@@ -202,7 +214,7 @@ async def test_what_it_cannot_do_is_a_400_in_words(backend: EmbeddedBackend) -> 
     for operation, body, text in (
         ("chat", {"messages": [{"role": "user", "content": long}]}, "exceeds the available context size"),
         ("generate", {"prompt": long}, "exceeds the available context size"),
-        ("embed", {"input": long}, "the input length exceeds the context length"),
+        ("embed", {"input": long, "truncate": False}, "the input length exceeds the context length"),
     ):
         with pytest.raises(BackendRejected, match=text) as caught:
             await backend.call(operation, {"model": "smollm2:135m", **body}, _record())  # type: ignore[arg-type]
@@ -255,7 +267,25 @@ async def test_a_client_that_leaves_stops_the_engine(
         await asyncio.sleep(0.3)
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
+    await asyncio.sleep(0.1 if streamed else 1.1)  # the engine looks once a second at a call that is not streamed
+    before = sum(process.cpu_times()[:2])
     await asyncio.sleep(0.5)
+    assert sum(process.cpu_times()[:2]) - before <= 0.05
+
+
+async def test_a_client_that_leaves_while_the_prompt_is_read_stops_the_engine(
+    engine: EmbeddedEngine, backend: EmbeddedBackend
+) -> None:
+    """Before the first token too: the engine stops behind the batch that it is computing."""
+    assert engine.pid is not None
+    process = psutil.Process(engine.pid)
+    body = {"model": "smollm2:135m", "prompt": "hello " * 1500, "raw": True}
+    async with aclosing(backend.stream("generate", body, _record())) as stream:
+        first = asyncio.create_task(anext(stream))
+        await asyncio.sleep(0.3)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+    await asyncio.sleep(2)
     before = sum(process.cpu_times()[:2])
     await asyncio.sleep(0.5)
     assert sum(process.cpu_times()[:2]) - before <= 0.05
@@ -274,12 +304,11 @@ async def test_a_killed_child_comes_back(engine: EmbeddedEngine, backend: Embedd
     body["options"] = {"num_predict": 500, "temperature": 0}
     pid = engine.pid
     assert pid is not None
-    with pytest.raises(AppError):
-        async with aclosing(backend.stream(operation, body, _record())) as stream:
-            await anext(stream)
-            os.kill(pid, signal.SIGKILL)
-            async for _ in stream:
-                pass
+    async with aclosing(backend.stream(operation, body, _record())) as stream:
+        await anext(stream)
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(BackendVanished):
+            [line async for line in stream]
     await _until(lambda: not engine.ready, 2)
     with pytest.raises(BackendRefused):
         await backend.version()
@@ -351,15 +380,14 @@ asyncio.run(main())
 """
 
 
-def test_the_child_goes_when_its_parent_is_killed() -> None:
+async def test_the_child_goes_when_its_parent_is_killed() -> None:
     """SIGKILL of the parent, which can tidy nothing, ends the child and removes its directory within 2 s."""
-    with subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        pid, directory = parent.stdout.readline().split()
-        parent.kill()
-    deadline = monotonic() + 2
-    while _alive(int(pid)) or Path(directory).exists():
-        assert monotonic() < deadline
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", _PARENT, stdout=subprocess.PIPE, cwd=REPOSITORY)
+    assert parent.stdout is not None
+    pid, directory = (await parent.stdout.readline()).decode().split()
+    parent.kill()
+    await parent.wait()
+    await _until(lambda: not _alive(int(pid)) and not Path(directory).exists(), 2)
 
 
 async def test_a_missing_package_names_the_command() -> None:
@@ -402,14 +430,14 @@ def _claim(answers: Any, hold: Any) -> None:
     hold.wait(20)
 
 
-def test_one_worker_of_several_gets_the_engine() -> None:
+async def test_one_worker_of_several_gets_the_engine() -> None:
     """Of two worker processes one gets the engine, and the other is told that one has it."""
     spawning = multiprocessing.get_context("spawn")
-    answers, hold = spawning.Queue(), spawning.Event()
+    answers, hold = spawning.SimpleQueue(), spawning.Event()
     workers = [spawning.Process(target=_claim, args=(answers, hold)) for _ in range(2)]
     for worker in workers:
         worker.start()
-    told = sorted(answers.get(timeout=20) for _ in workers)
+    told = sorted([await asyncio.to_thread(answers.get) for _ in workers])
     hold.set()
     for worker in workers:
         worker.join()

@@ -31,7 +31,7 @@ STABLE_AFTER: Final = 60.0
 # Each computing thread spins while it waits for the others: on two busy processors two threads were measured at
 # 1 to 26 tokens/s where one gave 51 to 78. So one processor is left to this service; more than 4 gain nothing here.
 _MAX_THREADS: Final = 4
-# A kept-alive connection holds one of the server's threads, and health checks need one as well.
+# Each connection holds one of the server's threads, waiting for a slot or not; health checks need one as well.
 _HTTP_THREADS: Final = 256
 
 
@@ -41,6 +41,8 @@ class EmbeddedEngine:
     Args:
         slots: generations at once; more wait in the engine's own queue.
         context: tokens that each slot has for prompt and answer together.
+        batch: tokens computed in one go. No input to embed can be longer; meanwhile the other slots wait, and a client
+            that left is not noticed: at some 120 tokens/s, for 4 s at most.
         threads: for computing; when left out, one fewer than there are processors, within 1 and 4.
         restart_delays: seconds before the first restart after a death, and the most that doubling makes of it.
         locate: finds the packages; raises `EngineUnavailable`.
@@ -54,6 +56,7 @@ class EmbeddedEngine:
         *,
         slots: int = 4,
         context: int = 2048,
+        batch: int = 512,
         threads: int | None = None,
         restart_delays: tuple[float, float] = (0.25, 30.0),
         locate: Callable[[], EngineFiles] = locate_files,
@@ -61,9 +64,10 @@ class EmbeddedEngine:
     ) -> None:
         self.socket_path = new_socket_path()
         self.api_key = secrets.token_hex(32)
+        self.batch = batch
         self.version = ""
         self.facts = ModelFacts()
-        self._limits = {"slots": slots, "context": context, "http_threads": _HTTP_THREADS}
+        self._limits = {"slots": slots, "context": context, "batch": batch, "http_threads": _HTTP_THREADS}
         self._threads = threads or max(1, min((os.cpu_count() or 1) - 1, _MAX_THREADS))
         self._restart_delays = restart_delays
         self._locate = locate

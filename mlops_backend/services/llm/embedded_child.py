@@ -7,6 +7,7 @@ The first line of standard input is its configuration, a JSON object:
 * `model`, `alias`: path of the GGUF file, and the name it is served as
 * `socket`, `api_key`: where it listens, and the bearer token it asks for
 * `slots`, `context`: generations at once, and tokens each of them has
+* `batch`: tokens computed in one go; the end of a request is noticed between two of them
 * `threads`, `http_threads`: for computing, and for connections
 
 One JSON line on standard output tells that it listens. Then standard input is only watched: its end means that the
@@ -53,7 +54,7 @@ def _serve(config: dict[str, Any]) -> Any:
     params.api_keys = [config["api_key"]]
     params.n_parallel = config["slots"]
     params.n_ctx = config["slots"] * config["context"]
-    params.n_ubatch = params.n_batch = config["context"]
+    params.n_ubatch = params.n_batch = config["batch"]
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = config["threads"]
     params.n_threads_http = config["http_threads"]
     params.embedding = True

@@ -20,7 +20,13 @@ from mlops_backend.services.llm.upstream import Reply, Target, Upstream
 from mlops_backend.telemetry.record import RequestRecord
 
 MODELS_PATH: Final = "/v1/models"
-_TOO_LONG_TO_EMBED: Final = "is too large to process"
+TOKENIZE_PATH: Final = "/tokenize"
+_TOO_LONG_TO_EMBED: Final = b"is too large to process"
+
+
+class _InputTooLong(BackendRejected):
+    def __init__(self) -> None:
+        super().__init__(400, "the input length exceeds the context length")
 
 
 class EmbeddedBackend:
@@ -38,7 +44,8 @@ class EmbeddedBackend:
     def __init__(self, url: str, engine: EmbeddedEngine, upstream: Upstream) -> None:
         self._engine = engine
         self._upstream = upstream
-        self._target = Target(url, {"Authorization": f"Bearer {engine.api_key}"})
+        # The engine closes a connection behind a stream without saying so: one kept would fail its next request.
+        self._target = Target(url, {"Authorization": f"Bearer {engine.api_key}", "Connection": "close"})
 
     async def version(self) -> str:
         """The engine's package and version, once the engine itself has answered."""
@@ -95,8 +102,19 @@ class EmbeddedBackend:
         if not content["input"]:
             return {"model": model.name, "embeddings": []}
         started = perf_counter_ns()
-        reply = await self._post(openai_requests.EMBED_PATH, content, record)
+        try:
+            reply = await self._post(openai_requests.EMBED_PATH, content, record)
+        except _InputTooLong:
+            if body.get("truncate") is False:
+                raise
+            content["input"] = [await self._cut(text, record) for text in content["input"]]
+            reply = await self._post(openai_requests.EMBED_PATH, content, record)
         return openai_replies.embed_reply(reply.body, model.name, perf_counter_ns() - started, dimensions)
+
+    async def _cut(self, text: str, record: RequestRecord) -> list[int]:
+        """The text's tokens, as many as the engine can embed: what Ollama does unless `truncate` is false."""
+        reply = await self._post(TOKENIZE_PATH, {"content": text, "add_special": True}, record)
+        return openai_replies.tokens(reply.body)[: self._engine.batch]
 
     async def _post(self, path: str, content: Mapping[str, Any], record: RequestRecord) -> Reply:
         reply = await self._upstream.request("POST", self._target, path, record, _dump(content))
@@ -129,8 +147,8 @@ def _check(reply: Reply) -> None:
     """
     if reply.status in (401, 403):
         raise BackendFailed("The embedded engine refused this service's key.")
-    if reply.status == 500 and _TOO_LONG_TO_EMBED.encode() in reply.body:
-        raise BackendRejected(400, "the input length exceeds the context length")
+    if reply.status == 500 and _TOO_LONG_TO_EMBED in reply.body:
+        raise _InputTooLong
     raise_for_status(reply)
 
 

@@ -83,6 +83,18 @@ def embed_reply(body: bytes, model: str, total: int, dimensions: int = 0) -> dic
     }
 
 
+def tokens(body: bytes) -> list[int]:
+    """What `/tokenize` made of a text.
+
+    Raises:
+        BackendNonsense: it is not a list of numbers.
+    """
+    found = parse_object(body).get("tokens")
+    if not isinstance(found, list) or not all(isinstance(token, int) for token in found):
+        raise BackendNonsense("The backend's list of tokens is not a list.")
+    return found
+
+
 def tags(body: bytes, known: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The models of `/v1/models` as entries of Ollama's `/api/tags`.
 

@@ -1,0 +1,94 @@
+"""The service itself: what it says of itself, and what is open."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlops_backend import __version__
+from tests.conftest import ServeFactory
+from tests.fakes.ollama import FakeOllama, Mode
+from tests.service import Service
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+async def test_the_root_describes_the_service(service: Service) -> None:
+    """With a key `GET /` gives name, version and links; it varies by `Accept`."""
+    answer = await service.client.get("/")
+    assert answer.headers["vary"].startswith("Accept")
+    assert answer.json()["name"] == "mlops_backend"
+    assert answer.json()["version"] == __version__
+    for path in answer.json()["links"].values():
+        assert (await service.client.get(path)).status_code in (200, 405)
+
+
+async def test_a_browser_is_sent_to_the_docs(service: Service) -> None:
+    """A browser without a key is redirected before any key is asked for; a program is not."""
+    answer = await service.stranger.get("/", headers=BROWSER)
+    assert (answer.status_code, answer.headers["location"]) == (302, "/docs")
+    assert "Accept" in answer.headers["vary"]
+    assert (await service.stranger.get("/", headers={"Accept": "application/json"})).status_code == 401
+
+
+async def test_head_of_the_root_is_open(service: Service) -> None:
+    """Ollama's own command line asks `HEAD /` before everything."""
+    answer = await service.stranger.head("/")
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+async def test_without_docs_nothing_of_them_is_there(serve: ServeFactory, fake: FakeOllama) -> None:
+    """`DOCS_ENABLED=false`: 401 for strangers, 404 with a key, and bodies are still checked."""
+    async with serve(fake.url, docs_enabled=False) as service:
+        for path in ("/docs", "/openapi.json", "/docs/assets/swagger-ui.css"):
+            assert (await service.stranger.get(path)).status_code == 401
+            assert (await service.client.get(path)).status_code == 404
+        assert (await service.stranger.get("/", headers=BROWSER)).status_code == 401
+        assert (await service.client.get("/", headers=BROWSER)).status_code == 200
+        assert (await service.client.post("/api/llm/generate", json={"prompt": 1})).status_code == 422
+        assert (await service.client.post("/api/llm/generate", json={"prompt": "Hi"})).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/docs/assets/../../app.py", "/docs/assets/%2e%2e/%2e%2e/app.py", "/docs/assets/x"])
+async def test_assets_are_files_of_one_folder(service: Service, path: str) -> None:
+    """No asset address leaves Swagger UI's folder."""
+    request = service.stranger.build_request("GET", service.url)
+    request.url = request.url.copy_with(raw_path=path.encode())
+    answer = await service.stranger.send(request)
+    assert answer.status_code in (401, 404)
+
+
+async def test_strangers_cannot_flood_a_backend_through_readiness(service: Service, fake: FakeOllama) -> None:
+    """Many readiness checks share one look at the backend, and one that hangs does not hang them."""
+    for _ in range(20):
+        assert (await service.stranger.get("/health/ready")).status_code == 200
+    assert sum(request.path == "/api/tags" for request in fake.requests) <= 2
+
+
+async def test_a_hung_backend_does_not_hang_health(serve: ServeFactory, fake: FakeOllama) -> None:
+    """A backend that answers nothing is reported as unreachable within `CONNECT_TIMEOUT`."""
+    fake.probe_mode = Mode.HANG_BEFORE_HEADERS
+    async with serve(fake.url, connect_timeout=0.1) as service:
+        answer = await service.client.get("/api/llm/health")
+        assert answer.status_code == 503
+        assert answer.json()["backends"][0]["error"]
+
+
+async def test_two_applications_live_side_by_side(serve: ServeFactory, fake: FakeOllama) -> None:
+    """`create_app` twice in one process gives two whole applications."""
+    async with serve(fake.url) as one, serve(fake.url) as two:
+        for service in (one, two):
+            paths = (await service.stranger.get("/openapi.json")).json()["paths"]
+            assert "/api/llm/stream" in paths
+            assert (await service.client.post("/api/llm/generate", json={"prompt": "Hi"})).status_code == 200
+
+
+async def test_a_websocket_is_refused(service: Service) -> None:
+    """There is no websocket route, and no way round the keys by asking for one."""
+    headers = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+    }
+    answer = await service.stranger.get("/api/llm/models", headers=headers)
+    assert answer.status_code == 403
