@@ -27,7 +27,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: under 40 s")
     parser.add_argument("--only", choices=SCENARIOS, help="run one scenario")
     parser.add_argument("--targets", nargs="+", choices=NAMES, default=list(NAMES), help="what to compare")
-    parser.add_argument("--retries", type=int, default=0, help="how many disturbed measurements to repeat")
+    parser.add_argument("--patience", type=float, default=0, help="seconds to wait in all for a quiet machine")
     parser.add_argument("--json", type=Path, help="where to write the figures (default: bench/results/)")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a bound is missed")
     return parser.parse_args(arguments)
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         names = available(options.targets)
         with started(names, Path(folder)) as targets:
-            jobs = Jobs(list(targets.values()), options.retries, say)
+            jobs = Jobs(list(targets.values()), options.patience, say)
             measured = measure(plan, options.only, [targets[name] for name in names], jobs)
     rows = rows_of(measured)
     path = options.json or RESULTS / time.strftime("%Y%m%d-%H%M%S.json")

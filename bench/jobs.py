@@ -16,39 +16,55 @@ Figures = dict[str, Any]
 Round = dict[str, Figures]
 Say = Callable[[str], None]
 JOB_TIME = 180.0
-PAUSE = 2.0
+LOOK = 0.5  # seconds over which the machine is watched before it counts as quiet
 DISTURBED = 0.2  # processors that others use, above which figures on few cores are not to be trusted
 
 
 class Jobs:
-    """Runs one job after the other; a disturbed one again, as long as `retries` last."""
+    """Runs one job after the other; for `patience` seconds in all it waits for others, or repeats a disturbed job."""
 
-    def __init__(self, servers: Sequence[Address], retries: int, say: Say) -> None:
+    def __init__(self, servers: Sequence[Address], patience: float, say: Say) -> None:
         self._servers = servers
-        self._retries = retries
+        self._patience = patience
         self.say = say
         self.elsewhere: list[float] = []
 
     def run(self, scenario: str, addresses: Sequence[Address], options: Mapping[str, Any]) -> Round:
         """Run one job and return its figures by target."""
         while True:
-            begun, busy, ours = time.monotonic(), busy_seconds(), self._ours()
+            self._wait_for_quiet()
+            clock = self._clock()
             result = _run(scenario, addresses, options)
-            others = (busy_seconds() - busy) - (self._ours() - ours)
-            elsewhere = max(0.0, others / (time.monotonic() - begun))
-            if elsewhere <= DISTURBED or not self._retries:
+            elsewhere, taken = self._elsewhere(clock)
+            if elsewhere <= DISTURBED or self._patience <= 0:
                 self.elsewhere.append(elsewhere)
                 return result
-            self._retries -= 1
-            self.say(f"{scenario}: others used {elsewhere:.1f} CPUs; again ({self._retries} retries left)")
-            time.sleep(PAUSE)
+            self._patience -= taken
+            self.say(f"{scenario}: others used {elsewhere:.1f} CPUs; again")
 
     def warm_up(self, addresses: Sequence[Address]) -> None:
         """Make a few calls to each target, so that what is made on first use exists."""
         _run("calls", addresses, {"count": 25, "block": 5})
 
-    def _ours(self) -> float:
-        return own_seconds() + sum(cpu_seconds(server.pid) for server in self._servers)
+    def _wait_for_quiet(self) -> None:
+        while self._patience > 0:
+            clock = self._clock()
+            time.sleep(LOOK)
+            elsewhere, taken = self._elsewhere(clock)
+            if elsewhere <= DISTURBED:
+                return
+            self._patience -= taken
+
+    def _clock(self) -> tuple[float, float]:
+        """Return the time, and the CPU time that all others have used."""
+        ours = own_seconds() + sum(cpu_seconds(server.pid) for server in self._servers)
+        return time.monotonic(), busy_seconds() - ours
+
+    def _elsewhere(self, before: tuple[float, float]) -> tuple[float, float]:
+        """Return how many CPUs others have used since, and how long that was."""
+        now, others = self._clock()
+        taken = now - before[0]
+        return max(0.0, (others - before[1]) / taken), taken
 
 
 def _run(scenario: str, addresses: Sequence[Address], options: Mapping[str, Any]) -> Round:

@@ -9,6 +9,8 @@ from bench.machine import resident_bytes
 from bench.plan import SCENARIOS, Plan
 from bench.wire import Address
 
+COMPARED = ("bare", "service")
+
 
 @dataclass
 class Measured:
@@ -25,8 +27,7 @@ def measure(plan: Plan, only: str | None, targets: Sequence[Address], jobs: Jobs
     found = Measured({target.name: resident_bytes(target.pid) for target in targets})
     for scenario in SCENARIOS:
         if only in (None, scenario):
-            chosen = [target for target in targets if target.name not in plan.without.get(scenario, ())]
-            found.rounds[scenario] = _rounds(plan, scenario, chosen, jobs)
+            found.rounds[scenario] = _rounds(plan, scenario, targets, jobs)
     found.elsewhere = jobs.elsewhere
     return found
 
@@ -36,8 +37,10 @@ def _rounds(plan: Plan, scenario: str, targets: Sequence[Address], jobs: Jobs) -
     rounds = []
     for number in range(plan.rounds[scenario]):
         jobs.say(f"{scenario}: round {number + 1} of {plan.rounds[scenario]}")
-        turn = number % len(targets)
-        rounds.append(_round(scenario, [*targets[turn:], *targets[:turn]], options, jobs))
+        compared = [target for target in targets if target.name in COMPARED]
+        visited = targets if number < plan.reference[scenario] else compared
+        turn = number % max(len(visited), 1)
+        rounds.append(_round(scenario, [*visited[turn:], *visited[:turn]], options, jobs))
     return rounds
 
 

@@ -91,7 +91,7 @@ def readme_code(name: str, service: Service) -> str:
 
 
 async def test_plain_eventsource_shows_a_generation_and_stops(page: Page) -> None:
-    """A plain `EventSource`, on our own or an allowed origin, shows the whole text; its one return gets 204 and ends it."""
+    """A plain `EventSource`, on our own or an allowed origin, shows the whole text; its return gets 204 and ends it."""
     async with (
         FakeOllama() as fake,
         Pages() as pages,

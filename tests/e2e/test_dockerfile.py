@@ -175,8 +175,7 @@ def _image(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 def contents(folder: Path) -> dict[str, tuple[int, int]]:
     """List every file under a folder with what changes when it is written."""
     return {
-        str(path.relative_to(folder)): (path.lstat().st_mtime_ns, path.lstat().st_size)
-        for path in folder.rglob("*")
+        str(path.relative_to(folder)): (path.lstat().st_mtime_ns, path.lstat().st_size) for path in folder.rglob("*")
     }
 
 

@@ -421,13 +421,16 @@ async def test_a_child_that_cannot_start_gives_its_reason(tmp_path: Path) -> Non
 
 
 def _claim(answers: Any, hold: Any) -> None:
+    claim = None
     try:
-        claim_for_this_worker()
+        claim = claim_for_this_worker()
+        answers.put("mine")
     except EngineUnavailable as error:
         answers.put(str(error))
-    else:
-        answers.put("mine")
     hold.wait(20)
+    if claim is not None:
+        claim.release()
+        answers.put(str(claim.path))
 
 
 async def test_one_worker_of_several_gets_the_engine() -> None:
@@ -441,5 +444,6 @@ async def test_one_worker_of_several_gets_the_engine() -> None:
     hold.set()
     for worker in workers:
         worker.join()
+    assert not Path(answers.get()).exists()
     assert told[1] == "mine"
     assert "one worker only" in told[0]

@@ -175,7 +175,7 @@ async def test_eventsource_reads_a_capability_url(newcomer: Newcomer) -> None:
     assert ticket["url"] == sample["url"].replace(sample["id"], ticket["id"])
     script = newcomer.text_of(BLOCKS["eventsource"]) + PRINT_EVENTS % json.dumps(ticket["url"])
     assert len((await newcomer.node(script)).split()) > 3
-    assert await newcomer.node(script) == "error: The connection failed."
+    assert await newcomer.node(script) == "error: The stream was refused or broken off."
 
 
 async def test_errors_name_the_field(newcomer: Newcomer) -> None:

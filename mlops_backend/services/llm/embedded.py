@@ -18,6 +18,7 @@ from mlops_backend.services.llm.embedded_files import (
     EngineFiles,
     EngineUnavailable,
     ModelFacts,
+    WorkerClaim,
     check_model,
     claim_for_this_worker,
     locate_files,
@@ -75,7 +76,7 @@ class EmbeddedEngine:
         self._config: dict[str, Any] = {}
         self._child: EngineProcess | None = None
         self._supervisor: asyncio.Task[None] | None = None
-        self._claim: int | None = None
+        self._claim: WorkerClaim | None = None
 
     @property
     def ready(self) -> bool:
@@ -126,7 +127,7 @@ class EmbeddedEngine:
         finally:
             shutil.rmtree(self.socket_path.parent, ignore_errors=True)
             if self._claim is not None:
-                os.close(self._claim)
+                self._claim.release()
                 self._claim = None
 
     def _configure(self, files: EngineFiles) -> dict[str, Any]:

@@ -92,8 +92,21 @@ def new_socket_path() -> Path:
     return path if fits else "/tmp" / inside  # noqa: S108 - the name within is random, the directory made 0700
 
 
-def claim_for_this_worker() -> int | None:
-    """In a worker of a server with several: a lock that one of them gets, held until it is closed or the worker ends.
+@dataclass(frozen=True, slots=True)
+class WorkerClaim:
+    """A lock that one worker of a server holds, until it releases it or ends."""
+
+    path: Path
+    descriptor: int
+
+    def release(self) -> None:
+        """Give it up and leave no file."""
+        self.path.unlink(missing_ok=True)
+        os.close(self.descriptor)
+
+
+def claim_for_this_worker() -> WorkerClaim | None:
+    """In a worker of a server that may have several: the claim to the engine; elsewhere nothing is needed.
 
     Raises:
         EngineUnavailable: another worker has it.
@@ -103,15 +116,15 @@ def claim_for_this_worker() -> int | None:
         return None
     path = Path(tempfile.gettempdir(), f"mlops-engine-{os.getuid()}-{server.pid}.lock")
     try:
-        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise EngineUnavailable(f"The lock of the embedded engine cannot be made: {error}.") from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        os.close(lock)
+        os.close(descriptor)
         raise EngineUnavailable("The embedded engine runs in one worker only, and another one has it.") from None
-    return lock
+    return WorkerClaim(path, descriptor)
 
 
 def _package(name: str) -> Path:
