@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import pytest
@@ -18,10 +17,10 @@ from mlops_backend.telemetry.record import RequestRecord
 LAST = b'{"done":true,"prompt_eval_count":3,"eval_count":7}\n'
 
 
-async def parts(chunks: list[bytes]) -> AsyncIterator[bytes]:
-    """The chunks, one after the other."""
-    for chunk in chunks:
-        yield chunk
+def whole(chunks: list[bytes]) -> list[bytes]:
+    """What comes of the chunks."""
+    lines = ollama.WholeLines()
+    return [piece for piece in [*map(lines.feed, chunks), lines.finish()] if piece]
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
@@ -31,26 +30,26 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 
 
 @given(st.lists(st.text(), min_size=1), st.lists(st.integers(min_value=0)))
-async def test_lines_stay_whole_however_they_are_cut(texts: list[str], places: list[int]) -> None:
+def test_lines_stay_whole_however_they_are_cut(texts: list[str], places: list[int]) -> None:
     """Any cutting of the same bytes comes out as the same bytes, every piece ending behind a newline."""
     data = b"".join(
         json.dumps({"response": text}, ensure_ascii=False).encode("utf-8", "replace") + b"\n" for text in texts
     )
-    pieces = [piece async for piece in ollama.whole_lines(parts(cut(data, places)))]
+    pieces = whole(cut(data, places))
     assert b"".join(pieces) == data
     assert all(piece.endswith(b"\n") for piece in pieces)
 
 
-async def test_a_last_line_without_newline_gets_one() -> None:
+def test_a_last_line_without_newline_gets_one() -> None:
     """Ollama's plain JSON reply on a stream has none."""
-    assert [piece async for piece in ollama.whole_lines(parts([b'{"done":', b"true}"]))] == [b'{"done":true}\n']
+    assert whole([b'{"done":', b"true}"]) == [b'{"done":true}\n']
 
 
-async def test_a_line_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """A backend that never ends its line is given up."""
     monkeypatch.setattr(ollama, "MAX_LINE_BYTES", 100)
     with pytest.raises(BackendNonsense):
-        [piece async for piece in ollama.whole_lines(parts([b"x" * 60, b"y" * 60]))]
+        whole([b"x" * 60, b"y" * 60])
 
 
 def test_the_first_line_is_checked() -> None:

@@ -83,9 +83,13 @@ class OllamaBackend:
         content = _content(body, stream=True)
         async with self._upstream.stream("POST", self._target, f"/api/{operation}", record, content) as response:
             await raise_for_stream(response)
-            async with aclosing(response.chunks()) as chunks, aclosing(ollama.whole_lines(chunks)) as lines:
-                async for line in lines:
-                    yield line
+            whole = ollama.WholeLines()
+            async with aclosing(response.chunks()) as chunks:
+                async for chunk in chunks:
+                    if lines := whole.feed(chunk):
+                        yield lines
+            if rest := whole.finish():
+                yield rest
 
     async def _get(self, path: str) -> dict[str, Any]:
         reply = await self._upstream.request("GET", self._target, path)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 from mlops_backend.errors import (
     BackendBusy,
@@ -14,11 +13,13 @@ from mlops_backend.errors import (
     InvalidBody,
     NoUsableBackend,
 )
-from mlops_backend.services.llm.admission import Admission, Generation
+from mlops_backend.services.llm.admission import Admission
 from mlops_backend.services.llm.backends import Backend, Operation
-from mlops_backend.services.llm.relay import Clocks, first_byte_late, primed, relay
+from mlops_backend.services.llm.relay import Clocks, Opened, first_byte_late, opened, relay
 from mlops_backend.services.llm.routing import BackendPool, Probe
 from mlops_backend.telemetry.record import RequestRecord
+
+T = TypeVar("T")
 
 _TRY_ANOTHER = (BackendRefused, BackendUnresolvable, ConnectTimedOut, BackendBusy)
 
@@ -56,7 +57,9 @@ class OllamaService:
         Raises:
             AppError: whatever kept the first line away. A later failure is the stream's own last line.
         """
-        return await primed(self._stream(operation, body, record))
+        stream = relay(self._admission, record, lambda: self._open(operation, body, record), self._clocks)
+        await anext(stream)
+        return stream
 
     async def models(self) -> dict[str, Any]:
         """Every model of every reachable backend; `partial` and `unreachable` tell when one is missing.
@@ -88,43 +91,25 @@ class OllamaService:
 
     async def _call(self, operation: Operation, body: Mapping[str, Any], record: RequestRecord) -> bytes:
         named = await self._name_model(body, record)
-        candidates = await self._pool.candidates(named["model"])
-        for backend in candidates[:-1]:
+        return await self._first_that_can(named, record, lambda backend: backend.call(operation, named, record))
+
+    async def _open(self, operation: Operation, body: Mapping[str, Any], record: RequestRecord) -> Opened:
+        named = await self._name_model(body, record)
+        return await self._first_that_can(
+            named, record, lambda backend: opened(backend.stream(operation, named, record))
+        )
+
+    async def _first_that_can(
+        self, named: Mapping[str, Any], record: RequestRecord, ask: Callable[[Backend], Awaitable[T]]
+    ) -> T:
+        """The first backend's answer; another is tried only while nothing has come of it."""
+        *others, final = await self._pool.candidates(named["model"])
+        for backend in others:
             try:
-                return await _note(backend, record).call(operation, named, record)
+                return await ask(_note(backend, record))
             except _TRY_ANOTHER:
                 continue
-        return await _note(candidates[-1], record).call(operation, named, record)
-
-    async def _stream(
-        self, operation: Operation, body: Mapping[str, Any], record: RequestRecord
-    ) -> AsyncGenerator[bytes, None]:
-        with self._admission.admit(record) as generation:
-            lines = self._lines(generation, operation, body)
-            async with aclosing(relay(generation, lines, self._clocks)) as stream:
-                async for chunk in stream:
-                    yield chunk
-
-    async def _lines(
-        self, generation: Generation, operation: Operation, body: Mapping[str, Any]
-    ) -> AsyncGenerator[bytes, None]:
-        """The lines of the first backend that can be reached; another is tried only while no line has come."""
-        record = generation.record
-        named = await self._name_model(body, record)
-        *others, final = await self._pool.candidates(named["model"])
-        for backend in (*others, final):
-            async with aclosing(_note(backend, record).stream(operation, named, record)) as lines:
-                try:
-                    first = await anext(lines, b"")
-                except _TRY_ANOTHER:
-                    if backend is final:
-                        raise
-                    continue
-                if first:
-                    yield first
-                async for line in lines:
-                    yield line
-                return
+        return await ask(_note(final, record))
 
     async def _name_model(self, body: Mapping[str, Any], record: RequestRecord) -> dict[str, Any]:
         model = body.get("model") or self._default_model or await self._only_model()

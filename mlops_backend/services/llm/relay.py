@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from time import perf_counter
 
 from mlops_backend.errors import AppError, FirstByteTimedOut, IdleTimedOut
-from mlops_backend.services.llm.admission import Generation, outcome_of
+from mlops_backend.services.llm.admission import Admission, outcome_of
 from mlops_backend.services.llm.dialects import ollama
+from mlops_backend.telemetry.record import RequestRecord
+
+Opened = tuple[AsyncGenerator[bytes, None], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,43 +34,45 @@ def idle_late() -> AppError:
 
 
 async def relay(
-    generation: Generation, lines: AsyncGenerator[bytes, None], clocks: Clocks
+    admission: Admission, record: RequestRecord, open_stream: Callable[[], Awaitable[Opened]], clocks: Clocks
 ) -> AsyncGenerator[bytes, None]:
-    """Pass a stream's lines on; once the first has left, a failure becomes one last line of its own.
+    """One generation's stream: an empty chunk once its first line has arrived, then the lines.
+
+    The empty chunk is for whoever starts the stream: until it comes, a failure can still have a status. After it a
+    failure becomes one last line of its own. One generator does it all, since a token pays for each that it passes.
 
     Raises:
-        AppError: before the first line, while the failure can still have a status.
+        AppError: before the empty chunk.
     """
-    watch, record = generation.watch, generation.record
-    async with aclosing(lines):
-        last = await watch.wait(lambda: anext(lines, b""), clocks.first_byte, first_byte_late)
-        ollama.check_first(last)
-        record.first_byte = perf_counter()
-        yield last
-        try:
-            while True:
-                try:
-                    last = await watch.wait(lines.__anext__, clocks.idle, idle_late)
-                except StopAsyncIteration:
-                    break
-                yield last
-            ollama.read_last(last, record)
-        except AppError as error:
-            record.outcome, record.error = outcome_of(error), error.code
-            yield ollama.error_line(error, record.id)
+    with admission.admit(record) as generation:
+        wait = generation.watch.wait
+        lines, last = await wait(open_stream, clocks.first_byte, first_byte_late)
+        async with aclosing(lines):
+            record.first_byte = perf_counter()
+            yield b""
+            try:
+                while True:
+                    yield last
+                    try:
+                        last = await wait(lines.__anext__, clocks.idle, idle_late)
+                    except StopAsyncIteration:
+                        break
+                ollama.read_last(last, record)
+            except AppError as error:
+                record.outcome, record.error = outcome_of(error), error.code
+                yield ollama.error_line(error, record.id)
 
 
-async def primed(stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """Pull the first chunk now, while an error still has a status; give the whole stream back.
+async def opened(lines: AsyncGenerator[bytes, None]) -> Opened:
+    """A backend's stream and its first chunk, while its failure can still have a status; closed when it fails.
 
-    A generator that has started is cleaned up however its owner ends; one that never started is not.
+    Raises:
+        AppError: the stream did not begin, or not as one.
     """
-    first = await anext(stream, b"")
-
-    async def whole() -> AsyncGenerator[bytes, None]:
-        async with aclosing(stream):
-            yield first
-            async for chunk in stream:
-                yield chunk
-
-    return whole()
+    try:
+        first = await anext(lines, b"")
+        ollama.check_first(first)
+    except BaseException:
+        await lines.aclose()
+        raise
+    return lines, first

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic_core import from_json
@@ -25,32 +25,41 @@ def error_line(error: AppError, request_id: str) -> bytes:
     return dump_line({"error": error.message, "code": error.code, "request_id": request_id})
 
 
-async def whole_lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+class WholeLines:
     """The same bytes, cut only behind a newline, so that a break never leaves the client half an object.
 
-    A chunk that ends with a newline (Ollama flushes line by line) is passed on untouched. Split on the byte alone:
+    A chunk that ends with a newline (Ollama flushes line by line) is given back untouched. Split on the byte alone:
     U+0085 and U+2028 are legal inside a JSON string.
-
-    Raises:
-        BackendNonsense: a line longer than `MAX_LINE_BYTES`.
     """
-    held: list[bytes] = []
-    size = 0
-    async for chunk in chunks:
-        if not held and chunk.endswith(b"\n"):
-            yield chunk
-            continue
+
+    __slots__ = ("_held", "_size")
+
+    def __init__(self) -> None:
+        self._held: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take bytes as they arrive; give whole lines, or nothing yet.
+
+        Raises:
+            BackendNonsense: a line longer than `MAX_LINE_BYTES`.
+        """
+        if not self._held and chunk.endswith(b"\n"):
+            return chunk
         head, newline, tail = chunk.rpartition(b"\n")
+        lines = b"".join((*self._held, head, newline)) if newline else b""
         if newline:
-            yield b"".join((*held, head, newline))
-            held, size = [], 0
+            self._held, self._size = [], 0
         if tail:
-            held.append(tail)
-            size += len(tail)
-        if size > MAX_LINE_BYTES:
+            self._held.append(tail)
+            self._size += len(tail)
+        if self._size > MAX_LINE_BYTES:
             raise BackendNonsense("The backend sent a line longer than this service accepts.")
-    if held:
-        yield b"".join((*held, b"\n"))
+        return lines
+
+    def finish(self) -> bytes:
+        """What is left at the end: a last line without newline gets one."""
+        return b"".join((*self._held, b"\n")) if self._held else b""
 
 
 def check_first(chunk: bytes) -> None:
