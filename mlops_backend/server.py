@@ -36,6 +36,8 @@ KEEP_ALIVE: Final = 75
 _LAST_BYTES: Final = 1.0
 _CLOSING: Final = 6.0
 _RELOAD_POLL: Final = 1.0
+# A signal to the process group of `make run` comes twice, make passes its own on; systemd signals the group as well.
+_ECHO: Final = 0.3
 
 
 def hypercorn_config() -> Config:
@@ -115,6 +117,7 @@ class Server:
         self._drained = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
         self._started = False
+        self._echo_until = 0.0
         self._app = create_app(settings)
         self._app.logger.addFilter(_is_news)
         self._services: Services = services_of(self._app.extensions)
@@ -159,8 +162,13 @@ class Server:
         loop.call_later(_LAST_BYTES, self._listener.cut)
 
     def _signalled(self) -> None:
+        """Drain; a second signal ends the process at once."""
+        now = asyncio.get_running_loop().time()
         if self._stop.is_set():
-            os._exit(1)
+            if now > self._echo_until:
+                os._exit(1)
+            return
+        self._echo_until = now + _ECHO
         self._stop.set()
         if self._serving is not None and not self._started:
             self._serving.cancel()

@@ -160,6 +160,9 @@ async def test_second_signal_ends_at_once(fake: FakeOllama, tmp_path: Path, stop
         service.signal(stop)
         await service.printed('"draining"')
         service.signal(stop)
+        await asyncio.sleep(0.4)
+        assert (await client.get("/health")).status_code == 200, "an echo of the first signal is not a second one"
+        service.signal(stop)
         assert await service.ended(2) != 0
         assert not service.left_something()
         with pytest.raises(httpx.TransportError):

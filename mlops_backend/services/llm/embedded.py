@@ -138,6 +138,7 @@ class EmbeddedEngine:
             "socket": str(self.socket_path),
             "api_key": self.api_key,
             "threads": self._threads,
+            "remove": [str(self._claim.path)] if self._claim else [],
             **self._limits,
         }
 

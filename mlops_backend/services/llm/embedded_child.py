@@ -6,6 +6,7 @@ The first line of standard input is its configuration, a JSON object:
 * `site`: directory that holds the `xllamacpp` package
 * `model`, `alias`: path of the GGUF file, and the name it is served as
 * `socket`, `api_key`: where it listens, and the bearer token it asks for
+* `remove`: files that the parent leaves behind when it is killed
 * `slots`, `context`: generations at once, and tokens each of them has
 * `batch`: tokens computed in one go; the end of a request is noticed between two of them
 * `threads`, `http_threads`: for computing, and for connections
@@ -35,7 +36,8 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     config: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
     socket = Path(config["socket"])
-    threading.Thread(target=_leave_with_parent, args=(socket,), daemon=True).start()
+    parents = [Path(path) for path in config["remove"]]
+    threading.Thread(target=_leave_with_parent, args=(socket, parents), daemon=True).start()
     threading.Thread(target=_leave_on_sigterm, args=(socket,), daemon=True).start()
     socket.unlink(missing_ok=True)
     server = _serve(config)
@@ -44,7 +46,7 @@ def main() -> None:
 
 
 def _serve(config: dict[str, Any]) -> Any:
-    sys.path.insert(0, config["site"])
+    sys.path.append(config["site"])
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -66,9 +68,12 @@ def _serve(config: dict[str, Any]) -> Any:
     return xllamacpp.Server(params)
 
 
-def _leave_with_parent(socket: Path) -> None:
+def _leave_with_parent(socket: Path, parents: list[Path]) -> None:
     while os.read(0, 4096):
         pass
+    with suppress(OSError):
+        for path in parents:
+            path.unlink(missing_ok=True)
     _leave(socket)
 
 

@@ -81,7 +81,8 @@ class EngineProcess:
         try:
             for harder in (self._process.terminate, self._process.kill):
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._process.wait(), STOP_STEP)
+                    async with asyncio.timeout(STOP_STEP):
+                        await self._process.wait()
                     break
                 with suppress(ProcessLookupError):
                     harder()
@@ -99,7 +100,8 @@ class EngineProcess:
         try:
             stdin.write(json.dumps(config).encode() + b"\n")
             await stdin.drain()
-            line = await asyncio.wait_for(stdout.readline(), START_LIMIT)
+            async with asyncio.timeout(START_LIMIT):
+                line = await stdout.readline()
         except ConnectionError:
             line = b""
         except TimeoutError:
