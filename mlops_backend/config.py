@@ -135,7 +135,7 @@ def _backend_url(url: str) -> str:
 
 def _key(value: str) -> str:
     if not value:
-        raise ValueError("must not be empty: set a key (a long random text), or AUTH_ENABLED=false for open use")
+        raise ValueError("must not be empty: set it to a long random text")
     if not (value.isascii() and value.isprintable()) or any(mark in value for mark in " ,"):
         raise ValueError("a key may hold printable ASCII characters only, without spaces and commas")
     return value

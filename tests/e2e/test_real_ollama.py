@@ -213,7 +213,7 @@ def _ollama_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = start_ollama(folder, environment)
     try:
         wait_until(lambda: answers(f"http://{address}/api/version"), 20, (folder / "log").read_text)
-        create = [RUN, "create", MODEL, "-f", folder / "Modelfile"]
+        create: list[str | Path] = [RUN, "create", MODEL, "-f", folder / "Modelfile"]
         subprocess.run(create, cwd=folder, env=environment, check=True, capture_output=True)
         yield f"http://{address}"
     finally:
