@@ -12,10 +12,11 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PLACEHOLDER_KEY = "your-secret-api-key-change-this"
+RESERVED_NAMES = ("admin", "anonymous")
 DEFAULT_OLLAMA_URL = "http://localhost:11434"
 
 Network = IPv4Network | IPv6Network
@@ -57,12 +58,17 @@ class Settings(BaseSettings):
         """Whether the operator chose the backend, rather than leaving the default."""
         return "ollama_base_url" in self.model_fields_set
 
-    @field_validator("*", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _empty_means_default(cls, value: Any, info: Any) -> Any:
-        if value == "" and info.field_name != "api_key":
-            return cls.model_fields[info.field_name].default
-        return value
+    def _empty_means_default(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """`NAME=` in a file means that nobody chose; only for the administrator's key that is a mistake."""
+        return {name: value for name, value in values.items() if name == "api_key" or not _is_blank(value)}
+
+    @model_validator(mode="after")
+    def _ordinary_keys_are_not_the_administrators(self) -> Settings:
+        if self.api_key in self.api_keys.values():
+            raise ValueError("API_KEYS: no ordinary key may be the administrator's")
+        return self
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -72,12 +78,15 @@ class Settings(BaseSettings):
     @field_validator("ollama_base_url", mode="before")
     @classmethod
     def _urls(cls, value: Any) -> Any:
-        return tuple(_backend_url(url) for url in _split(value))
+        urls = tuple(_backend_url(url) for url in _split(value))
+        if len(set(urls)) < len(urls):
+            raise ValueError("each backend may stand there once only")
+        return urls
 
     @field_validator("allowed_origins", mode="before")
     @classmethod
     def _origins(cls, value: Any) -> Any:
-        return tuple(origin.rstrip("/") for origin in _split(value))
+        return tuple(_origin(origin) for origin in _split(value))
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod
@@ -105,8 +114,8 @@ def load_settings(env_file: str | None = ".env", **overrides: Any) -> Settings:
         return Settings(_env_file=env_file, **overrides)  # type: ignore[call-arg]
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        name = str(first["loc"][0]).upper() if first["loc"] else "settings"
-        raise ConfigError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+        name = f"{first['loc'][0]}: ".upper() if first["loc"] else ""
+        raise ConfigError(name + first["msg"].removeprefix("Value error, ")) from None
 
 
 def key_source(env_file: str = ".env") -> str:
@@ -114,6 +123,10 @@ def key_source(env_file: str = ".env") -> str:
     if "API_KEY" not in os.environ or dotenv_values(env_file).get("API_KEY") == os.environ["API_KEY"]:
         return f"in {env_file}"
     return "in the environment"
+
+
+def _is_blank(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip(" ,")
 
 
 def _split(value: Any) -> tuple[Any, ...]:
@@ -128,9 +141,16 @@ def _backend_url(url: str) -> str:
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
-    if not usable or parts.query or parts.fragment:
+    if not usable or parts.query or parts.fragment or any(map(str.isspace, url)):
         raise ValueError("each backend must be an address such as http://localhost:11434")
     return url.rstrip("/")
+
+
+def _origin(value: str) -> str:
+    scheme, separator, host = value.rstrip("/").partition("://")
+    if value != "*" and not (scheme and separator and host):
+        raise ValueError("each origin must be written as browsers send it, such as http://localhost:3000")
+    return value.rstrip("/")
 
 
 def _key(value: str) -> str:
@@ -152,4 +172,6 @@ def _named_key(pair: str) -> tuple[str, SecretStr]:
     name, separator, key = pair.partition(":")
     if not separator or not name.strip():
         raise ValueError("must be written name:key,name:key")
+    if name.strip() in RESERVED_NAMES:
+        raise ValueError(f"the names {' and '.join(RESERVED_NAMES)} are taken")
     return name.strip(), SecretStr(_key(key.strip()))

@@ -7,7 +7,6 @@
   - Unauthorized 401
   - Forbidden 403
   - NotFound 404
-  - MethodNotAllowed 405
   - UnsupportedMediaType 415
   - InvalidBody 422
   - BackendRejected          the backend's own 4xx, status kept
@@ -90,13 +89,6 @@ class NotFound(AppError):
 
     status = 404
     code = "not_found"
-
-
-class MethodNotAllowed(AppError):
-    """The route exists, the method does not."""
-
-    status = 405
-    code = "method_not_allowed"
 
 
 class UnsupportedMediaType(AppError):

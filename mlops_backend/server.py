@@ -19,6 +19,7 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config, Sockets
 from hypercorn.utils import LifespanFailureError, LifespanTimeoutError, check_for_updates, files_to_watch
 
+from mlops_backend import connections
 from mlops_backend.app import create_app
 from mlops_backend.banner import banner
 from mlops_backend.config import Settings
@@ -126,6 +127,7 @@ class Server:
     async def run(self) -> None:
         """Serve, drain when told to, and come back even when something will not end."""
         _on_signals(self._signalled)
+        connections.install()
         config = hypercorn_config()
         config.create_sockets = lambda: Sockets([], [self._listener], [])  # type: ignore[method-assign]
         config.graceful_timeout = _CLOSING

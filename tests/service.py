@@ -12,6 +12,7 @@ import httpx
 from hypercorn.asyncio import serve
 from quart import Quart
 
+from mlops_backend import connections
 from mlops_backend.app import create_app
 from mlops_backend.config import Settings
 from mlops_backend.middleware.request_context import services_of
@@ -68,6 +69,7 @@ async def serving(settings: Settings, app: Quart | None = None) -> AsyncIterator
     app = app or create_app(settings)
     listener = listen("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    connections.install()
     config = hypercorn_config()
     config.bind = [f"fd://{listener.detach()}"]
     listening, stop = asyncio.Event(), asyncio.Event()

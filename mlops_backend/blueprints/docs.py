@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from quart import Blueprint, Response, send_from_directory
 from quart_schema import hide
+
+from mlops_backend.errors import NotFound
 
 blueprint = Blueprint("docs", __name__, url_prefix="/docs")
 
@@ -61,9 +64,17 @@ async def send_asset(filename: str) -> Response:
     """A file of Swagger UI, from the installed package."""
     if filename == "start.js":
         return Response(_START, content_type="text/javascript; charset=utf-8")
+    if filename not in _asset_names():
+        raise NotFound("There is no such file.")
     return await send_from_directory(_assets(), filename, cache_timeout=_CACHE_SECONDS)
 
 
+@cache
+def _asset_names() -> frozenset[str]:
+    return frozenset(path.name for path in _assets().iterdir() if path.is_file())
+
+
+@cache
 def _assets() -> Path:
     spec = find_spec("flask_swagger_ui")
     locations = spec.submodule_search_locations if spec is not None else None

@@ -11,6 +11,7 @@ from quart.typing import ResponseReturnValue
 from quart_schema import document_response, tag, validate_request
 from werkzeug.exceptions import MethodNotAllowed
 
+from mlops_backend.middleware.json_body import parse_json
 from mlops_backend.middleware.request_context import record, service
 from mlops_backend.openapi import NDJSON, SSE, document_media_types, document_open
 from mlops_backend.schemas.llm import (
@@ -122,8 +123,8 @@ async def create_stream(data: StreamRequest) -> ResponseReturnValue:
     Takes a body of `/stream`, or one of `/chat` (with `messages`). The answer's `url` needs no key, works once, and
     only until `expires_at`.
     """
-    body, size = await request.get_json(), len(await request.get_data(as_text=False))
-    ticket = service(StreamTickets).issue(data.operation, body, size, g.principal.name)
+    body = await request.get_data(True, False, False)
+    ticket = service(StreamTickets).issue(data.operation, body, g.principal.name)
     url = f"/api/llm/streams/{ticket.id}"
     expires_at = datetime.fromtimestamp(ticket.expires_at, UTC).isoformat(timespec="seconds")
     return {"id": ticket.id, "url": url, "expires_at": expires_at}, 201, {"Location": url}
@@ -147,7 +148,7 @@ async def fetch_stream(ticket_id: str) -> Response:
     if ticket is None:
         return Response("", status=204, headers={"Cache-Control": "no-store"})
     record().principal = ticket.principal
-    return await _stream(ticket.operation, ticket.body, default=SSE)
+    return await _stream(ticket.operation, parse_json(ticket.body), default=SSE)
 
 
 async def _answer(operation: Operation, body: dict[str, Any]) -> Response:

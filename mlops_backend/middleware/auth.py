@@ -89,6 +89,8 @@ class Gate:
         return principal
 
     def _is_public(self, method: str, route: str | None, headers: Headers) -> bool:
+        if route is None:
+            return False
         if (method, route) in PUBLIC or (method == "OPTIONS" and _is_preflight(headers)):
             return True
         if not self.docs_enabled:
@@ -172,6 +174,7 @@ def _is_in(address: str, networks: Sequence[Network]) -> bool:
         parsed = ip_address(address)
     except ValueError:
         return False
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
     return any(parsed in network for network in networks)
 
 

@@ -7,7 +7,7 @@ one in case alone would slip past what was checked: it is refused.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -23,7 +23,10 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
-Images = Annotated[list[str], Field(description="Base64 without a data: prefix")]
+T = TypeVar("T")
+# The first wrong element is enough: one error each would cost seconds and gigabytes for a few megabytes of them.
+ListOf = Annotated[list[T], Field(fail_fast=True)]
+Images = Annotated[ListOf[str], Field(description="Base64 without a data: prefix")]
 
 
 class _Body(BaseModel):
@@ -34,8 +37,9 @@ class _Body(BaseModel):
     def _no_case_variants(cls, data: Any) -> Any:
         if isinstance(data, dict):
             for key in data:
-                if key not in cls.model_fields and key.casefold() in cls.model_fields:
-                    raise ValueError(f"the field {key!r} is {key.casefold()!r} in another case; write it exactly")
+                known = key.casefold()
+                if key != known and (known in cls.model_fields or known == "stream"):
+                    raise ValueError(f"a field is {known!r} in another case; write it exactly")
         return data
 
 
@@ -50,12 +54,12 @@ class Options(_Body):
     min_p: Number | None = None
     repeat_penalty: Number | None = None
     seed: Number | None = None
-    stop: list[str] | None = None
+    stop: ListOf[str] | None = None
 
 
 class _Inference(_Body):
     model: str | None = Field(
-        None, min_length=1, description="May be left out when there is a default or a single model"
+        None, min_length=1, max_length=512, description="May be left out when there is a default or a single model"
     )
     options: Options | None = None
     keep_alive: Number | str | None = Field(None, description="Seconds, or a duration such as 5m; below 0: for ever")
@@ -83,7 +87,7 @@ class GenerateRequest(_Generating):
     suffix: str | None = None
     system: str | None = None
     template: str | None = None
-    context: list[int] | None = Field(None, description="Deprecated by Ollama")
+    context: ListOf[int] | None = Field(None, description="Deprecated by Ollama")
     raw: bool | None = None
     images: Images | None = None
 
@@ -95,7 +99,7 @@ class Message(_Body):
     content: str | None = None
     thinking: str | None = None
     images: Images | None = None
-    tool_calls: list[dict[str, Any]] | None = None
+    tool_calls: ListOf[dict[str, Any]] | None = None
     tool_name: str | None = None
 
 
@@ -114,8 +118,8 @@ class ChatRequest(_Generating):
         }
     )
 
-    messages: list[Message] | None = None
-    tools: list[dict[str, Any]] | None = None
+    messages: ListOf[Message] | None = None
+    tools: ListOf[dict[str, Any]] | None = None
     stream: bool | None = None
 
 
@@ -124,7 +128,7 @@ class EmbedRequest(_Inference):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"input": ["The sky is blue.", "Grass is green."]}]})
 
-    input: str | list[str] | None = None
+    input: str | ListOf[str] | None = None
     truncate: bool | None = None
     dimensions: int | None = None
 

@@ -41,6 +41,9 @@ def test_an_empty_value_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv(name.upper(), "")
     settings = load_settings(None)
     assert settings == Settings(_env_file=None)  # type: ignore[call-arg]
+    assert not settings.ollama_is_named
+    monkeypatch.setenv("OLLAMA_BASE_URL", " , ")
+    assert load_settings(None).ollama_base_url == ("http://localhost:11434",)
     monkeypatch.setenv("API_KEY", "")
     with pytest.raises(ConfigError, match=r"^API_KEY: must not be empty"):
         load_settings(None)
@@ -64,6 +67,11 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("OLLAMA_BASE_URL", "ftp://host"),
         ("OLLAMA_BASE_URL", "http://host:port"),
         ("OLLAMA_BASE_URL", "http://host/?a=b"),
+        ("OLLAMA_BASE_URL", "http://a b"),
+        ("OLLAMA_BASE_URL", "http://a:1,http://a:1/"),
+        ("ALLOWED_ORIGINS", "localhost:3000"),
+        ("API_KEYS", "admin:key"),
+        ("API_KEYS", "web:your-secret-api-key-change-this"),
         ("API_KEY", "two words"),
         ("API_KEY", "schlüssel"),
         ("API_KEYS", "nameless"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from mlops_backend import __version__
@@ -48,7 +50,10 @@ async def test_without_docs_nothing_of_them_is_there(serve: ServeFactory, fake: 
         assert (await service.client.post("/api/llm/generate", json={"prompt": "Hi"})).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/docs/assets/../../app.py", "/docs/assets/%2e%2e/%2e%2e/app.py", "/docs/assets/x"])
+@pytest.mark.parametrize(
+    "path",
+    ["/docs/assets/../../app.py", "/docs/assets/%2e%2e/%2e%2e/app.py", "/docs/assets/x", "/docs/assets/" + "a" * 300],
+)
 async def test_assets_are_files_of_one_folder(service: Service, path: str) -> None:
     """No asset address leaves Swagger UI's folder."""
     request = service.stranger.build_request("GET", service.url)
@@ -71,6 +76,16 @@ async def test_a_hung_backend_does_not_hang_health(serve: ServeFactory, fake: Fa
         answer = await service.client.get("/api/llm/health")
         assert answer.status_code == 503
         assert answer.json()["backends"][0]["error"]
+
+
+async def test_a_hung_backend_does_not_slow_the_other(serve: ServeFactory, fake: FakeOllama) -> None:
+    """With one of two backends hung, generations for the other, and readiness, do not wait for it."""
+    async with FakeOllama(probe_mode=Mode.HANG_BEFORE_HEADERS) as hung, serve(hung.url, fake.url) as service:
+        async with asyncio.timeout(2):
+            assert (await service.stranger.get("/health/ready")).status_code == 200
+            for _ in range(3):
+                answer = await service.client.post("/api/llm/generate", json={"model": "llama3", "prompt": "Hi"})
+                assert answer.status_code == 200
 
 
 async def test_two_applications_live_side_by_side(serve: ServeFactory, fake: FakeOllama) -> None:

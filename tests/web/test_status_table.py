@@ -69,6 +69,7 @@ INVALID = {
     "text as boolean": ({"prompt": "Hi", "raw": "yes"}, ["raw"]),
     "out of range": ({"prompt": "Hi", "top_logprobs": 21}, ["top_logprobs"]),
     "empty model": ({"prompt": "Hi", "model": ""}, ["model"]),
+    "endless model": ({"prompt": "Hi", "model": "m" * 513}, ["model"]),
 }
 
 
@@ -81,6 +82,17 @@ async def test_422_names_each_field(service: Service, body: dict[str, Any], loc:
     assert all(set(detail) == {"loc", "msg", "type"} for detail in error["details"])
 
 
+LISTS = {"images": "generate", "context": "generate", "messages": "chat", "tools": "chat", "input": "embed"}
+
+
+@pytest.mark.parametrize("field", LISTS)
+async def test_422_costs_no_more_for_many_faults(service: Service, field: str) -> None:
+    """One wrong element of a list is enough: a million of them are not all told, nor all looked at."""
+    body: dict[str, Any] = {field: [{}] * 100_000 if field in ("images", "context", "input") else [0] * 100_000}
+    error = assert_error(await post(service, LISTS[field], body), 422, "validation_error")
+    assert 1 <= len([detail for detail in error["details"] if detail["loc"][0] == field]) <= 2
+
+
 @pytest.mark.parametrize("body", [[], "text", 5, None, True])
 async def test_422_for_json_that_is_no_object(service: Service, body: Any) -> None:
     """A body that is JSON but no object breaks the schema."""
@@ -90,11 +102,11 @@ async def test_422_for_json_that_is_no_object(service: Service, body: Any) -> No
     assert_error(answer, 422, "validation_error")
 
 
-@pytest.mark.parametrize("key", ["Model", "MODEL", "mo\u0064El"])
+@pytest.mark.parametrize("key", ["Model", "MODEL", "Stream", "\u017ftream", "\u212aeep_alive"])
 async def test_422_for_a_key_in_another_case(service: Service, fake: FakeOllama, key: str) -> None:
     """Go would read `Model` as `model` and take the last: a key in another case is refused."""
     error = assert_error(await post(service, "generate", {**PROMPT, key: "other"}), 422, "validation_error")
-    assert "model" in error["details"][0]["msg"]
+    assert key.casefold() in error["details"][0]["msg"]
     assert not [request for request in fake.requests if request.path == "/api/generate"]
 
 
@@ -234,6 +246,21 @@ async def test_502_tells_refused_from_unresolvable(serve: ServeFactory, address:
     async with serve(address) as service:
         assert_error(await post(service, "generate", PROMPT), 502, code)
         assert_error(await post(service, "stream", PROMPT), 502, code)
+
+
+async def test_502_when_the_backend_wants_other_credentials(serve: ServeFactory) -> None:
+    """A backend's 401 is about our credentials, not the client's: it must not look like a wrong key."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server, serve(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as service:
+        answer = await post(service, "generate", PROMPT)
+        assert_error(answer, 502, "backend_failed")
+        assert "www-authenticate" not in answer.headers
 
 
 async def test_503_when_no_backend_is_usable(serve: ServeFactory) -> None:

@@ -129,6 +129,8 @@ async def raise_for_stream(response: UpstreamResponse) -> None:
 
 def _refusal(reply: Reply) -> AppError:
     text = _text(reply)
+    if reply.status in (401, 407):
+        return BackendFailed("The backend refuses this service's credentials.")
     if 400 <= reply.status < 500:
         return BackendRejected(reply.status, text)
     if reply.status == 503:

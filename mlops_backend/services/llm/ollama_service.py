@@ -87,7 +87,7 @@ class OllamaService:
 
     async def ready(self) -> bool:
         """Whether a new generation would be taken: not draining, and some backend answers."""
-        return not self._admission.draining and any(probe.reachable for probe in await self._pool.probe())
+        return not self._admission.draining and await self._pool.any_reachable()
 
     async def _call(self, operation: Operation, body: Mapping[str, Any], record: RequestRecord) -> bytes:
         named = await self._name_model(body, record)

@@ -13,7 +13,7 @@ from mlops_backend.services.llm.embedded import EmbeddedEngine, EngineUnavailabl
 from mlops_backend.services.llm.openai_backend import EmbeddedBackend
 from mlops_backend.services.llm.upstream import Upstream
 
-EMBEDDED_HOST: Final = "embedded"
+EMBEDDED_HOST: Final = "embedded.invalid"
 
 
 async def choose_backends(settings: Settings, upstream: Upstream, engine: EmbeddedEngine) -> list[Backend]:

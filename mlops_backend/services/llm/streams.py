@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import time
-from typing import Any, Final
+from typing import Final
 
 from mlops_backend.errors import NotFound, TooManyStreams
 from mlops_backend.services.llm.backends import Operation
@@ -27,8 +27,7 @@ class StreamTicket:
 
     id: str
     operation: Operation
-    body: Mapping[str, Any]
-    size: int
+    body: bytes
     principal: str
     expires_at: float
 
@@ -42,18 +41,18 @@ class StreamTickets:
         self._used: OrderedDict[str, None] = OrderedDict()
         self._bytes = 0
 
-    def issue(self, operation: Operation, body: Mapping[str, Any], size: int, principal: str) -> StreamTicket:
-        """Keep `body`, whose text is `size` bytes long, for `LIFE` seconds.
+    def issue(self, operation: Operation, body: bytes, principal: str) -> StreamTicket:
+        """Keep a body's JSON text for `LIFE` seconds: parsed it would take many times the room.
 
         Raises:
             TooManyStreams: too many, or too large ones, are waiting.
         """
         self._drop_expired()
-        if len(self._waiting) >= MAX_WAITING or self._bytes + size > MAX_WAITING_BYTES:
+        if len(self._waiting) >= MAX_WAITING or self._bytes + len(body) > MAX_WAITING_BYTES:
             raise TooManyStreams("Too many streams are waiting to be fetched; try again soon.")
-        ticket = StreamTicket(secrets.token_urlsafe(32), operation, body, size, principal, self._clock() + LIFE)
+        ticket = StreamTicket(secrets.token_urlsafe(32), operation, body, principal, self._clock() + LIFE)
         self._waiting[ticket.id] = ticket
-        self._bytes += size
+        self._bytes += len(body)
         return ticket
 
     def redeem(self, ticket_id: str) -> StreamTicket | None:
@@ -82,5 +81,5 @@ class StreamTickets:
 
     def _forget(self, ticket_id: str) -> StreamTicket:
         ticket = self._waiting.pop(ticket_id)
-        self._bytes -= ticket.size
+        self._bytes -= len(ticket.body)
         return ticket

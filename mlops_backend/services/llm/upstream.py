@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
@@ -165,7 +165,8 @@ class Upstream:
         url = target.url + path
         if record is not None:
             record.upstream_url = url
-        async with self._slot():
+        # A look at a backend takes no slot: with all of them in use the backend is still there.
+        async with self._slot() if record is not None else nullcontext():
             response = await self._send(method, url, target.headers, content)
             try:
                 yield UpstreamResponse(response)

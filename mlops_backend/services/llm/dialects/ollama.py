@@ -72,7 +72,7 @@ def check_first(chunk: bytes) -> None:
     """
     if not chunk:
         raise StreamIncomplete("The backend ended the stream before its first line.")
-    first = _object(chunk.split(b"\n", 1)[0])
+    first = parse_object(chunk.split(b"\n", 1)[0])
     if "error" in first:
         raise BackendFailed(error_text(first))
 
@@ -87,7 +87,7 @@ def read_last(chunk: bytes, record: RequestRecord) -> None:
     """
     line = chunk.rstrip(b"\n").rpartition(b"\n")[2]
     try:
-        last = _object(line)
+        last = parse_object(line)
     except BackendNonsense:
         last = {}
     if last.get("done") is True:
@@ -104,7 +104,7 @@ def read_whole(body: bytes, record: RequestRecord) -> None:
     Raises:
         BackendNonsense: it is not a JSON object.
     """
-    read_usage(_object(body), record)
+    read_usage(parse_object(body), record)
 
 
 def read_usage(last: Mapping[str, Any], record: RequestRecord) -> None:
@@ -121,16 +121,12 @@ def error_text(body: Mapping[str, Any]) -> str:
     return str(error or "The backend failed without a reason.")[:_ERROR_TEXT_LIMIT]
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
+def parse_object(data: bytes) -> dict[str, Any]:
     """A backend's JSON object.
 
     Raises:
         BackendNonsense: it is something else.
     """
-    return _object(body)
-
-
-def _object(data: bytes) -> dict[str, Any]:
     try:
         value = from_json(data)
     except ValueError:

@@ -1,0 +1,79 @@
+"""One connection, as Hypercorn serves it, but for two things that it does not notice.
+
+* A client that leaves while its connection is idle: Hypercorn 0.18 keeps the connection's tasks and descriptor until
+  `keep_alive_timeout` has passed, so that clients which come and go could use up all descriptors.
+* A client that leaves in the middle of an answer after it has sent anything behind its request, be it a line end: while
+  h11 is paused Hypercorn does not read, and the generation would go on for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from ssl import SSLError
+from typing import Final
+
+from hypercorn.asyncio import run
+from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
+from hypercorn.events import Closed, Event, RawData, Updated
+
+_AHEAD: Final = MAX_RECV
+
+
+class Connection(TCPServer):
+    """Reads on while a request is answered, at most `_AHEAD` bytes, to see the end; closes when it has seen it."""
+
+    _ahead = b""
+    _ended = False
+    _receiving: asyncio.Task[None] | None = None
+
+    async def protocol_send(self, event: Event) -> None:
+        """Send, or start the idle clock: not behind the end, where nothing more will be asked."""
+        if not (self._ended and isinstance(event, Updated) and event.idle):
+            await super().protocol_send(event)
+
+    async def _read_data(self) -> None:
+        try:
+            while not self._ended or self._ahead:
+                if not self._ahead:
+                    await self._receive()
+                data, self._ahead = self._ahead, b""
+                if data:
+                    await self._handle(data)
+        finally:
+            self._ended = True
+            if self._receiving is not None:
+                self._receiving.cancel()
+            await self.idle_task.stop()
+        await self.protocol.handle(Closed())
+
+    async def _handle(self, data: bytes) -> None:
+        """Hand bytes to the protocol; should that wait, look meanwhile whether the client leaves."""
+        handling = asyncio.ensure_future(self.protocol.handle(RawData(data)))
+        await asyncio.sleep(0)
+        while not (handling.done() or self._ended) and len(self._ahead) < _AHEAD:
+            self._receiving = self._receiving or asyncio.ensure_future(self._receive_once())
+            await asyncio.wait({handling, self._receiving}, return_when=asyncio.FIRST_COMPLETED)
+            if self._receiving.done():
+                self._receiving = None
+        if self._ended and not handling.done():
+            handling.cancel()
+            await asyncio.gather(handling, return_exceptions=True)
+        else:
+            await handling
+
+    async def _receive(self) -> None:
+        receiving, self._receiving = self._receiving, None
+        await (receiving or self._receive_once())
+
+    async def _receive_once(self) -> None:
+        try:
+            data = await asyncio.wait_for(self.reader.read(MAX_RECV), self.config.read_timeout)
+        except (OSError, TimeoutError, SSLError):
+            data = b""
+        self._ahead += data
+        self._ended = not data
+
+
+def install() -> None:
+    """Let Hypercorn serve every connection of this process so; it offers no other place to say it."""
+    run.TCPServer = Connection  # type: ignore[attr-defined]
