@@ -9,14 +9,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from ssl import SSLError
-from typing import Final
+from typing import Any, Final
 
 from hypercorn.asyncio import run
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
-from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.asyncio.worker_context import AsyncioSingleTask
+from hypercorn.events import Closed, RawData
 
 _AHEAD: Final = MAX_RECV
+
+
+class _IdleClock(AsyncioSingleTask):
+    """Hypercorn's clock of an idle connection; behind the end, where nothing more will be asked, it is not started."""
+
+    ended = False
+
+    async def restart(self, task_group: Any, action: Callable[[], Awaitable[None]]) -> None:
+        """Start `action` anew, unless the client has left."""
+        if not self.ended:
+            await super().restart(task_group, action)
 
 
 class Connection(TCPServer):
@@ -26,10 +39,9 @@ class Connection(TCPServer):
     _ended = False
     _receiving: asyncio.Task[None] | None = None
 
-    async def protocol_send(self, event: Event) -> None:
-        """Send, or start the idle clock: not behind the end, where nothing more will be asked."""
-        if not (self._ended and isinstance(event, Updated) and event.idle):
-            await super().protocol_send(event)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.idle_task = self._idle_clock = _IdleClock()
 
     async def _read_data(self) -> None:
         try:
@@ -40,7 +52,7 @@ class Connection(TCPServer):
                 if data:
                     await self._handle(data)
         finally:
-            self._ended = True
+            self._ended = self._idle_clock.ended = True
             if self._receiving is not None:
                 self._receiving.cancel()
             await self.idle_task.stop()
@@ -76,4 +88,4 @@ class Connection(TCPServer):
 
 def install() -> None:
     """Let Hypercorn serve every connection of this process so; it offers no other place to say it."""
-    run.TCPServer = Connection  # type: ignore[attr-defined]
+    run.TCPServer = Connection  # type: ignore[assignment, attr-defined]

@@ -31,7 +31,7 @@ class BodyLimit:
         body = _Body(receive, self._limit)
 
         async def send_then_discard(message: Message) -> None:
-            if not body.ended.is_set() and _is_last(message):
+            if body.arriving and _is_last(message):
                 await body.discard()
             await send(message)
 
@@ -44,27 +44,32 @@ class _Body:
         self._limit = limit
         self._read = 0
         self._discarding = False
-        self.ended = asyncio.Event()
+        self._ended = asyncio.Event()
+        self.arriving = True
 
     async def receive(self) -> Message:
         """The next message; what is over the limit, or no longer wanted, is empty."""
         message = await self._receive()
         if message["type"] != "http.request" or not message.get("more_body", False):
-            self.ended.set()
+            self._end()
         chunk = message.get("body", b"")
         room = 0 if self._discarding else max(0, self._limit + 1 - self._read)
         self._read += len(chunk)
         if self._read > self._limit + DISCARD_BYTES:
-            self.ended.set()
+            self._end()
         return message if len(chunk) <= room else {**message, "body": chunk[:room]}
+
+    def _end(self) -> None:
+        self.arriving = False
+        self._ended.set()
 
     async def discard(self) -> None:
         """Wait until the application's own reader has come to the end, or the bounds are reached."""
         self._discarding = True
         try:
-            await asyncio.wait_for(self.ended.wait(), DISCARD_SECONDS)
+            await asyncio.wait_for(self._ended.wait(), DISCARD_SECONDS)
         except TimeoutError:
-            self.ended.set()
+            self._end()
 
 
 def _is_last(message: Message) -> bool:
