@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> list[Row]:
     path = options.json or RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(as_json(machine, asdict(plan), measured, rows), indent=1) + "\n")
-    print(render(machine, rows, measured.elsewhere))
+    print(render(machine, rows, measured))
     say(f"figures: {path}")
     return rows
 
@@ -59,6 +60,8 @@ def run(options: argparse.Namespace) -> list[Row]:
 def main() -> int:
     """Run from the command line."""
     options = parsed(sys.argv[1:])
+    # Told to stop, it still stops what it has started.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     raise_open_files()
     rows = run(options)
     return int(options.strict and any(row.passed is False for row in rows))

@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bench.machine import busy_seconds, cpu_seconds, own_seconds
+from bench.figures import Round
+from bench.machine import busy_seconds, cpu_seconds, own_seconds, pulse
 from bench.processes import ROOT
 from bench.wire import Address
 
-Figures = dict[str, Any]
-Round = dict[str, Figures]
 Say = Callable[[str], None]
 JOB_TIME = 180.0
 LOOK = 0.5  # seconds over which the machine is watched before it counts as quiet
@@ -28,11 +27,13 @@ class Jobs:
         self._patience = patience
         self.say = say
         self.elsewhere: list[float] = []
+        self.pulse: list[float] = []
 
-    def run(self, scenario: str, addresses: Sequence[Address], options: Mapping[str, Any]) -> Round:
-        """Run one job and return its figures by target."""
+    def run(self, scenario: str, addresses: Sequence[Address], options: Mapping[str, Any]) -> dict[str, list[Round]]:
+        """Run one job and return its rounds."""
         while True:
             self._wait_for_quiet()
+            self.pulse.append(pulse())
             clock = self._clock()
             result = _run(scenario, addresses, options)
             elsewhere, taken = self._elsewhere(clock)
@@ -44,7 +45,7 @@ class Jobs:
 
     def warm_up(self, addresses: Sequence[Address]) -> None:
         """Make a few calls to each target, so that what is made on first use exists."""
-        _run("calls", addresses, {"count": 25, "block": 5})
+        _run("calls", addresses, {"block": 5, "cycles": 5, "rounds": 1})
 
     def _wait_for_quiet(self) -> None:
         while self._patience > 0:
@@ -67,11 +68,11 @@ class Jobs:
         return max(0.0, (others - before[1]) / taken), taken
 
 
-def _run(scenario: str, addresses: Sequence[Address], options: Mapping[str, Any]) -> Round:
+def _run(scenario: str, addresses: Sequence[Address], options: Mapping[str, Any]) -> dict[str, list[Round]]:
     job = {"scenario": scenario, "addresses": [asdict(address) for address in addresses], "options": options}
     command = [sys.executable, "-m", "bench.load", json.dumps(job)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=JOB_TIME, check=False)
     if done.returncode:
         raise SystemExit(f"{scenario} failed:\n{done.stderr.decode(errors='replace')}")
-    result: Round = json.loads(done.stdout)
+    result: dict[str, list[Round]] = json.loads(done.stdout)
     return result

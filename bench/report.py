@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bench.jobs import Round
+from bench.figures import Round
 from bench.scenarios import Measured
 
 MB = 1e6
 KB = 1e3
+FEW = 8
 Value = Callable[[Round, str], float | None]
 
 
@@ -20,7 +21,7 @@ class Metric:
     title: str
     scenario: str
     value: Value
-    compare: str = "ratio"  # "ratio": service to bare relay; "value": the service's own figure; "": neither
+    compare: str = "ratio"  # of service to bare relay; "value": the service's own; "worst": of all rounds; "": none
     bound: float | None = None
     digits: int = 2
 
@@ -58,18 +59,18 @@ def _not_direct(name: str) -> Value:
 
 METRICS = (
     Metric("100 streams: CPU per token, µs", "steady", _not_direct("cpu_per_token_us"), bound=1.15, digits=1),
-    Metric("  time to first token, median, ms", "steady", _plain("first_token_p50_ms")),
-    Metric("  added to it, ms", "steady", _added("first_token_p50_ms"), "value"),
+    Metric("  time to first token, median, ms", "starts", _plain("first_token_p50_ms")),
+    Metric("  added to it, ms", "starts", _added("first_token_p50_ms"), "value"),
     Metric("  lateness of a token, median, ms", "steady", _plain("late_p50_ms")),
     Metric("  lateness of a token, p99, ms", "steady", _plain("late_p99_ms")),
-    Metric("  tokens counted", "steady", _plain("tokens"), "", digits=0),
-    Metric("  failed streams", "steady", _plain("errors"), "value", bound=0, digits=0),
+    Metric("  tokens counted a round", "steady", _plain("tokens"), "", digits=0),
+    Metric("  failed streams", "starts", _plain("errors"), "worst", bound=0, digits=0),
     Metric("calls in turn: CPU per call, µs", "calls", _not_direct("cpu_per_call_us"), digits=0),
     Metric("  latency, median, ms", "calls", _plain("call_p50_ms")),
-    Metric("  latency, p99, ms", "calls", _plain("call_p99_ms")),
+    Metric("  latency, p99, ms", "tails", _plain("call_p99_ms")),
     Metric("  added at the median, ms", "calls", _added("call_p50_ms"), "value", bound=1.0),
-    Metric("  added at p99, ms", "calls", _added("call_p99_ms"), "value"),
-    Metric("1,000 streams at once: failed", "burst", _plain("errors"), "value", bound=0, digits=0),
+    Metric("  added at p99, ms", "tails", _added("call_p99_ms"), "value"),
+    Metric("1,000 streams at once: failed", "burst", _plain("errors"), "worst", bound=0, digits=0),
     Metric("  open at the same time", "burst", _plain("open_at_once"), "", digits=0),
     Metric("  time to first token, median, ms", "burst", _plain("first_token_p50_ms"), digits=0),
     Metric("  time to first token, p99, ms", "burst", _plain("first_token_p99_ms"), bound=1.5, digits=0),
@@ -98,7 +99,10 @@ def _row(metric: Metric, rounds: Sequence[Round]) -> Row:
     if metric.compare == "ratio":
         ratios = _ratios(values)
         return _judged(row, "ratio", ratios) if ratios else row
-    return _judged(row, "value", values.get("service", [])) if metric.compare else row
+    found = values.get("service", [])
+    if metric.compare == "worst":
+        found = [max(found)] if found else []
+    return _judged(row, metric.compare, found) if metric.compare else row
 
 
 def _ratios(values: dict[str, list[float]]) -> list[float]:
@@ -111,13 +115,21 @@ def _summed_up(
     values: dict[str, list[float]],
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     medians = {name: statistics.median(found) for name, found in values.items()}
-    return medians, {name: (min(found), max(found)) for name, found in values.items()}
+    return medians, {name: _middle(found) for name, found in values.items()}
+
+
+def _middle(values: Sequence[float]) -> tuple[float, float]:
+    """Return between which values the middle half lies; of a few values the least and the greatest."""
+    if len(values) < FEW:
+        return min(values), max(values)
+    quarters = statistics.quantiles(values, n=4)
+    return quarters[0], quarters[2]
 
 
 def _judged(row: Row, comparison: str, results: Sequence[float]) -> Row:
     if results:
         row.comparison, row.result = comparison, statistics.median(results)
-        row.result_spread = (min(results), max(results))
+        row.result_spread = _middle(results)
         row.passed = None if row.bound is None else row.result <= row.bound
     return row
 
@@ -145,5 +157,6 @@ def as_json(machine: dict[str, Any], plan: dict[str, Any], measured: Measured, r
         "rows": [asdict(row) for row in rows],
         "idle_resident": measured.idle_resident,
         "elsewhere": measured.elsewhere,
+        "pulse": measured.pulse,
         "rounds": measured.rounds,
     }

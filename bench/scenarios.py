@@ -1,10 +1,11 @@
-"""The measurements of one run: each round visits every target, in a turning order, with fresh generators."""
+"""The measurements of one run: each job visits the targets in another order, with a fresh load generator."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.jobs import Jobs, Round
+from bench.figures import Round
+from bench.jobs import Jobs
 from bench.machine import resident_bytes
 from bench.plan import SCENARIOS, Plan
 from bench.wire import Address
@@ -14,11 +15,12 @@ COMPARED = ("bare", "service")
 
 @dataclass
 class Measured:
-    """Everything that was measured, round by round; `elsewhere` is how many CPUs others used in each job."""
+    """Everything that was measured, round by round; `elsewhere` and `pulse` tell of the machine at each job."""
 
     idle_resident: dict[str, int] = field(default_factory=dict)
     rounds: dict[str, list[Round]] = field(default_factory=dict)
     elsewhere: list[float] = field(default_factory=list)
+    pulse: list[float] = field(default_factory=list)
 
 
 def measure(plan: Plan, only: str | None, targets: Sequence[Address], jobs: Jobs) -> Measured:
@@ -27,27 +29,18 @@ def measure(plan: Plan, only: str | None, targets: Sequence[Address], jobs: Jobs
     found = Measured({target.name: resident_bytes(target.pid) for target in targets})
     for scenario in SCENARIOS:
         if only in (None, scenario):
-            found.rounds[scenario] = _rounds(plan, scenario, targets, jobs)
-    found.elsewhere = jobs.elsewhere
+            _run(plan, scenario, targets, jobs, found)
+    found.elsewhere, found.pulse = jobs.elsewhere, jobs.pulse
     return found
 
 
-def _rounds(plan: Plan, scenario: str, targets: Sequence[Address], jobs: Jobs) -> list[Round]:
+def _run(plan: Plan, scenario: str, targets: Sequence[Address], jobs: Jobs, found: Measured) -> None:
     options: dict[str, Any] = getattr(plan, scenario)
-    rounds = []
-    for number in range(plan.rounds[scenario]):
-        jobs.say(f"{scenario}: round {number + 1} of {plan.rounds[scenario]}")
-        compared = [target for target in targets if target.name in COMPARED]
-        visited = targets if number < plan.reference[scenario] else compared
+    for number in range(plan.jobs[scenario]):
+        jobs.say(f"{scenario}: {number + 1} of {plan.jobs[scenario]}")
+        visited = targets
+        if scenario == "burst" and number >= plan.reference:
+            visited = [target for target in targets if target.name in COMPARED]
         turn = number % max(len(visited), 1)
-        rounds.append(_round(scenario, [*visited[turn:], *visited[:turn]], options, jobs))
-    return rounds
-
-
-def _round(scenario: str, targets: Sequence[Address], options: Mapping[str, Any], jobs: Jobs) -> Round:
-    if scenario == "calls":
-        return jobs.run(scenario, targets, options)
-    measured: Round = {}
-    for target in targets:
-        measured |= jobs.run(scenario, [target], options)
-    return measured
+        for name, rounds in jobs.run(scenario, [*visited[turn:], *visited[:turn]], options).items():
+            found.rounds.setdefault(name, []).extend(rounds)

@@ -5,6 +5,7 @@ from typing import Any
 
 from bench.jobs import DISTURBED
 from bench.report import Row
+from bench.scenarios import Measured
 from bench.targets import NAMES
 
 TITLE_WIDTH = 36
@@ -12,22 +13,26 @@ WIDTH = 9
 VERDICTS = {True: "pass", False: "MISS", None: ""}
 
 
-def render(machine: dict[str, Any], rows: Sequence[Row], elsewhere: Sequence[float]) -> str:
-    """Return the table: medians of the rounds, the comparison with its spread, the bound beside it."""
+def render(machine: dict[str, Any], rows: Sequence[Row], measured: Measured) -> str:
+    """Return the table: medians of the rounds, the comparison with its spread (the middle half), its bound."""
     names = [name for name in NAMES if any(name in row.medians for row in rows)]
     title = "{date} · {cpus} CPUs ({cpu_model}) · {memory_gib} GiB · Python {python} · {system}".format(**machine)
     heads = "".join(f"{name:>{WIDTH}}" for name in names)
     head = f"{'median of the rounds':{TITLE_WIDTH}}{heads}   {'service (or / bare)':26}{'bound':>8}"
     lines = [title, "", head, "-" * (len(head) + 6)]
-    return "\n".join([*lines, *(_line(row, names) for row in rows), *_notes(elsewhere)])
+    return "\n".join([*lines, *(_line(row, names) for row in rows), *_notes(measured)])
 
 
-def _notes(elsewhere: Sequence[float]) -> list[str]:
-    disturbed = sum(used > DISTURBED for used in elsewhere)
-    if not disturbed:
+def _notes(measured: Measured) -> list[str]:
+    if not measured.pulse:
         return []
-    used = f"up to {max(elsewhere):.1f} CPUs"
-    return ["", f"Disturbed: others used {used} in {disturbed} of {len(elsewhere)} measurements."]
+    fast, slow = min(measured.pulse), max(measured.pulse)
+    notes = ["", f"Pulse of the machine (a fixed piece of work): {fast:.1f} to {slow:.1f} ms."]
+    disturbed = sum(used > DISTURBED for used in measured.elsewhere)
+    if disturbed:
+        used = f"up to {max(measured.elsewhere):.1f} CPUs in {disturbed} of {len(measured.elsewhere)} measurements"
+        notes.append(f"Disturbed: others used {used}.")
+    return notes
 
 
 def _line(row: Row, names: Sequence[str]) -> str:

@@ -1,8 +1,8 @@
 """A fast fake Ollama: `python -m bench.upstream --port N`.
 
-The prompt says how to answer: `tokens=250 every=0.02` streams 250 tokens, the first at once and then one each
-20 ms; `every=0` sends all at once. Each token's text is the time at which it was written
-(`time.monotonic_ns`), so that a client on the same machine knows how late it is.
+The prompt says how to answer (`bench.pace`): the first token comes at once, the others in the pace that it asks for;
+`every=0` sends all at once. Each token's text is the time at which it was written (`time.monotonic_ns`), so that a
+client on the same machine knows how late it is.
 """
 
 import argparse
@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 
 from bench.machine import raise_open_files
+from bench.pace import Pace
 
 BACKLOG = 4096
 GOLDEN = 0.6180339887498949
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
-PACE = re.compile(r"tokens=(\d+) every=([\d.]+)")
 LINE = b'{"model":"bench","created_at":"2026-01-01T00:00:00.000000000Z","response":" %019d","done":false}\n'
 FIGURES = (
     b'"done":true,"done_reason":"stop","total_duration":1000000,"load_duration":1000,"prompt_eval_count":3,'
@@ -68,6 +68,7 @@ class Upstream(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._buffer = b""
         self._timer: asyncio.TimerHandle | None = None
+        self._phase = 0.0
         self._send: Callable[[bytes], None] = lambda data: None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -100,28 +101,28 @@ class Upstream(asyncio.Protocol):
         if asked.get("stream") is False:
             self._send(WHOLE)
             return
-        pace = PACE.search(asked["prompt"])
-        tokens, every = (int(pace[1]), float(pace[2])) if pace else (8, 0.0)
-        self._stream(tokens, every)
+        self._stream(Pace.parse(asked["prompt"]))
 
-    def _stream(self, tokens: int, every: float) -> None:
+    def _stream(self, pace: Pace) -> None:
         Upstream.streams += 1
         self._send(STREAM_HEAD + CHUNK % time.monotonic_ns())
-        if every:
-            phase = Upstream.streams * GOLDEN % 1 * every
-            self._schedule(self._loop.time() + phase + every, tokens - 1, every, tokens)
+        if pace.every:
+            self._phase = Upstream.streams * GOLDEN % 1 * pace.every
+            self._schedule(pace, self._loop.time() + self._phase, pace.tokens - 1)
         else:
-            self._send(b"".join(CHUNK % time.monotonic_ns() for _ in range(tokens - 1)) + last_chunk(tokens))
+            rest = [CHUNK % time.monotonic_ns() for _ in range(pace.tokens - 1)]
+            self._send(b"".join(rest) + last_chunk(pace.tokens))
 
-    def _schedule(self, when: float, left: int, every: float, tokens: int) -> None:
-        self._timer = self._loop.call_at(when, self._speak, when, left, every, tokens)
+    def _schedule(self, pace: Pace, spoken: float, left: int) -> None:
+        when = pace.after(spoken, self._phase)
+        self._timer = self._loop.call_at(when, self._speak, pace, when, left)
 
-    def _speak(self, when: float, left: int, every: float, tokens: int) -> None:
+    def _speak(self, pace: Pace, when: float, left: int) -> None:
         if left:
             self._send(CHUNK % time.monotonic_ns())
-            self._schedule(when + every, left - 1, every, tokens)
+            self._schedule(pace, when, left - 1)
         else:
-            self._send(last_chunk(tokens))
+            self._send(last_chunk(pace.tokens))
 
 
 def last_chunk(tokens: int) -> bytes:

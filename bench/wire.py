@@ -3,6 +3,8 @@
 import json
 from dataclasses import dataclass
 
+from bench.pace import Pace
+
 HOST = "127.0.0.1"
 
 
@@ -17,9 +19,9 @@ class Address:
     key: str = ""
     pid: int = 0
 
-    def stream_request(self, tokens: int, every: float) -> bytes:
-        """Return a request for so many tokens, one each `every` seconds."""
-        return self._post(self.stream_path, f"tokens={tokens} every={every:f}", stream=True)
+    def stream_request(self, pace: Pace) -> bytes:
+        """Return a request for a stream in this pace."""
+        return self._post(self.stream_path, pace.prompt(), stream=True)
 
     def whole_request(self) -> bytes:
         """Return a request for an answer that is not streamed."""
