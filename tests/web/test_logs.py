@@ -45,6 +45,16 @@ async def test_a_stream_is_logged_once_at_its_end(service: Service, fake: FakeOl
     assert 0 <= stream["queue_ms"] <= stream["first_byte_ms"] <= stream["total_ms"]
 
 
+async def test_a_whole_answer_is_logged_with_its_times(service: Service) -> None:
+    """A call that is not streamed has the same fields as a stream."""
+    with capture_logs() as logs:
+        await service.client.post("/api/llm/chat", json={"messages": [{"role": "user", "content": "Hi"}]})
+    (entry,) = requests_in(logs)
+    assert (entry["route"], entry["outcome"], entry["model"]) == ("/api/llm/chat", "done", "llama3:latest")
+    assert entry["completion_tokens"] == len(DEFAULT_WORDS)
+    assert 0 <= entry["queue_ms"] <= entry["first_byte_ms"] <= entry["total_ms"]
+
+
 async def test_no_prompt_and_no_key_is_written(
     capsys: pytest.CaptureFixture[str], serve: ServeFactory, fake: FakeOllama
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from time import perf_counter
 from typing import Any, TypeVar
 
 from mlops_backend.errors import (
@@ -45,9 +46,11 @@ class OllamaService:
             AppError: whatever kept the answer away; see `errors.py`.
         """
         with self._admission.admit(record) as generation:
-            return await generation.watch.wait(
+            answer = await generation.watch.wait(
                 lambda: self._call(operation, body, record), self._clocks.first_byte, first_byte_late
             )
+            record.first_byte = perf_counter()
+            return answer
 
     async def stream(
         self, operation: Operation, body: Mapping[str, Any], record: RequestRecord
