@@ -1,11 +1,16 @@
 """The little HTTP/1.1 that a fake server needs: requests in, replies out, hang-ups noticed at once."""
 
 import asyncio
-from dataclasses import dataclass, field
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from http import HTTPStatus
 
-READ_SIZE = 65536
+from tests.fakes.http11_body import READ_SIZE, Body, Inbox, closed_by_peer
+
+LINGER = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,34 +67,53 @@ def parse_head(head: bytes) -> tuple[str, str, str, list[tuple[str, str]]]:
 
 
 class Connection:
-    """One client's connection. The buffer is our own, so that watching for a hang-up loses no request."""
+    """One client's connection. The body of a request that is `streamed` is left to `read_piece`."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
+        self._inbox = Inbox(reader)
         self._writer = writer
-        self._buffer = bytearray()
+        self._body = Body(self._inbox, [])
         self.dropped = False
         # With no room in the buffer, drain() means that the kernel has the bytes.
         writer.transport.set_write_buffer_limits(high=0)
 
-    async def read_request(self) -> Request | None:
+    @property
+    def unread(self) -> bool:
+        """Whether a part of the last request's body was not read."""
+        return not self._body.ended.is_set()
+
+    async def read_request(self, streamed: Callable[[Request], bool] = lambda _: False) -> Request | None:
         """Return the next request, or None when the client has gone."""
-        head = await self._until(b"\r\n\r\n")
+        head = await self._inbox.until(b"\r\n\r\n")
         if head is None:
             return None
-        method, path, query, headers = parse_head(head)
-        names = dict(headers)
-        if names.get("expect", "").lower() == "100-continue":
+        request = Request(*parse_head(head), b"")
+        self._body = Body(self._inbox, request.headers)
+        if streamed(request):
+            return request
+        body = bytearray()
+        try:
+            while piece := await self.read_piece():
+                body += piece
+        except ConnectionError:
+            return None
+        return replace(request, body=bytes(body))
+
+    async def read_piece(self) -> bytes:
+        """Return more of the body, at most 64 KiB, or nothing at its end.
+
+        Raises: ConnectionResetError when the client leaves before that.
+        """
+        if self._body.expects:
+            self._body.expects = False
             await self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if "chunked" in names.get("transfer-encoding", "").lower():
-            body = await self._chunked_body()
-        else:
-            body = await self._exactly(int(names.get("content-length", "0")))
-        return None if body is None else Request(method, path, query, headers, body)
+        return await self._body.piece()
 
     async def hung_up(self) -> None:
         """Return when the client has closed its side; what it pipelines meanwhile is kept."""
-        while await self._fill():
+        if self.unread and not await self._body_ends():
+            return
+        while await self._inbox.fill():
             pass
 
     async def send(self, reply: Reply, *, with_body: bool = True) -> None:
@@ -111,47 +135,39 @@ class Connection:
         """End a chunked body properly."""
         await self._write(b"0\r\n\r\n")
 
+    def narrow(self) -> None:
+        """Let the kernel hold little of what comes, so that a slow reader is felt at once."""
+        self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_SIZE)
+
+    async def linger(self) -> None:
+        """Close the sending side and give the client time to read, as Go does when a body was not read."""
+        with suppress(OSError, TimeoutError):
+            self._writer.write_eof()
+            async with asyncio.timeout(LINGER):
+                await self._closed_by_peer()
+
     def drop(self) -> None:
         """Close the socket at once; what was sent has left, what was not never will."""
         self.dropped = True
         self._writer.transport.abort()
 
+    async def _body_ends(self) -> bool:
+        """Wait until somebody has read the body; False when the client leaves before."""
+        watched = [asyncio.ensure_future(self._body.ended.wait()), asyncio.ensure_future(self._closed_by_peer())]
+        try:
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in watched:
+                task.cancel()
+        return not self.unread
+
+    async def _closed_by_peer(self) -> None:
+        await closed_by_peer(self._socket().fileno())
+
+    def _socket(self) -> socket.socket:
+        found: socket.socket = self._writer.get_extra_info("socket")
+        return found
+
     async def _write(self, data: bytes) -> None:
         self._writer.write(data)
         await self._writer.drain()
-
-    async def _fill(self) -> bool:
-        try:
-            data = await self._reader.read(READ_SIZE)
-        except ConnectionError:
-            return False
-        self._buffer += data
-        return bool(data)
-
-    async def _until(self, separator: bytes) -> bytes | None:
-        while (end := self._buffer.find(separator)) < 0:
-            if not await self._fill():
-                return None
-        found = bytes(self._buffer[:end])
-        del self._buffer[: end + len(separator)]
-        return found
-
-    async def _exactly(self, size: int) -> bytes | None:
-        while len(self._buffer) < size:
-            if not await self._fill():
-                return None
-        found = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        return found
-
-    async def _chunked_body(self) -> bytes | None:
-        body = bytearray()
-        while (line := await self._until(b"\r\n")) is not None:
-            size = int(line.split(b";")[0], 16)
-            data = await self._exactly(size)
-            if data is None or await self._until(b"\r\n") is None:
-                return None
-            if not size:
-                return bytes(body)
-            body += data
-        return None

@@ -1,27 +1,26 @@
 """What a request asks of Ollama, and the refusals that Ollama answers before it does anything."""
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from tests.fakes.http11 import Reply, Request
-from tests.fakes.ollama_shapes import TEXT_TYPE, Generation, JsonObject, error_reply
+from tests.fakes.http11 import Request
+from tests.fakes.ollama_errors import Refused, error_for
+from tests.fakes.ollama_shapes import Generation, JsonObject
 
-READ = ("GET", "HEAD")
-ROUTES: dict[str, tuple[str, ...]] = {
-    "/": READ,
-    "/api/version": READ,
-    "/api/tags": READ,
-    "/api/ps": ("GET",),
-    "/api/show": ("POST",),
-    "/api/generate": ("POST",),
-    "/api/chat": ("POST",),
-    "/api/embed": ("POST",),
-    "/api/embeddings": ("POST",),
-}
-INFERENCE = frozenset({"/api/generate", "/api/chat", "/api/embed", "/api/embeddings"})
-PROBES = frozenset({"/api/version", "/api/tags"})
-SAYS_MODEL_IS_REQUIRED = frozenset({"/api/chat", "/api/embeddings", "/api/show"})
+SAYS_MODEL_IS_REQUIRED = frozenset(
+    {
+        "/api/chat",
+        "/api/embeddings",
+        "/api/show",
+        "/api/push",
+        "/v1/chat/completions",
+        "/v1/responses",
+        "/v1/messages",
+        "/v1/audio/transcriptions",
+    }
+)
 FIELD_TYPES: dict[str, tuple[type, str]] = {
     "model": (str, "string"),
     "prompt": (str, "string"),
@@ -39,42 +38,24 @@ JSON_NAMES: dict[type, str] = {
 }
 
 
-class Refused(Exception):
-    """The request is answered with this reply and nothing else."""
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__(reply.status)
-        self.reply = reply
-
-
-def check_route(request: Request) -> None:
-    """Refuse what the router and the CORS check refuse."""
-    if request.header("origin"):
-        raise Refused(Reply(403))
-    methods = ROUTES.get(request.path)
-    if methods is None:
-        raise Refused(Reply(404, TEXT_TYPE, b"404 page not found"))
-    if request.method not in methods:
-        raise Refused(Reply(405, TEXT_TYPE, b"405 method not allowed", {"Allow": ", ".join(methods)}))
-
-
 def body_of(request: Request) -> JsonObject:
     """Return the body as an object; absent and null fields are the same thing."""
+    path = request.path
     if not request.body:
-        raise Refused(error_reply(400, "missing request body"))
+        raise Refused(error_for(path, 400, "EOF" if path.startswith("/v1/") else "missing request body"))
     try:
         body = json.loads(request.body)
     except ValueError as exc:
-        raise Refused(error_reply(400, _syntax_message(exc))) from exc
+        raise Refused(error_for(path, 400, _syntax_message(exc))) from exc
     if not isinstance(body, dict):
         name = JSON_NAMES.get(type(body), "null")
-        raise Refused(error_reply(400, f"json: cannot unmarshal {name} into Go value of type api.Request"))
+        raise Refused(error_for(path, 400, f"json: cannot unmarshal {name} into Go value of type api.Request"))
     body = {name: value for name, value in body.items() if value is not None}
     for name, (expected, go_type) in FIELD_TYPES.items():
         if name in body and not isinstance(body[name], expected):
             found = JSON_NAMES[type(body[name])]
             message = f"json: cannot unmarshal {found} into Go struct field Request.{name} of type {go_type}"
-            raise Refused(error_reply(400, message))
+            raise Refused(error_for(path, 400, message))
     return body
 
 
@@ -90,22 +71,37 @@ def full_name(model: str) -> str:
     return name if ":" in name else f"{name}:latest"
 
 
+def named_model(body: JsonObject) -> str:
+    """Return the model that a body names, by its present field or the old one."""
+    return str(body.get("model") or body.get("name") or "")
+
+
+def knows(models: Sequence[str], model: str) -> bool:
+    """Return whether a model is one of those."""
+    return bool(model) and full_name(model) in {full_name(name) for name in models}
+
+
 def check_model(path: str, body: JsonObject, models: Sequence[str]) -> str:
     """Return the model that is asked for, or refuse an unknown one."""
-    model = str(body.get("model") or body.get("name") or "")
+    model = named_model(body)
     if not model and path in SAYS_MODEL_IS_REQUIRED:
-        raise Refused(error_reply(400, "model is required"))
-    if not model or full_name(model) not in {full_name(name) for name in models}:
+        raise Refused(error_for(path, 400, "model is required"))
+    if not knows(models, model):
         if path == "/api/embeddings":
-            raise Refused(error_reply(404, f'model "{model}" not found, try pulling it first'))
-        raise Refused(error_reply(404, f"model '{model}' not found"))
+            raise Refused(error_for(path, 404, f'model "{model}" not found, try pulling it first'))
+        raise Refused(error_for(path, 404, f"model '{model}' not found"))
     return model
 
 
 def generation_for(
-    path: str, body: JsonObject, words: Sequence[str], tool_calls: Sequence[JsonObject] = ()
+    path: str,
+    body: JsonObject,
+    words: Sequence[str],
+    tool_calls: Sequence[JsonObject] = (),
+    thinking: str = "",
+    context_size: int = 3,
 ) -> Generation:
-    """Return what a request to generate or chat will be told."""
+    """Return what a native request to generate or chat will be told."""
     wanted = body.get("options", {}).get("num_predict")
     limit = -1 if wanted is None else int(wanted)
     shortened = 0 <= limit < len(words)
@@ -118,6 +114,8 @@ def generation_for(
         done_reason="length" if shortened else "stop",
         raw=bool(body.get("raw")),
         tool_calls=tuple(tool_calls) if chat and body.get("tools") else (),
+        thoughts=() if body.get("think") is False else tuple(re.findall(r"\s*\S+", thinking)),
+        context_size=context_size,
     )
 
 
@@ -133,10 +131,10 @@ def load_reason(path: str, body: JsonObject) -> str | None:
     return "unload" if body.get("keep_alive") in (0, "0") else "load"
 
 
-def inputs_of(body: JsonObject) -> list[str]:
+def inputs_of(body: JsonObject, path: str = "/api/embed") -> list[str]:
     """Return the texts to embed."""
     given: Any = body.get("input", [])
     texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise Refused(error_reply(400, "invalid input type"))
+        raise Refused(error_for(path, 400, "invalid input type"))
     return [text for text in texts if text]

@@ -15,6 +15,7 @@ NDJSON_TYPE = "application/x-ndjson"
 TEXT_TYPE = "text/plain"
 RUNNER_DIED = "an error was encountered while running the model: unexpected EOF"
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
+MODIFIED_AT = "2026-08-21T10:00:00.5+02:00"
 DIGEST = "365c0bd3c000a25d28ddbf732fe1c6add414de7275464c4e4d1c3b5fcb5d8ad1"
 DETAILS: JsonObject = {
     "parent_model": "",
@@ -63,7 +64,7 @@ def metrics(prompt_count: int, eval_count: int) -> JsonObject:
 
 @dataclass(frozen=True)
 class Generation:
-    """What one request to generate or chat will say."""
+    """What one request to generate or chat will say; what is thought counts as said in the figures."""
 
     model: str
     words: tuple[str, ...]
@@ -72,33 +73,42 @@ class Generation:
     done_reason: str = "stop"
     raw: bool = False
     tool_calls: tuple[JsonObject, ...] = ()
+    thoughts: tuple[str, ...] = ()
+    context_size: int = 3
 
-    def line(self, text: str, *, tool_calls: Sequence[JsonObject] = ()) -> JsonObject:
+    def line(self, text: str, *, thinking: str = "", tool_calls: Sequence[JsonObject] = ()) -> JsonObject:
         """Return an object that carries text and does not end the generation."""
         start: JsonObject = {"model": self.model, "created_at": now()}
+        thought = {"thinking": thinking} if thinking else {}
         if not self.chat:
-            return start | {"response": text, "done": False}
-        message: JsonObject = {"role": "assistant", "content": text}
+            return start | {"response": text} | thought | {"done": False}
+        message: JsonObject = {"role": "assistant", "content": text} | thought
         if tool_calls:
             message["tool_calls"] = list(tool_calls)
         return start | {"message": message, "done": False}
 
-    def last(self, text: str = "", *, tool_calls: Sequence[JsonObject] = ()) -> JsonObject:
+    def last(self, text: str = "", *, thinking: str = "", tool_calls: Sequence[JsonObject] = ()) -> JsonObject:
         """Return the object that ends the generation, with its figures."""
-        ended = self.line(text, tool_calls=tool_calls) | {"done": True, "done_reason": self.done_reason}
-        if not self.chat and not self.raw:
-            ended["context"] = [1, 2, 3]
-        return ended | metrics(self.prompt_words, len(self.words))
+        ended = self.line(text, thinking=thinking, tool_calls=tool_calls)
+        ended |= {"done": True, "done_reason": self.done_reason}
+        if not self.chat and not self.raw and self.context_size:
+            ended["context"] = list(range(1, self.context_size + 1))
+        return ended | metrics(self.prompt_words, len(self.thoughts) + len(self.words))
 
     def lines(self) -> list[JsonObject]:
         """Return every object of the stream but the last."""
+        thought = [self.line("", thinking=word) for word in self.thoughts]
         said = [self.line(word) for word in self.words]
         called = [self.line("", tool_calls=self.tool_calls)] if self.tool_calls else []
-        return said + called
+        return thought + said + called
 
     def whole(self) -> JsonObject:
         """Return the one object of an answer that is not streamed."""
-        return self.last("".join(self.words), tool_calls=self.tool_calls)
+        return self.last("".join(self.words), thinking="".join(self.thoughts), tool_calls=self.tool_calls)
+
+    def unfinished(self) -> JsonObject:
+        """Return the one object of an answer that is not streamed and does not say that it is done."""
+        return self.line("".join(self.words), thinking="".join(self.thoughts), tool_calls=self.tool_calls)
 
     def loaded(self, reason: str) -> JsonObject:
         """Return the answer to an empty prompt: the model was loaded or unloaded."""
@@ -107,7 +117,7 @@ class Generation:
 
 def tags(models: Sequence[str]) -> JsonObject:
     """Return /api/tags."""
-    return {"models": [_listed(name) | {"modified_at": "2026-08-21T10:00:00.5+02:00"} for name in models]}
+    return {"models": [_listed(name) | {"modified_at": MODIFIED_AT} for name in models]}
 
 
 def loaded_models(models: Sequence[str]) -> JsonObject:
@@ -128,7 +138,7 @@ def shown() -> JsonObject:
         "details": DETAILS,
         "model_info": {"general.architecture": "llama", "llama.context_length": 8192},
         "capabilities": ["completion", "tools"],
-        "modified_at": "2026-08-21T10:00:00.5+02:00",
+        "modified_at": MODIFIED_AT,
     }
 
 

@@ -77,6 +77,10 @@ class RecordingServer(ABC):
     def counts(self, request: Request) -> bool:
         """Return whether a request is counted in `active`."""
 
+    def streams_body(self, request: Request) -> bool:
+        """Return whether `answer` reads the body itself, piece by piece; its record has none then."""
+        return False
+
     @property
     def url(self) -> str:
         """Where it listens; the port stays the same when it is stopped and started again."""
@@ -124,7 +128,7 @@ class RecordingServer(ABC):
         return await self._next(self._seen_disconnects, lambda record: record.disconnected_at is not None, timeout)
 
     async def wait_until(self, condition: Callable[[], bool], timeout: float = 5) -> None:
-        """Return when the condition holds; it is tried after every request, answer and hang-up."""
+        """Return when the condition holds; it is tried after every request, piece of an upload, answer and hang-up."""
         async with asyncio.timeout(timeout):
             while not condition():
                 self._changed.clear()
@@ -153,10 +157,12 @@ class RecordingServer(ABC):
 
     async def _serve(self, connection: Connection) -> None:
         try:
-            while (request := await connection.read_request()) is not None:
+            while (request := await connection.read_request(self.streams_body)) is not None:
                 record = await self._attend(connection, request)
-                if not record.finished or request.header("connection").lower() == "close":
+                if not record.finished or connection.unread or request.header("connection").lower() == "close":
                     break
+            if connection.unread and not connection.dropped:
+                await connection.linger()
         finally:
             connection.drop()
 
