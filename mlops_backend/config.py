@@ -6,9 +6,10 @@ Names, defaults and meanings are public; the README's configuration table lists 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -19,7 +20,13 @@ PLACEHOLDER_KEY = "your-secret-api-key-change-this"
 RESERVED_NAMES = ("admin", "anonymous")
 DEFAULT_OLLAMA_URL = "http://localhost:11434"
 
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
+_FAMILIES: Final = (["api"], ["v1"])
+_SEGMENT: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._~-]+")
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
+
 Network = IPv4Network | IPv6Network
+Route = tuple[str, str]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -33,9 +40,15 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     ollama_base_url: Annotated[tuple[str, ...], NoDecode] = (DEFAULT_OLLAMA_URL,)
+    ollama_host_header: Annotated[tuple[str, ...], NoDecode] = ()
+    openai_backends: Annotated[tuple[str, ...], NoDecode] = ()
     api_key: SecretStr = SecretStr(PLACEHOLDER_KEY)
     api_keys: Annotated[Mapping[str, SecretStr], NoDecode] = {}
     auth_enabled: bool = True
+    key_in_url: bool = False
+    allow_account_routes: bool = False
+    allow_cloud_models: bool = False
+    passthrough_routes: Annotated[tuple[Route, ...], NoDecode] = ()
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = ()
     host: str = "0.0.0.0"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -58,6 +71,13 @@ class Settings(BaseSettings):
         """Whether the operator chose the backend, rather than leaving the default."""
         return "ollama_base_url" in self.model_fields_set
 
+    @property
+    def host_headers(self) -> Mapping[str, str]:
+        """Address of a backend -> the `Host` it wants to be called by, for those that want another than their own."""
+        names = self.ollama_host_header
+        named = names * len(self.ollama_base_url) if len(names) == 1 else names
+        return dict(zip(self.ollama_base_url, named, strict=False))
+
     @model_validator(mode="before")
     @classmethod
     def _empty_means_default(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -70,12 +90,28 @@ class Settings(BaseSettings):
             raise ValueError("API_KEYS: no ordinary key may be the administrator's")
         return self
 
+    @model_validator(mode="after")
+    def _a_host_for_each_backend(self) -> Settings:
+        if len(self.ollama_host_header) not in {0, 1, len(self.ollama_base_url)}:
+            raise ValueError("OLLAMA_HOST_HEADER: name one for all backends, or as many as there are backends")
+        return self
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, value: Any) -> Any:
         return value.upper() if isinstance(value, str) else value
 
-    @field_validator("ollama_base_url", mode="before")
+    @field_validator("passthrough_routes", mode="before")
+    @classmethod
+    def _routes(cls, value: Any) -> Any:
+        return tuple(_route(item) if isinstance(item, str) else item for item in _split(value))
+
+    @field_validator("ollama_host_header", mode="before")
+    @classmethod
+    def _hosts(cls, value: Any) -> Any:
+        return tuple(_host_header(item) for item in _split(value))
+
+    @field_validator("ollama_base_url", "openai_backends", mode="before")
     @classmethod
     def _urls(cls, value: Any) -> Any:
         urls = tuple(_backend_url(url) for url in _split(value))
@@ -144,6 +180,21 @@ def _backend_url(url: str) -> str:
     if not usable or parts.query or parts.fragment or any(map(str.isspace, url)):
         raise ValueError("each backend must be an address such as http://localhost:11434")
     return url.rstrip("/")
+
+
+def _route(value: str) -> Route:
+    method, _, path = value.partition(" ")
+    root, *segments = path.split("/")
+    usable = method in _METHODS and not root and segments[:1] in _FAMILIES and len(segments) > 1
+    if not usable or not all(map(_SEGMENT.fullmatch, segments)):
+        raise ValueError("each route must be written as a method and a path of Ollama's, such as POST /v1/systemone")
+    return method, path
+
+
+def _host_header(value: str) -> str:
+    if not _HOST.fullmatch(value):
+        raise ValueError("must be a host name such as localhost:11434")
+    return value
 
 
 def _origin(value: str) -> str:

@@ -7,9 +7,11 @@
   - Unauthorized 401
   - Forbidden 403
   - NotFound 404
+  - MethodNotAllowed 405
   - UnsupportedMediaType 415
   - InvalidBody 422
   - BackendRejected          the backend's own 4xx, status kept
+  - NotImplementedHere 501
   - BackendFailed 502
     + BackendRefused
     + BackendUnresolvable
@@ -91,6 +93,16 @@ class NotFound(AppError):
     code = "not_found"
 
 
+class MethodNotAllowed(AppError):
+    """The route does not take this method; `Allow` names those it takes."""
+
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, *allowed: str) -> None:
+        super().__init__("The route does not take this method.", headers={"Allow": ", ".join(allowed)})
+
+
 class UnsupportedMediaType(AppError):
     """The body declares a type that is not JSON."""
 
@@ -119,6 +131,13 @@ class BackendRejected(AppError):
         self.status = status
         if status == 404:
             self.code = "model_not_found"
+
+
+class NotImplementedHere(AppError):
+    """A route of the API that this kind of backend has nothing behind."""
+
+    status = 501
+    code = "not_implemented"
 
 
 class BackendFailed(AppError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from quart import Quart
@@ -13,6 +13,7 @@ from quart_schema.typing import Model
 from werkzeug.routing.rules import Rule
 
 from mlops_backend.schemas.service import ErrorResponse
+from mlops_backend.services.llm.dialects.families import Dialect, dialect_of, error_object
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,12 +21,16 @@ NDJSON: Final = "application/x-ndjson"
 SSE: Final = "text/event-stream"
 _MEDIA_TYPES: Final = "_mlops_media_types"
 _OPEN: Final = "_mlops_open"
+_RELAYED: Final = "_mlops_relayed"
+_PREFIXES: Final = {Dialect.OLLAMA: "Error", Dialect.OPENAI: "OpenAIError", Dialect.ANTHROPIC: "AnthropicError"}
 _DESCRIPTION: Final = """\
 One address in front of your language models, with keys.
 
 Send the key as `X-API-Key` or as `Authorization: Bearer`. Every answer carries `X-Request-ID`.
 Streams are one JSON object a line (`application/x-ndjson`), or server-sent events when `Accept` names
-`text/event-stream`; a failure after the first byte is one last object with `error` and `code`."""
+`text/event-stream`; a failure after the first byte is one last object with `error` and `code`.
+The routes of Ollama, OpenAI and Anthropic take and answer what those document, byte for byte; refusals of this service
+come in the shape that their clients know."""
 
 # Status, one code that it comes with, and what it means; the README lists every code.
 _ERRORS: Final = (
@@ -39,6 +44,7 @@ _ERRORS: Final = (
     (415, "unsupported_media_type", "The body is declared as something other than JSON"),
     (422, "validation_error", "The body breaks the schema; `details` names each field"),
     (500, "internal_error", "A fault inside the service"),
+    (501, "not_implemented", "The backend has no such thing"),
     (502, "backend_refused", "The backend refused, vanished or answered nonsense"),
     (503, "no_usable_backend", "No usable backend, busy, draining or full; see `Retry-After`"),
     (504, "first_byte_timeout", "A clock ran out while waiting for the backend"),
@@ -63,6 +69,16 @@ def document_open(view: F) -> F:
     return view
 
 
+def document_relayed(example: Mapping[str, Any] | None = None, *media_types: str) -> Callable[[F], F]:
+    """Document that a backend answers, in any of `media_types` (JSON when none is named), a body such as `example`."""
+
+    def decorate(view: F) -> F:
+        setattr(view, _RELAYED, (example, media_types or ("application/json",)))
+        return view
+
+    return decorate
+
+
 class Documentation(OpenAPIProvider):
     """quart-schema's provider, with media types of streams, the common errors and required bodies."""
 
@@ -71,7 +87,9 @@ class Documentation(OpenAPIProvider):
         document: dict[str, Any] = super().schema()
         document["components"]["schemas"]["ErrorResponse"] = _error_schema(document)
         document["components"]["responses"] = {
-            f"Error{status}": _error_response(status, code, text) for status, code, text in _ERRORS
+            f"{prefix}{status}": _error_response(dialect, status, code, text)
+            for dialect, prefix in _PREFIXES.items()
+            for status, code, text in _ERRORS
         }
         return document
 
@@ -79,9 +97,10 @@ class Documentation(OpenAPIProvider):
         """One route: quart-schema's description, completed."""
         paths, components = super().build_paths(rule)
         view = self._app.view_functions[rule.endpoint]
-        for operations in paths.values():
+        for path, operations in paths.items():
             for operation in operations.values():
-                _complete(operation, view)
+                _describe_relayed(operation, view)
+                _complete(operation, view, _PREFIXES[dialect_of(path)])
         return paths, components
 
     def build_request_body(self, model: type[Model], source: DataSource) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -105,6 +124,9 @@ def add_schema(app: Quart, version: str, *, docs_enabled: bool) -> None:
         info=Info(title="mlops_backend", version=version, description=_DESCRIPTION),
         tags=[
             Tag(name="llm", description="Inference: our own API, in Ollama's field names"),
+            Tag(name="ollama", description="Ollama's own API: https://github.com/ollama/ollama/blob/main/docs/api.md"),
+            Tag(name="openai", description="OpenAI's API: https://platform.openai.com/docs/api-reference"),
+            Tag(name="anthropic", description="Anthropic's API: https://docs.anthropic.com/en/api/messages"),
             Tag(name="other", description="Services that are not inference"),
             Tag(name="service", description="The service itself"),
         ],
@@ -122,14 +144,26 @@ def add_schema(app: Quart, version: str, *, docs_enabled: bool) -> None:
     app.json.sort_keys = False  # type: ignore[attr-defined]
 
 
-def _complete(operation: dict[str, Any], view: Callable[..., Any]) -> None:
+def _describe_relayed(operation: dict[str, Any], view: Callable[..., Any]) -> None:
+    """What is known of a route whose bodies belong to somebody else: that they are objects, and an example."""
+    if not hasattr(view, _RELAYED):
+        return
+    example, media_types = getattr(view, _RELAYED)
+    if example is not None:
+        content = {"schema": {"type": "object"}, "example": example}
+        operation["requestBody"] = {"content": {"application/json": content}}
+    content = {media_type: {"schema": {}} for media_type in media_types}
+    operation["responses"] = {200: {"description": "What the backend answers", "content": content}}
+
+
+def _complete(operation: dict[str, Any], view: Callable[..., Any], errors: str) -> None:
     responses = operation["responses"] = {str(status): text for status, text in operation["responses"].items()}
     for status, media_types in getattr(view, _MEDIA_TYPES, {}).items():
         response = responses.setdefault(str(status), {"description": "Nothing"})
         schema = response.get("content", {}).get("application/json", {}).get("schema", {})
         response["content"] = {media_type: _content(media_type, schema) for media_type in media_types}
     for status, _, _ in _ERRORS:
-        responses.setdefault(str(status), {"$ref": f"#/components/responses/Error{status}"})
+        responses.setdefault(str(status), {"$ref": f"#/components/responses/{errors}{status}"})
     if getattr(view, _OPEN, False):
         operation["security"] = []
     if "requestBody" in operation:
@@ -153,11 +187,11 @@ def _content(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"schema": schema, "example": "".join(events)}
 
 
-def _error_response(status: int, code: str, description: str) -> dict[str, Any]:
-    example: dict[str, Any] = {"error": f"{description}.", "code": code, "request_id": _REQUEST_ID}
-    if status == 422:
-        example["details"] = [_DETAIL]
-    schema = {"$ref": "#/components/schemas/ErrorResponse"}
+def _error_response(dialect: Dialect, status: int, code: str, description: str) -> dict[str, Any]:
+    details = [_DETAIL] if status == 422 else None
+    example = error_object(dialect, status, code, f"{description}.", _REQUEST_ID, details)
+    ours = dialect is Dialect.OLLAMA
+    schema: dict[str, Any] = {"$ref": "#/components/schemas/ErrorResponse"} if ours else {"type": "object"}
     return {"description": description, "content": {"application/json": {"schema": schema, "example": example}}}
 
 

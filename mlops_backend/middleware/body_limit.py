@@ -31,7 +31,7 @@ class BodyLimit:
         body = _Body(receive, self._limit)
 
         async def send_then_discard(message: Message) -> None:
-            if body.arriving and _is_last(message):
+            if body.arriving and is_last(message):
                 await body.discard()
             await send(message)
 
@@ -72,5 +72,6 @@ class _Body:
             self._end()
 
 
-def _is_last(message: Message) -> bool:
+def is_last(message: Message) -> bool:
+    """Whether an answer is complete with this message."""
     return message["type"] == "http.response.body" and not message.get("more_body", False)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from http import HTTPStatus
 from typing import Any, Final
 
 from pydantic import ValidationError
-from quart import Quart, Response
+from quart import Quart, Response, request
 from quart_schema import RequestSchemaValidationError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from mlops_backend.errors import AppError, InvalidBody
 from mlops_backend.middleware.request_context import record
 from mlops_backend.services.llm.admission import outcome_of
+from mlops_backend.services.llm.dialects.compact import dumped
+from mlops_backend.services.llm.dialects.families import dialect_of, error_object
 
 _KEPT_HEADERS: Final = frozenset({"allow", "retry-after", "www-authenticate", "location"})
 _CODES: Final = {
@@ -46,10 +47,8 @@ async def _app_error(error: AppError) -> Response:
     noted = record()
     noted.outcome = noted.outcome or outcome_of(error)
     noted.error = error.code
-    answer: dict[str, Any] = {"error": error.message, "code": error.code}
-    if isinstance(error, InvalidBody):
-        answer["details"] = error.details
-    return _response(error.status, answer, error.headers)
+    details = error.details if isinstance(error, InvalidBody) else None
+    return _response(error.status, error.code, error.message, error.headers, details)
 
 
 async def _schema_error(error: RequestSchemaValidationError) -> Response:
@@ -61,17 +60,18 @@ async def _http_error(error: HTTPException) -> Response:
     headers = {name: value for name, value in error.get_headers() if name.lower() in _KEPT_HEADERS}
     code = _CODES.get(status, HTTPStatus(status).phrase.lower().replace(" ", "_"))
     record().error = code
-    return _response(status, {"error": _SENTENCES.get(status, HTTPStatus(status).phrase + "."), "code": code}, headers)
+    return _response(status, code, _SENTENCES.get(status, HTTPStatus(status).phrase + "."), headers)
 
 
 async def _internal_error(error: InternalServerError) -> Response:
     record().error = "internal_error"
-    return _response(500, {"error": _SENTENCES[500], "code": "internal_error"}, {})
+    return _response(500, "internal_error", _SENTENCES[500], {})
 
 
-def _response(status: int, answer: dict[str, Any], headers: dict[str, str]) -> Response:
-    body = json.dumps({**answer, "request_id": record().id}, ensure_ascii=False, separators=(",", ":"))
-    return Response(body, status=status, headers=headers, content_type="application/json")
+def _response(status: int, code: str, message: str, headers: dict[str, str], details: Any = None) -> Response:
+    """In the words of the route's family: clients of OpenAI and Anthropic read only their own."""
+    answer = error_object(dialect_of(request.path), status, code, message, record().id, details)
+    return Response(dumped(answer), status=status, headers=headers, content_type="application/json")
 
 
 def _details(error: Exception) -> list[dict[str, Any]]:

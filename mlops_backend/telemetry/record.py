@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 class RequestRecord:
     """One request: who, what, how it ended. Holds no prompt and no key.
 
-    Times are `time.perf_counter()` seconds. `outcome` is one of `done`, `refused` (a 4xx of ours or of the
-    backend), `error` (a failure on the way), `timeout`, `client_gone` and `drained`.
+    `count_prompt` guesses at the prompt's tokens, for a generation whose backend tells no usage; `estimated` says that
+    the counts are such guesses. Times are `time.perf_counter()` seconds. `outcome` is one of `done`, `refused` (a 4xx
+    of ours or of the backend), `error` (a failure on the way), `timeout`, `client_gone` and `drained`.
     """
 
     id: str
@@ -28,9 +30,19 @@ class RequestRecord:
     upstream_url: str = ""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    estimated: bool = False
+    count_prompt: Callable[[], int] | None = None
     started: float = field(default_factory=perf_counter)
     sent_upstream: float | None = None
     first_byte: float | None = None
+
+    def estimate(self, frames: int) -> None:
+        """Fill in what no backend told of a generation: a token for each frame, and a guess at the prompt."""
+        if self.count_prompt is None:
+            return
+        self.completion_tokens = frames if self.completion_tokens is None else self.completion_tokens
+        self.prompt_tokens = self.count_prompt() if self.prompt_tokens is None else self.prompt_tokens
+        self.estimated = True
 
     def fields(self, now: float) -> dict[str, Any]:
         """The log line's fields; times in milliseconds; what is unknown is left out."""
@@ -53,6 +65,8 @@ class RequestRecord:
             line["prompt_tokens"] = self.prompt_tokens
         if self.completion_tokens is not None:
             line["completion_tokens"] = self.completion_tokens
+        if self.estimated:
+            line["tokens_estimated"] = True
         return line
 
 

@@ -12,9 +12,6 @@ from hypothesis import strategies as st
 from mlops_backend.errors import BackendFailed, BackendNonsense, StreamIncomplete
 from mlops_backend.services.llm.dialects import ollama
 from mlops_backend.services.llm.dialects.sse import events
-from mlops_backend.telemetry.record import RequestRecord
-
-LAST = b'{"done":true,"prompt_eval_count":3,"eval_count":7}\n'
 
 
 def whole(chunks: list[bytes]) -> list[bytes]:
@@ -58,22 +55,6 @@ def test_the_first_line_is_checked() -> None:
     for chunk, error in ((b"", StreamIncomplete), (b"<html>\n", BackendNonsense), (b'{"error":"x"}\n', BackendFailed)):
         with pytest.raises(error):
             ollama.check_first(chunk)
-
-
-def test_the_last_line_gives_the_usage() -> None:
-    """The counts are in the object with `done`; one that is 0 may be missing."""
-    record = RequestRecord(id="r", method="POST")
-    ollama.read_last(b'{"done":false}\n' + LAST, record)
-    assert (record.prompt_tokens, record.completion_tokens) == (3, 7)
-    ollama.read_last(b'{"done":true}\n', record)
-    assert (record.prompt_tokens, record.completion_tokens) == (0, 0)
-
-
-@pytest.mark.parametrize("chunk", [b'{"done":false}\n', b"garbage\n", b"[]\n", b""])
-def test_a_stream_without_its_last_line_is_incomplete(chunk: bytes) -> None:
-    """Whatever else comes last is a silent end."""
-    with pytest.raises(StreamIncomplete):
-        ollama.read_last(chunk, RequestRecord(id="r", method="POST"))
 
 
 def test_events_carry_the_same_json() -> None:

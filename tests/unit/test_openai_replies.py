@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mlops_backend.errors import BackendNonsense
 from mlops_backend.services.llm.dialects import openai_stream
 from mlops_backend.services.llm.dialects.openai_pieces import Conversing
-from mlops_backend.services.llm.dialects.openai_replies import embed_reply, loaded_reply, tags, tokens, whole_reply
+from mlops_backend.services.llm.dialects.openai_replies import embed_reply, loaded_reply, tokens, whole_reply
 from mlops_backend.services.llm.dialects.openai_stream import StreamTranslator
 
 USAGE = {"completion_tokens": 2, "prompt_tokens": 31, "total_tokens": 33}
@@ -31,7 +31,6 @@ SCORES = {
         }
     ]
 }
-KNOWN = {"size": 98362432, "digest": "b179", "modified_at": "2026-11-23T03:14:30.058248Z", "family": "llama"}
 TOTAL = 300_000_000
 
 
@@ -200,31 +199,6 @@ def test_embeddings_are_ordered_cut_and_made_length_one() -> None:
     ):
         with pytest.raises(BackendNonsense):
             embed_reply(wrong, "m", 1)
-
-
-def test_tags_join_what_the_engine_tells_and_what_is_known() -> None:
-    """An entry of `/api/tags` from `/v1/models` and the model's file."""
-    models = {"data": [{"id": "smollm2:135m", "meta": {"n_params": 134515008, "ftype": "Q4_1"}}]}
-    assert tags(_dump(models), KNOWN) == [
-        {
-            "name": "smollm2:135m",
-            "model": "smollm2:135m",
-            "modified_at": "2026-11-23T03:14:30.058248Z",
-            "size": 98362432,
-            "digest": "b179",
-            "details": {
-                "parent_model": "",
-                "format": "gguf",
-                "family": "llama",
-                "families": ["llama"],
-                "parameter_size": "134.52M",
-                "quantization_level": "Q4_1",
-            },
-        }
-    ]
-    for wrong in (b"{}", b'{"data": [3]}'):
-        with pytest.raises(BackendNonsense):
-            tags(wrong, KNOWN)
 
 
 def test_tokens_are_numbers() -> None:

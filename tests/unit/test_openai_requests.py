@@ -202,7 +202,7 @@ def test_tool_calls_carry_their_arguments_as_text() -> None:
     asked, answered = _chat(messages=turns)["messages"]
     function = {"name": "f", "arguments": '{"city": "Köln"}'}
     assert asked["tool_calls"] == [{"id": "call_0", "type": "function", "function": function}]
-    assert answered == {"role": "tool", "content": "rain", "name": "f"}
+    assert answered == {"role": "tool", "content": "rain", "name": "f", "tool_call_id": "call_0"}
 
 
 @pytest.mark.parametrize(

@@ -7,22 +7,36 @@ Every backend takes and gives Ollama's own shapes. One of kind `ollama` relays b
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 from urllib.parse import unquote, urlsplit
 
 from pydantic_core import from_json
 
 from mlops_backend.errors import AppError, BackendBusy, BackendFailed, BackendNonsense, BackendRejected
+from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.dialects import ollama
+from mlops_backend.services.llm.dialects.compact import dumped
+from mlops_backend.services.llm.dialects.usage import read_usage
+from mlops_backend.services.llm.headers import Pairs, for_client
 from mlops_backend.services.llm.upstream import Reply, Target, Upstream, UpstreamResponse
 from mlops_backend.telemetry.logging import mask_url
 from mlops_backend.telemetry.record import RequestRecord
 
 Operation = Literal["generate", "chat", "embed"]
 Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A backend's answer to a drop-in request: its body is still to be read, and `chunks` to be closed."""
+
+    status: int
+    headers: Pairs
+    content_type: str
+    chunks: AsyncGenerator[bytes, None]
 
 
 class Backend(Protocol):
@@ -48,15 +62,24 @@ class Backend(Protocol):
     def stream(self, operation: Operation, body: Body, record: RequestRecord) -> AsyncGenerator[bytes, None]:
         """Whole NDJSON lines in Ollama's shape, as they arrive; raises an `AppError` from the first `anext` on."""
 
+    async def running(self) -> list[dict[str, Any]]:
+        """Its loaded models as `/api/ps` lists them; raises an `AppError` when it does not answer."""
+
+    def forward(self, asked: Asked, record: RequestRecord) -> AbstractAsyncContextManager[Answer]:
+        """Ask it what a client of Ollama, OpenAI or Anthropic asked, and give its answer, an error's status included.
+
+        Raises, when entered, an `AppError` when it does not answer, or when this kind of backend has no such route.
+        """
+
 
 class OllamaBackend:
     """An Ollama: bytes go through as they came."""
 
     kind: Literal["ollama", "openai"] = "ollama"
 
-    def __init__(self, url: str, upstream: Upstream) -> None:
+    def __init__(self, url: str, upstream: Upstream, host_header: str = "") -> None:
         self._upstream = upstream
-        self._target = target_of(url)
+        self._target = target_of(url, host_header)
         self.address = mask_url(url)
 
     async def version(self) -> str:
@@ -65,17 +88,18 @@ class OllamaBackend:
 
     async def tags(self) -> list[dict[str, Any]]:
         """What `/api/tags` says."""
-        models = (await self._get("/api/tags")).get("models")
-        if not isinstance(models, list):
-            raise BackendNonsense("The backend's list of models is not a list.")
-        return [model for model in models if isinstance(model, dict)]
+        return await self._models("/api/tags")
+
+    async def running(self) -> list[dict[str, Any]]:
+        """What `/api/ps` says."""
+        return await self._models("/api/ps")
 
     async def call(self, operation: Operation, body: Body, record: RequestRecord) -> bytes:
         """The answer's bytes, unchanged."""
         content = _content(body, stream=False)
         reply = await self._upstream.request("POST", self._target, f"/api/{operation}", record, content)
         raise_for_status(reply)
-        ollama.read_whole(reply.body, record)
+        read_usage({**ollama.parse_object(reply.body), "done": True}, record)
         return reply.body
 
     async def stream(self, operation: Operation, body: Body, record: RequestRecord) -> AsyncGenerator[bytes, None]:
@@ -91,21 +115,42 @@ class OllamaBackend:
             if rest := whole.finish():
                 yield rest
 
+    @asynccontextmanager
+    async def forward(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
+        """The answer as it comes: nothing is read or changed but what is between this service and its backend."""
+        async with self._upstream.stream(
+            asked.method, self._target, asked.path, record, asked.content, asked.headers
+        ) as response:
+            if 300 <= response.status < 400:
+                raise BackendNonsense(f"The backend answered with status {response.status}.")
+            yield Answer(response.status, for_client(response.headers), response.content_type, response.chunks())
+
+    async def _models(self, path: str) -> list[dict[str, Any]]:
+        models = (await self._get(path)).get("models")
+        if not isinstance(models, list):
+            raise BackendNonsense("The backend's list of models is not a list.")
+        return [model for model in models if isinstance(model, dict)]
+
     async def _get(self, path: str) -> dict[str, Any]:
         reply = await self._upstream.request("GET", self._target, path)
         raise_for_status(reply)
         return ollama.parse_object(reply.body)
 
 
-def target_of(url: str) -> Target:
-    """Split an address from its credentials, which become an `Authorization: Basic` header."""
+def target_of(url: str, host_header: str = "") -> Target:
+    """Split an address from its credentials, which become an `Authorization: Basic` header.
+
+    `host_header` replaces the `Host` that the address would give: an Ollama behind a tunnel wants to be called by a
+    local name.
+    """
+    own = {"Host": host_header} if host_header else {}
     parts = urlsplit(url)
     if parts.username is None and parts.password is None:
-        return Target(url, {})
+        return Target(url, own)
     pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
     authority = parts.netloc.rpartition("@")[2]
     basic = base64.b64encode(pair.encode()).decode()
-    return Target(parts._replace(netloc=authority).geturl(), {"Authorization": f"Basic {basic}"})
+    return Target(parts._replace(netloc=authority).geturl(), {**own, "Authorization": f"Basic {basic}"})
 
 
 def raise_for_status(reply: Reply) -> None:
@@ -148,4 +193,4 @@ def _text(reply: Reply) -> str:
 
 
 def _content(body: Body, *, stream: bool) -> bytes:
-    return json.dumps({**body, "stream": stream}, ensure_ascii=False, separators=(",", ":")).encode()
+    return dumped({**body, "stream": stream})

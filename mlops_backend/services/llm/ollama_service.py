@@ -3,36 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from time import perf_counter
 from typing import Any, TypeVar
 
 from mlops_backend.errors import (
+    AppError,
     BackendBusy,
     BackendRefused,
     BackendUnresolvable,
     ConnectTimedOut,
     InvalidBody,
-    NoUsableBackend,
 )
 from mlops_backend.services.llm.admission import Admission
+from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends import Backend, Operation
-from mlops_backend.services.llm.relay import Clocks, Opened, first_byte_late, opened, relay
-from mlops_backend.services.llm.routing import BackendPool, Probe
+from mlops_backend.services.llm.catalogue import Catalogue
+from mlops_backend.services.llm.dialects.compact import dumped
+from mlops_backend.services.llm.dialects.endings import generation_ending
+from mlops_backend.services.llm.dialects.go_json import folded
+from mlops_backend.services.llm.dialects.ollama import check_first
+from mlops_backend.services.llm.forwarding import Forwarded, Forwarder
+from mlops_backend.services.llm.model_names import ModelRules
+from mlops_backend.services.llm.relay import Clocks, Opened, first_byte_late, relay
+from mlops_backend.services.llm.routing import BackendPool
+from mlops_backend.services.llm.token_estimate import estimate_prompt_tokens
 from mlops_backend.telemetry.record import RequestRecord
 
 T = TypeVar("T")
 
 _TRY_ANOTHER = (BackendRefused, BackendUnresolvable, ConnectTimedOut, BackendBusy)
+_READ_BY_BACKENDS = ("model", "stream")
+_NO_SUCH_ROUTE = 404
+_NO_SUCH_CALL = 501
+_ESTIMATED = (("Content-Type", "application/json"), ("X-Token-Count", "estimated"))
 
 
 class OllamaService:
-    """Generations, models and health over all backends."""
+    """Generations, models and health over all backends.
 
-    def __init__(self, pool: BackendPool, admission: Admission, clocks: Clocks, default_model: str) -> None:
+    Args:
+        pool: the backends.
+        admission: which generations run.
+        clocks: how long they may wait.
+        default_model: for a request that names none; empty: the only one there is.
+        rules: which models may be named.
+    """
+
+    def __init__(
+        self, pool: BackendPool, admission: Admission, clocks: Clocks, default_model: str, rules: ModelRules
+    ) -> None:
         self._pool = pool
         self._admission = admission
         self._clocks = clocks
         self._default_model = default_model
+        self._rules = rules
+        self._catalogue = Catalogue(pool)
+        self._forwarder = Forwarder(pool, admission, clocks)
 
     async def call(self, operation: Operation, body: Mapping[str, Any], record: RequestRecord) -> bytes:
         """One whole answer, as JSON bytes in Ollama's shape.
@@ -60,33 +87,54 @@ class OllamaService:
         Raises:
             AppError: whatever kept the first line away. A later failure is the stream's own last line.
         """
-        stream = relay(self._admission, record, lambda: self._open(operation, body, record), self._clocks)
+        record.count_prompt = lambda: estimate_prompt_tokens(dumped(body))
+        stream = relay(
+            self._admission,
+            record,
+            lambda stack: self._open(operation, body, record, stack),
+            self._clocks,
+            generation_ending(),
+        )
         await anext(stream)
         return stream
 
-    async def models(self) -> dict[str, Any]:
-        """Every model of every reachable backend; `partial` and `unreachable` tell when one is missing.
+    async def forward(self, asked: Asked, record: RequestRecord) -> Forwarded:
+        """What a backend answers to a drop-in request, byte for byte; its first bytes have already arrived.
 
         Raises:
-            NoUsableBackend: none answers.
+            Forbidden: a model that may not be named.
+            AppError: whatever kept the answer away. A stream's later failure is its own last frame.
         """
-        probes = await self._pool.probe()
-        missing = [probe.backend.address for probe in probes if not probe.reachable]
-        if len(missing) == len(probes):
-            raise NoUsableBackend("No backend can be reached at present.")
-        merged: dict[str, dict[str, Any]] = {}
-        for probe in probes:
-            for model in probe.models:
-                merged.setdefault(str(model.get("name", "")), model)
-        answer: dict[str, Any] = {"models": list(merged.values()), "count": len(merged)}
-        return {**answer, "partial": True, "unreachable": missing} if missing else answer
+        self._rules.check(asked.models)
+        if (merged := await self._catalogue.answer(asked.path)) is not None:
+            return Forwarded(200, (("Content-Type", "application/json; charset=utf-8"),), dumped(merged))
+        return await self._forwarder.forward(asked, record)
+
+    async def count_tokens(self, asked: Asked, record: RequestRecord) -> Forwarded:
+        """How many tokens a prompt has: what a backend says, or an honest estimate where it has no such route.
+
+        Raises:
+            AppError: whatever kept the answer away.
+        """
+        try:
+            answered = await self.forward(asked, record)
+        except AppError as error:
+            if error.status != _NO_SUCH_CALL:
+                raise
+            answered = Forwarded(404)
+        if answered.status != _NO_SUCH_ROUTE or answered.content_type.startswith("application/json"):
+            return answered
+        content = asked.content if isinstance(asked.content, bytes) else b""
+        record.outcome = "done"
+        return Forwarded(200, _ESTIMATED, dumped({"input_tokens": estimate_prompt_tokens(content)}))
+
+    async def models(self) -> dict[str, Any]:
+        """Every model of every reachable backend; see `Catalogue.models`."""
+        return await self._catalogue.models()
 
     async def health(self) -> dict[str, Any]:
-        """`healthy` when every backend answers, `degraded` when some do, `unhealthy` when none does."""
-        probes = await self._pool.probe()
-        reachable = sum(probe.reachable for probe in probes)
-        status = "unhealthy" if not reachable else "healthy" if reachable == len(probes) else "degraded"
-        return {"status": status, "backends": [_describe(probe) for probe in probes]}
+        """How each backend is; see `Catalogue.health`."""
+        return await self._catalogue.health()
 
     async def ready(self) -> bool:
         """Whether a new generation would be taken: not draining, and some backend answers."""
@@ -96,11 +144,19 @@ class OllamaService:
         named = await self._name_model(body, record)
         return await self._first_that_can(named, record, lambda backend: backend.call(operation, named, record))
 
-    async def _open(self, operation: Operation, body: Mapping[str, Any], record: RequestRecord) -> Opened:
+    async def _open(
+        self, operation: Operation, body: Mapping[str, Any], record: RequestRecord, stack: AsyncExitStack
+    ) -> Opened:
         named = await self._name_model(body, record)
-        return await self._first_that_can(
-            named, record, lambda backend: opened(backend.stream(operation, named, record))
-        )
+
+        async def begun(backend: Backend) -> Opened:
+            lines = backend.stream(operation, named, record)
+            stack.push_async_callback(lines.aclose)
+            first = await anext(lines, b"")
+            check_first(first)
+            return lines, first
+
+        return await self._first_that_can(named, record, begun)
 
     async def _first_that_can(
         self, named: Mapping[str, Any], record: RequestRecord, ask: Callable[[Backend], Awaitable[T]]
@@ -116,8 +172,9 @@ class OllamaService:
 
     async def _name_model(self, body: Mapping[str, Any], record: RequestRecord) -> dict[str, Any]:
         model = body.get("model") or self._default_model or await self._only_model()
+        self._rules.check([model])
         record.model = model
-        return {**body, "model": model}
+        return {**_without_variants(body), "model": model}
 
     async def _only_model(self) -> str:
         names = [str(model.get("name", "")) for model in (await self.models())["models"]]
@@ -128,18 +185,15 @@ class OllamaService:
         return names[0]
 
 
+def _without_variants(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body without other spellings of what was read here: Ollama would take a `Model` for the model."""
+    return {name: value for name, value in body.items() if name in _READ_BY_BACKENDS or not _is_variant(name)}
+
+
+def _is_variant(name: str) -> bool:
+    return folded(name) in _READ_BY_BACKENDS
+
+
 def _note(backend: Backend, record: RequestRecord) -> Backend:
     record.backend = backend.address
     return backend
-
-
-def _describe(probe: Probe) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "url": probe.backend.address,
-        "kind": probe.backend.kind,
-        "reachable": probe.reachable,
-        "version": probe.version,
-        "latency_ms": round(probe.latency * 1000, 2),
-        "models": [str(model.get("name", "")) for model in probe.models],
-    }
-    return described if probe.reachable else {**described, "error": probe.error}

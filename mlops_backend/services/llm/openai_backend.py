@@ -1,68 +1,71 @@
-"""The embedded engine as a backend: it speaks the OpenAI API and is asked and heard in Ollama's shapes."""
+"""A backend that speaks the OpenAI API, asked and heard in Ollama's shapes: vLLM, llama.cpp's server and others."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
-from dataclasses import asdict
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from time import perf_counter_ns
 from typing import Any, Final, Literal
+from urllib.parse import unquote, urlsplit
 
-from mlops_backend.errors import BackendFailed, BackendRefused, BackendRejected
-from mlops_backend.services.llm.backends import Body, Operation, raise_for_status
-from mlops_backend.services.llm.dialects import ollama, openai_replies, openai_requests
+from mlops_backend.errors import AppError, BackendRejected
+from mlops_backend.services.llm.asked import Asked
+from mlops_backend.services.llm.backends import Answer, Body, OllamaBackend, Operation, raise_for_status, target_of
+from mlops_backend.services.llm.dialects import ollama, openai_listing, openai_replies, openai_requests
+from mlops_backend.services.llm.dialects.compact import dumped
 from mlops_backend.services.llm.dialects.openai_messages import Model
 from mlops_backend.services.llm.dialects.openai_stream import StreamTranslator
-from mlops_backend.services.llm.embedded import EmbeddedEngine
-from mlops_backend.services.llm.routing import canonical
+from mlops_backend.services.llm.dialects.usage import read_usage
+from mlops_backend.services.llm.model_names import canonical
+from mlops_backend.services.llm.openai_drop_in import translated, whole
 from mlops_backend.services.llm.upstream import Reply, Target, Upstream
+from mlops_backend.telemetry.logging import mask_url
 from mlops_backend.telemetry.record import RequestRecord
 
 MODELS_PATH: Final = "/v1/models"
-TOKENIZE_PATH: Final = "/tokenize"
-_TOO_LONG_TO_EMBED: Final = b"is too large to process"
+# What an unknown model can do is for its server to say, in its refusal.
+_ALL: Final = frozenset({"completion", "insert", "thinking", "tools", "vision"})
 
 
-class _InputTooLong(BackendRejected):
-    def __init__(self) -> None:
-        super().__init__(400, "the input length exceeds the context length")
-
-
-class EmbeddedBackend:
-    """The one model of the embedded engine.
+class OpenAIBackend:
+    """Any server of the OpenAI API.
 
     Args:
-        url: its address as `upstream` knows it: a host name that stands for the engine's Unix socket.
-        engine: started and stopped by others.
+        url: its address, with or without `/v1`; `http://:KEY@host` holds the key that it wants.
         upstream: the shared client.
     """
 
     kind: Literal["ollama", "openai"] = "openai"
-    address = "embedded engine"
 
-    def __init__(self, url: str, engine: EmbeddedEngine, upstream: Upstream) -> None:
-        self._engine = engine
+    def __init__(self, url: str, upstream: Upstream) -> None:
+        self.address = mask_url(url)
         self._upstream = upstream
-        # The engine closes a connection behind a stream without saying so: one kept would fail its next request.
-        self._target = Target(url, {"Authorization": f"Bearer {engine.api_key}", "Connection": "close"})
+        self._target = openai_target(url)
+        self._raw = OllamaBackend(self._target.url, upstream)
+        self._served: dict[str, str] | None = None
 
     async def version(self) -> str:
-        """The engine's package and version, once the engine itself has answered."""
-        self._check_ready()
-        _check(await self._upstream.request("GET", self._target, "/health"))
-        return f"xllamacpp {self._engine.version}"
+        """The API's name, once the server has answered: the API has no version to ask for."""
+        await self._entries()
+        return "openai"
 
     async def tags(self) -> list[dict[str, Any]]:
-        """Its model as `/api/tags` lists one."""
-        self._check_ready()
-        reply = await self._upstream.request("GET", self._target, MODELS_PATH)
-        _check(reply)
-        return openai_replies.tags(reply.body, asdict(self._engine.facts))
+        """Its models as `/api/tags` lists them."""
+        return [openai_listing.tag(entry, self._known()) for entry in await self._entries()]
+
+    async def running(self) -> list[dict[str, Any]]:
+        """Its models as `/api/ps` lists them: all of them are loaded, as far as anybody can tell."""
+        return [openai_listing.running(entry, self._known()) for entry in await self._entries()]
+
+    async def show(self, name: str) -> dict[str, Any]:
+        """One model as `/api/show` describes it."""
+        model = await self._model({"model": name})
+        return openai_listing.shown(await self._entry(name), self._known(), model.capabilities)
 
     async def call(self, operation: Operation, body: Body, record: RequestRecord) -> bytes:
-        """One whole answer, translated; a request that only loads the model is answered without the engine."""
-        model = self._model(body)
+        """One whole answer, translated; a request that only loads the model is answered without the server."""
+        model = await self._model(body)
         if operation == "embed":
             answer = await self._embed(body, model, record)
         elif reason := openai_requests.load_reason(operation, body):
@@ -73,12 +76,12 @@ class EmbeddedBackend:
             started = perf_counter_ns()
             reply = await self._post(path, content, record)
             answer = openai_replies.whole_reply(operation, reply.body, model.name, perf_counter_ns() - started, top)
-        ollama.read_usage(answer, record)
-        return ollama.dump_line(answer)[:-1]
+        read_usage(answer, record)
+        return dumped(answer)
 
     async def stream(self, operation: Operation, body: Body, record: RequestRecord) -> AsyncGenerator[bytes, None]:
         """Whole NDJSON lines, translated as they arrive."""
-        model = self._model(body)
+        model = await self._model(body)
         if operation == "embed":
             yield ollama.dump_line(await self._embed(body, model, record))
             return
@@ -87,14 +90,45 @@ class EmbeddedBackend:
             return
         path, content = _request(operation, {**body, "stream": True}, model)
         translator = StreamTranslator(operation, model.name, openai_requests.top_logprobs(body))
-        async with self._upstream.stream("POST", self._target, path, record, _dump(content)) as response:
+        async with self._upstream.stream("POST", self._target, path, record, dumped(content)) as response:
             if response.status != 200:
-                _check(Reply(response.status, response.content_type, await response.read()))
+                self._check(Reply(response.status, response.content_type, await response.read()))
             async with aclosing(response.chunks()) as chunks:
                 async for chunk in chunks:
                     if lines := translator.feed(chunk):
                         yield lines
                 translator.feed(b"")
+
+    async def embedding(self, body: Body, record: RequestRecord) -> dict[str, Any]:
+        """One text's vector as `/api/embeddings` gives it."""
+        model = await self._model(body)
+        content = openai_requests.embed_request({"input": body.get("prompt")}, model)
+        if not content["input"]:
+            return {"embedding": []}
+        reply = await self._vectors({**content, **self._unscaled()}, record, truncate=True)
+        return openai_replies.embedding_reply(reply.body)
+
+    def forward(self, asked: Asked, record: RequestRecord) -> AbstractAsyncContextManager[Answer]:
+        """Routes of `/v1` in its own words, those of Ollama's API by translation.
+
+        Raises, when entered:
+            NotImplementedHere: a route that has no meaning here.
+            AppError: whatever kept the answer away.
+        """
+        return self._native(asked, record) if asked.path.startswith("/v1/") else translated(self, asked, record)
+
+    @asynccontextmanager
+    async def _native(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
+        if asked.path.startswith(MODELS_PATH + "/"):
+            yield whole(self._described(await self._entry(unquote(asked.path.removeprefix(MODELS_PATH + "/")))))
+            return
+        headers = (*asked.headers, *self._target.headers.items())
+        async with self._raw.forward(replace(asked, headers=headers), record) as answer:
+            yield answer
+
+    def _described(self, entry: openai_listing.Entry) -> Mapping[str, Any]:
+        """A model as `/v1/models/{id}` describes it; few servers have that route."""
+        return entry
 
     async def _embed(self, body: Body, model: Model, record: RequestRecord) -> dict[str, Any]:
         dimensions = openai_requests.dimensions(body)
@@ -102,55 +136,64 @@ class EmbeddedBackend:
         if not content["input"]:
             return {"model": model.name, "embeddings": []}
         started = perf_counter_ns()
-        try:
-            reply = await self._post(openai_requests.EMBED_PATH, content, record)
-        except _InputTooLong:
-            if body.get("truncate") is False:
-                raise
-            content["input"] = [await self._cut(text, record) for text in content["input"]]
-            reply = await self._post(openai_requests.EMBED_PATH, content, record)
+        reply = await self._vectors(content, record, truncate=body.get("truncate") is not False)
         return openai_replies.embed_reply(reply.body, model.name, perf_counter_ns() - started, dimensions)
 
-    async def _cut(self, text: str, record: RequestRecord) -> list[int]:
-        """The text's tokens, as many as the engine can embed: what Ollama does unless `truncate` is false."""
-        reply = await self._post(TOKENIZE_PATH, {"content": text, "add_special": True}, record)
-        return openai_replies.tokens(reply.body)[: self._engine.batch]
+    async def _vectors(self, content: Mapping[str, Any], record: RequestRecord, *, truncate: bool) -> Reply:
+        return await self._post(openai_requests.EMBED_PATH, content, record)
+
+    def _unscaled(self) -> Mapping[str, Any]:
+        """The field that asks for a vector as the model made it, where there is one."""
+        return {}
 
     async def _post(self, path: str, content: Mapping[str, Any], record: RequestRecord) -> Reply:
-        reply = await self._upstream.request("POST", self._target, path, record, _dump(content))
-        _check(reply)
+        reply = await self._upstream.request("POST", self._target, path, record, dumped(content))
+        self._check(reply)
         return reply
 
-    def _model(self, body: Body) -> Model:
-        self._check_ready()
-        name = str(body.get("model") or "")
-        if canonical(name) != canonical(self._engine.model):
-            raise BackendRejected(404, f"model '{name}' not found")
-        return Model(name)
+    async def _entry(self, name: str) -> openai_listing.Entry:
+        for entry in await self._entries():
+            if canonical(openai_listing.name_of(entry)) == canonical(name):
+                return entry
+        raise BackendRejected(404, f"model '{name}' not found")
 
-    def _check_ready(self) -> None:
-        if not self._engine.ready:
-            raise BackendRefused("The embedded engine is not running at present; it is being restarted.")
+    async def _entries(self) -> Sequence[openai_listing.Entry]:
+        reply = await self._upstream.request("GET", self._target, MODELS_PATH)
+        self._check(reply)
+        found = openai_listing.entries(reply.body)
+        self._served = {canonical(name): name for name in map(openai_listing.name_of, found)}
+        return found
+
+    def _known(self) -> Mapping[str, Any]:
+        """What is known of its models without asking it."""
+        return {}
+
+    async def _model(self, body: Body) -> Model:
+        """The model that a body names; one that the server calls `Qwen3` is found as `qwen3:latest` too."""
+        name = str(body.get("model") or "")
+        if not name:
+            raise BackendRejected(404, "model '' not found")
+        if self._served is None:
+            self._served = {}
+            with suppress(AppError):  # it will be told of the request itself
+                await self._entries()
+        return Model(name, _ALL, self._served.get(canonical(name), ""), llama_cpp=False)
+
+    def _check(self, reply: Reply) -> None:
+        """Raise the server's own error."""
+        raise_for_status(reply)
+
+
+def openai_target(url: str) -> Target:
+    """Split an address from `/v1` and from its credentials: a password without a user is a key for `Bearer`."""
+    target, parts = target_of(url), urlsplit(url)
+    headers = dict(target.headers)
+    if parts.password and not parts.username:
+        headers["Authorization"] = f"Bearer {unquote(parts.password)}"
+    return Target(target.url.rstrip("/").removesuffix("/v1").rstrip("/"), headers)
 
 
 def _request(operation: Literal["generate", "chat"], body: Body, model: Model) -> tuple[str, dict[str, Any]]:
     if operation == "generate":
         return openai_requests.generate_request(body, model)
     return openai_requests.CHAT_PATH, openai_requests.chat_request(body, model)
-
-
-def _check(reply: Reply) -> None:
-    """Raise the engine's own error.
-
-    Its 401 would be this service's fault, never the client's; a text too long to embed is the client's, although the
-    engine answers 500.
-    """
-    if reply.status in (401, 403):
-        raise BackendFailed("The embedded engine refused this service's key.")
-    if reply.status == 500 and _TOO_LONG_TO_EMBED in reply.body:
-        raise _InputTooLong
-    raise_for_status(reply)
-
-
-def _dump(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()

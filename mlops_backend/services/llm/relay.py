@@ -1,18 +1,22 @@
-"""The relay of one stream: first frame awaited, bytes passed on, last frame read, one end."""
+"""The relay of one generation: first frame awaited, bytes passed on, last frame read, one end."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Final
 
 from mlops_backend.errors import AppError, FirstByteTimedOut, IdleTimedOut
 from mlops_backend.services.llm.admission import Admission, outcome_of
-from mlops_backend.services.llm.dialects import ollama
+from mlops_backend.services.llm.dialects.endings import Ending
 from mlops_backend.telemetry.record import RequestRecord
 
-Opened = tuple[AsyncGenerator[bytes, None], bytes]
+Chunks = AsyncGenerator[bytes, None]
+Opened = tuple[Chunks, bytes]
+Open = Callable[[AsyncExitStack], Awaitable[Opened | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,9 @@ class Clocks:
 
     first_byte: float
     idle: float
+
+
+UNTIMED: Final = Clocks(math.inf, math.inf)
 
 
 def first_byte_late() -> AppError:
@@ -34,45 +41,47 @@ def idle_late() -> AppError:
 
 
 async def relay(
-    admission: Admission, record: RequestRecord, open_stream: Callable[[], Awaitable[Opened]], clocks: Clocks
-) -> AsyncGenerator[bytes, None]:
-    """One generation's stream: an empty chunk once its first line has arrived, then the lines.
+    admission: Admission, record: RequestRecord, open_stream: Open, clocks: Clocks, ending: Ending
+) -> Chunks:
+    """One generation's stream: an empty chunk once its first chunk has arrived, then the chunks.
 
     The empty chunk is for whoever starts the stream: until it comes, a failure can still have a status. After it a
-    failure becomes one last line of its own. One generator does it all, since a token pays for each that it passes.
+    failure becomes one last frame of its own. One generator does it all, since a token pays for each that it passes.
+
+    Args:
+        admission: admits it, or does not.
+        record: filled in on the way.
+        open_stream: asks a backend, leaves what is to be closed on the stack, and gives the chunks and the first of
+            them; `None` when it has read a whole answer, and no stream follows.
+        clocks: how long it may take.
+        ending: watches what passes, and knows how such a stream ends.
 
     Raises:
         AppError: before the empty chunk.
     """
     with admission.admit(record) as generation:
         wait = generation.watch.wait
-        lines, last = await wait(open_stream, clocks.first_byte, first_byte_late)
-        async with aclosing(lines):
+        async with AsyncExitStack() as stack:
+            opened = await wait(lambda: open_stream(stack), clocks.first_byte, first_byte_late)
             record.first_byte = perf_counter()
+            if opened is None:
+                return
+            chunks, chunk = opened
             yield b""
             try:
                 while True:
-                    yield last
+                    if passed := ending.feed(chunk):
+                        yield passed
                     try:
-                        last = await wait(lines.__anext__, clocks.idle, idle_late)
+                        chunk = await wait(chunks.__anext__, clocks.idle, idle_late)
                     except StopAsyncIteration:
                         break
-                ollama.read_last(last, record)
+                if rest := ending.rest():
+                    yield rest
+                ending.finish(record)
             except AppError as error:
                 record.outcome, record.error = outcome_of(error), error.code
-                yield ollama.error_line(error, record.id)
-
-
-async def opened(lines: AsyncGenerator[bytes, None]) -> Opened:
-    """A backend's stream and its first chunk, while its failure can still have a status; closed when it fails.
-
-    Raises:
-        AppError: the stream did not begin, or not as one.
-    """
-    try:
-        first = await anext(lines, b"")
-        ollama.check_first(first)
-    except BaseException:
-        await lines.aclose()
-        raise
-    return lines, first
+                yield ending.failure(error, record.id)
+            finally:
+                if record.completion_tokens is None:
+                    record.estimate(ending.frames())

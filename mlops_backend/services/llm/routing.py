@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from mlops_backend.errors import AppError, NoUsableBackend
 from mlops_backend.services.llm.backends import Backend
+from mlops_backend.services.llm.model_names import canonical
 
 PROBE_LIFE: Final = 2.0
 KNOWN_LIFE: Final = 30.0
-_DEFAULT_PREFIXES: Final = ("registry.ollama.ai/", "library/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,30 @@ class BackendPool:
         start = self._turn % len(having) if having else 0
         return [*having[start:], *having[:start], *others]
 
+    async def holder(self, model: str) -> Backend:
+        """The first backend, in the operator's order, that lists `model`; the very first when none does."""
+        if len(self._looks) > 1:
+            for probe in await self.probe():
+                if _has(probe, model):
+                    return probe.backend
+        return self.home
+
+    @property
+    def home(self) -> Backend:
+        """The operator's first backend: where new models are made.
+
+        Raises:
+            NoUsableBackend: there is none.
+        """
+        if not self._looks:
+            raise NoUsableBackend("There is no backend at present.")
+        return self._looks[0].backend
+
+    @property
+    def only_ollama(self) -> bool:
+        """Whether one Ollama is all there is, so that its own lists are the lists."""
+        return len(self._looks) == 1 and self._looks[0].backend.kind == "ollama"
+
     async def _known_until(self, enough: Callable[[Probe], bool], life: float) -> list[Probe]:
         """What is known of each backend, refreshed in the background; waits only while nothing known is `enough`."""
         waiting: set[asyncio.Task[Probe]] = {look.refresh() for look in self._looks}
@@ -131,14 +155,6 @@ class BackendPool:
             if not waiting or any(map(enough, known)):
                 return known
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-
-
-def canonical(model: str) -> str:
-    """One spelling for the names that Ollama takes for the same model: `llama3` = `library/llama3:latest`."""
-    name = model.strip().lower()
-    for prefix in _DEFAULT_PREFIXES:
-        name = name.removeprefix(prefix)
-    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
 def _has(probe: Probe, model: str) -> bool:

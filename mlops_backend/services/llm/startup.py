@@ -10,14 +10,15 @@ from mlops_backend.config import DEFAULT_OLLAMA_URL, PLACEHOLDER_KEY, Settings
 from mlops_backend.errors import AppError
 from mlops_backend.services.llm.backends import Backend, OllamaBackend
 from mlops_backend.services.llm.embedded import EmbeddedEngine, EngineUnavailable
-from mlops_backend.services.llm.openai_backend import EmbeddedBackend
+from mlops_backend.services.llm.embedded_backend import EmbeddedBackend
+from mlops_backend.services.llm.openai_backend import OpenAIBackend
 from mlops_backend.services.llm.upstream import Upstream
 
 EMBEDDED_HOST: Final = "embedded.invalid"
 
 
 async def choose_backends(settings: Settings, upstream: Upstream, engine: EmbeddedEngine) -> list[Backend]:
-    """The named ones; the embedded engine beside or instead of them as `EMBEDDED_ENGINE` says.
+    """The named ones, Ollamas first; the embedded engine beside or instead of them as `EMBEDDED_ENGINE` says.
 
     `auto` starts the engine when no backend is named and no Ollama with a model answers at the default address.
 
@@ -25,20 +26,28 @@ async def choose_backends(settings: Settings, upstream: Upstream, engine: Embedd
         EngineUnavailable: `on`, and the engine cannot start.
     """
     _warn_of_open_doors(settings)
-    named: list[Backend] = [OllamaBackend(url, upstream) for url in settings.ollama_base_url]
-    if settings.embedded_engine == "off" or (settings.embedded_engine == "auto" and settings.ollama_is_named):
-        return named
-    if settings.embedded_engine == "auto" and await _has_a_model(named[0]):
-        return named
+    named = _named(settings, upstream)
+    ollama = OllamaBackend(DEFAULT_OLLAMA_URL, upstream, settings.host_headers.get(DEFAULT_OLLAMA_URL, ""))
+    fallback: list[Backend] = named or [ollama]
+    if settings.embedded_engine == "off" or (settings.embedded_engine == "auto" and named):
+        return fallback
+    if settings.embedded_engine == "auto" and await _has_a_model(ollama):
+        return fallback
     try:
         await engine.start()
     except EngineUnavailable as error:
         if settings.embedded_engine == "on":
             raise
         structlog.get_logger().warning("embedded_engine_unavailable", reason=str(error), instead=DEFAULT_OLLAMA_URL)
-        return named
-    embedded = EmbeddedBackend(f"http://{EMBEDDED_HOST}", engine, upstream)
-    return [*named, embedded] if settings.ollama_is_named else [embedded]
+        return fallback
+    return [*named, EmbeddedBackend(f"http://{EMBEDDED_HOST}", engine, upstream)]
+
+
+def _named(settings: Settings, upstream: Upstream) -> list[Backend]:
+    """The backends that the operator chose; none when only the default is left."""
+    urls = settings.ollama_base_url if settings.ollama_is_named else ()
+    ollamas = [OllamaBackend(url, upstream, settings.host_headers.get(url, "")) for url in urls]
+    return [*ollamas, *(OpenAIBackend(url, upstream) for url in settings.openai_backends)]
 
 
 async def _has_a_model(backend: Backend) -> bool:

@@ -8,7 +8,7 @@ the transport reports alike (refused, unresolvable, vanished, timed out) is told
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -35,6 +35,7 @@ MAX_REPLY_BYTES: Final = 256 * 1024 * 1024
 POOL_WAIT: Final = 1.0
 KEEP_ALIVE: Final = 30.0
 _HEADER_LIMIT: Final = 64 * 1024
+_PARSED_URLS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,11 @@ class UpstreamResponse:
         self.status = response.status_code
         self.content_type = response.headers.get("content-type", "")
 
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Its headers in order, as they came."""
+        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._response.headers.raw]
+
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body's bytes as they arrive.
 
@@ -77,22 +83,26 @@ class UpstreamResponse:
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
             raise classify(error) from error
 
-    async def read(self, limit: int = MAX_REPLY_BYTES) -> bytes:
-        """The whole body.
+    async def read(self) -> bytes:
+        """The whole body; raises what `gathered` and `chunks` raise."""
+        return await gathered(self.chunks())
 
-        Raises:
-            BackendNonsense: more than `limit` bytes.
-            BackendVanished: the connection ended before the body did.
-        """
-        parts: list[bytes] = []
-        size = 0
-        async with aclosing(self.chunks()) as chunks:
-            async for chunk in chunks:
-                size += len(chunk)
-                if size > limit:
-                    raise BackendNonsense("The backend's answer is larger than this service accepts.")
-                parts.append(chunk)
-        return b"".join(parts)
+
+async def gathered(chunks: AsyncGenerator[bytes, None]) -> bytes:
+    """All chunks as one; closes their generator.
+
+    Raises:
+        BackendNonsense: more than `MAX_REPLY_BYTES`.
+    """
+    parts: list[bytes] = []
+    size = 0
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > MAX_REPLY_BYTES:
+                raise BackendNonsense("The backend's answer is larger than this service accepts.")
+            parts.append(chunk)
+    return b"".join(parts)
 
 
 class Upstream:
@@ -151,11 +161,14 @@ class Upstream:
         target: Target,
         path: str,
         record: RequestRecord | None = None,
-        content: bytes | None = None,
+        content: bytes | AsyncIterable[bytes] | None = None,
+        headers: Sequence[tuple[str, str]] = (),
     ) -> AsyncIterator[UpstreamResponse]:
         """Send one request; the answer's body is read, or abandoned, within the `async with`.
 
-        JSON goes as one body with its length: Go notices a client that leaves only once the body ended.
+        JSON goes as one body with its length: Go notices a client that leaves only once the body ended. A body of
+        unknown length is pulled as fast as the backend takes it, and no faster. `headers` are the client's own; those
+        of the target win.
 
         Raises:
             PoolFull: all connections are in use.
@@ -167,7 +180,7 @@ class Upstream:
             record.upstream_url = url
         # A look at a backend takes no slot: with all of them in use the backend is still there.
         async with self._slot() if record is not None else nullcontext():
-            response = await self._send(method, url, target.headers, content)
+            response = await self._send(method, url, _merged(headers, target.headers, content), content)
             try:
                 yield UpstreamResponse(response)
             finally:
@@ -185,20 +198,24 @@ class Upstream:
         async with self.stream(method, target, path, record, content) as response:
             return Reply(response.status, response.content_type, await response.read())
 
-    async def _send(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> httpx.Response:
+    async def _send(
+        self, method: str, url: str, headers: list[tuple[bytes, bytes]], content: bytes | AsyncIterable[bytes] | None
+    ) -> httpx.Response:
         assert self._client is not None, "Upstream.open() comes first"  # noqa: S101 - a programming error
-        typed = {**headers, "Content-Type": "application/json"} if content is not None else headers
         try:
-            request = self._client.build_request(method, self._parsed(url), headers=typed, content=content)
+            request = self._client.build_request(method, self._parsed(url), headers=headers, content=content)
             return await self._client.send(request, stream=True)
         except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
             raise classify(error) from error
 
     def _parsed(self, url: str) -> httpx.URL:
-        """Parsed once: a process calls a handful of addresses, those of its backends' routes."""
-        if url not in self._urls:
-            self._urls[url] = httpx.URL(url)
-        return self._urls[url]
+        """Parsed once: a process calls a handful of addresses, those of its backends' routes; few name a model."""
+        parsed = self._urls.get(url)
+        if parsed is None:
+            parsed = httpx.URL(url)
+            if len(self._urls) < _PARSED_URLS:
+                self._urls[url] = parsed
+        return parsed
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
@@ -250,6 +267,17 @@ _MEANINGS: Final[tuple[tuple[type[BaseException], Callable[[], AppError]], ...]]
     (OSError, _vanished),
     (aiohttp.ClientError, lambda: BackendNonsense("The backend's answer is not HTTP.")),
 )
+
+
+def _merged(
+    headers: Sequence[tuple[str, str]], own: Mapping[str, str], content: object | None
+) -> list[tuple[bytes, bytes]]:
+    """A client's headers and the target's own; what has a body has a type. As bytes: httpx takes text of ASCII only."""
+    names = {name.lower() for name in own}
+    merged = [*((name, value) for name, value in headers if name.lower() not in names), *own.items()]
+    if content is not None and not any(name.lower() == "content-type" for name, _ in merged):
+        merged.append(("Content-Type", "application/json"))
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in merged]
 
 
 def _unix_transport(path: Path) -> AiohttpTransport:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic_core import from_json
 
-from mlops_backend.errors import AppError, BackendFailed, BackendNonsense, StreamIncomplete
-from mlops_backend.telemetry.record import RequestRecord
+from mlops_backend.errors import BackendFailed, BackendNonsense, StreamIncomplete
+from mlops_backend.services.llm.dialects.compact import dumped
+from mlops_backend.services.llm.dialects.tail import MAX_LINE_BYTES
 
-MAX_LINE_BYTES: Final = 32 * 1024 * 1024
 _ERROR_TEXT_LIMIT: Final = 2000
 
 
 def dump_line(value: Mapping[str, Any]) -> bytes:
     """One NDJSON line."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-
-
-def error_line(error: AppError, request_id: str) -> bytes:
-    """The last line of a stream that failed after its first byte."""
-    return dump_line({"error": error.message, "code": error.code, "request_id": request_id})
+    return dumped(value) + b"\n"
 
 
 class WholeLines:
@@ -77,42 +71,6 @@ def check_first(chunk: bytes) -> None:
         raise BackendFailed(error_text(first))
 
 
-def read_last(chunk: bytes, record: RequestRecord) -> None:
-    """Take the usage counts from the last line of a stream's last chunk.
-
-    An error that the backend told in its own last line has reached the client already: it is only recorded.
-
-    Raises:
-        StreamIncomplete: the line is neither the final object nor an error.
-    """
-    line = chunk.rstrip(b"\n").rpartition(b"\n")[2]
-    try:
-        last = parse_object(line)
-    except BackendNonsense:
-        last = {}
-    if last.get("done") is True:
-        read_usage(last, record)
-    elif "error" in last:
-        record.outcome, record.error = "error", "backend_error_line"
-    else:
-        raise StreamIncomplete("The backend ended the stream without its last line.")
-
-
-def read_whole(body: bytes, record: RequestRecord) -> None:
-    """Check a whole answer and take its usage counts.
-
-    Raises:
-        BackendNonsense: it is not a JSON object.
-    """
-    read_usage(parse_object(body), record)
-
-
-def read_usage(last: Mapping[str, Any], record: RequestRecord) -> None:
-    """Ollama leaves a count out when it is 0."""
-    record.prompt_tokens = _count(last.get("prompt_eval_count"))
-    record.completion_tokens = _count(last.get("eval_count"))
-
-
 def error_text(body: Mapping[str, Any]) -> str:
     """The sentence of a backend's error object, cut to a bound."""
     error = body.get("error")
@@ -134,7 +92,3 @@ def parse_object(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BackendNonsense("The backend's answer is not the JSON that its protocol promises.")
     return value
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0

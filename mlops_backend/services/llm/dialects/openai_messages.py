@@ -12,10 +12,21 @@ from mlops_backend.errors import BadRequest, Unsupported
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The model of one request: the name the client gave it, and what it can do, in Ollama's words."""
+    """The model of one request.
+
+    `name` is what the client calls it, `served` what its server does, if that differs; `capabilities` are in Ollama's
+    words; `llama_cpp` says that a llama.cpp serves it that we know, so that its own fields may be sent.
+    """
 
     name: str
     capabilities: frozenset[str] = field(default=frozenset({"completion"}))
+    served: str = ""
+    llama_cpp: bool = True
+
+    @property
+    def sent(self) -> str:
+        """The name to send."""
+        return self.served or self.name
 
 
 def turn_of(message: Any, model: Model) -> dict[str, Any]:
@@ -38,6 +49,18 @@ def turn_of(message: Any, model: Model) -> dict[str, Any]:
         if message.get(theirs):
             turn[ours] = text_of(message[theirs], theirs)
     return turn
+
+
+def with_call_ids(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same turns, a tool's answer with the id of its call: OpenAI's API needs one, Ollama's clients send none."""
+    waiting: list[dict[str, Any]] = []
+    for turn in turns:
+        waiting = [*turn["tool_calls"]] if turn.get("tool_calls") else waiting
+        if turn["role"] == "tool" and "tool_call_id" not in turn and waiting:
+            called = next((call for call in waiting if call["function"]["name"] == turn.get("name")), waiting[0])
+            turn["tool_call_id"] = called["id"]
+        waiting = [call for call in waiting if call["id"] != turn.get("tool_call_id")]
+    return turns
 
 
 def _content(text: str, images: Any, model: Model) -> str | list[dict[str, Any]]:

@@ -3,6 +3,9 @@
 What Ollama applies by itself is sent explicitly where llama.cpp's own default differs: `top_p` 0.9 (not 0.95),
 `min_p` 0 (not 0.05), `repeat_penalty` 1.1 (not 1.0; 1.1 up to Ollama 0.9, 1.0 since: a small model repeats itself
 without). Alike in both: `temperature` 0.8, `top_k` 40, `typical_p` 1, `repeat_last_n` 64.
+
+Another server's defaults are its own business, and it may refuse fields that it does not know: it is sent only what
+the client set.
 """
 
 from __future__ import annotations
@@ -19,22 +22,37 @@ _REPEAT_LAST_N_MAX: Final = 8192
 _DEFAULTS: Final = {"top_p": 0.9, "min_p": 0.0, "repeat_penalty": 1.1}
 
 
-def sampling(options: Any) -> dict[str, Any]:
+def sampling(options: Any, *, llama_cpp: bool = True) -> dict[str, Any]:
     """The engine's sampling fields for Ollama's `options` object; unknown ones are ignored, as Ollama does.
+
+    Args:
+        options: the client's.
+        llama_cpp: whether it is for a llama.cpp whose defaults are known.
 
     Raises:
         BadRequest: not an object, or a value of the wrong type; the message names the option as Ollama's does.
     """
+    fields: dict[str, Any] = dict(_DEFAULTS) if llama_cpp else {}
     if options is None:
-        return dict(_DEFAULTS)
+        return fields
     if not isinstance(options, Mapping):
         raise BadRequest('the field "options" must be an object')
-    fields: dict[str, Any] = dict(_DEFAULTS)
     for name, value in options.items():
         read = _READERS.get(name)
         if read is not None and value is not None:
             fields.update(read(name, value))
+    if "repeat_penalty" in fields and not llama_cpp:
+        fields["repetition_penalty"] = fields["repeat_penalty"]  # what it is called everywhere else
     return fields
+
+
+def read_option(option: str, name: str, value: Any) -> dict[str, Any]:
+    """The engine's fields for one of Ollama's options that the client calls `name`, within the same bounds.
+
+    Raises:
+        BadRequest: a value of the wrong type.
+    """
+    return _READERS[option](name, value)
 
 
 def _integer(name: str, value: Any) -> int:

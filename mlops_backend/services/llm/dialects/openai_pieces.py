@@ -90,7 +90,7 @@ def logprobs(scores: Any, top: int) -> list[dict[str, Any]]:
                 **_score(entry),
                 **({"top_logprobs": [_score(each) for each in entry["top_logprobs"][:top]]} if top else {}),
             }
-            for entry in scores.get("content") or ()
+            for entry in _scored(scores)
         ]
     except (AttributeError, KeyError, TypeError) as error:
         raise BackendNonsense("The backend's log probabilities are not in their form.") from error
@@ -109,6 +109,34 @@ def tool_call(index: int, call: Any) -> dict[str, Any]:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BackendNonsense("The backend's tool call is not in its form.") from error
     return {"id": call["id"], "function": named} if call.get("id") else {"function": named}
+
+
+def thought(said: Mapping[str, Any]) -> str:
+    """What a message, or a piece of one, says of the model's thinking; its name differs between servers.
+
+    Raises:
+        BackendNonsense: it is not a text.
+    """
+    thinking = said.get("reasoning_content") or said.get("reasoning") or ""
+    if not isinstance(thinking, str):
+        raise BackendNonsense("The backend's thinking is not a text.")
+    return thinking
+
+
+def _scored(scores: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The scored tokens: a list of objects, or, from `/v1/completions` of others than llama.cpp, lists side by side."""
+    if "tokens" not in scores:
+        return scores.get("content") or ()
+    others = scores.get("top_logprobs") or [None] * len(scores["tokens"])
+    rows = zip(scores["tokens"], scores["token_logprobs"], others, strict=False)
+    return [
+        {**_named(token, score), "top_logprobs": [_named(*each) for each in (ranked or {}).items()]}
+        for token, score, ranked in rows
+    ]
+
+
+def _named(token: str, score: float) -> dict[str, Any]:
+    return {"token": token, "logprob": score, "bytes": list(token.encode())}
 
 
 def _score(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Replies: whole answers of llama.cpp's OpenAI API as Ollama's objects."""
+"""Replies: whole answers of an OpenAI API as Ollama's objects."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mlops_backend.services.llm.dialects.openai_pieces import (
     metrics,
     now,
     said,
+    thought,
 )
 
 
@@ -69,8 +70,7 @@ def embed_reply(body: bytes, model: str, total: int, dimensions: int = 0) -> dic
     """
     answer = parse_object(body)
     try:
-        ordered = sorted(answer["data"], key=lambda entry: int(entry["index"]))
-        vectors = [_unit(entry["embedding"], dimensions) for entry in ordered]
+        vectors = [_unit(vector, dimensions) for vector in _vectors(answer)]
         count = int(answer["usage"]["prompt_tokens"])
     except (KeyError, TypeError, ValueError) as error:
         raise BackendNonsense("The backend's answer lacks its embeddings or its usage.") from error
@@ -81,6 +81,18 @@ def embed_reply(body: bytes, model: str, total: int, dimensions: int = 0) -> dic
         "load_duration": 0,
         "prompt_eval_count": count,
     }
+
+
+def embedding_reply(body: bytes) -> dict[str, Any]:
+    """The answer of `/v1/embeddings` to one text in the shape of `/api/embeddings`: the vector as it came.
+
+    Raises:
+        BackendNonsense: it holds no vector.
+    """
+    try:
+        return {"embedding": [float(number) for number in _vectors(parse_object(body))[0]]}
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise BackendNonsense("The backend's answer lacks its embedding.") from error
 
 
 def tokens(body: bytes) -> list[int]:
@@ -95,43 +107,6 @@ def tokens(body: bytes) -> list[int]:
     return found
 
 
-def tags(body: bytes, known: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The models of `/v1/models` as entries of Ollama's `/api/tags`.
-
-    Args:
-        body: what the engine answered.
-        known: what the engine does not tell: `size`, `digest`, `modified_at`, `family`.
-
-    Raises:
-        BackendNonsense: it is not a list of models.
-    """
-    models = parse_object(body).get("data")
-    if not isinstance(models, list) or not all(isinstance(model, Mapping) for model in models):
-        raise BackendNonsense("The backend's list of models is not a list.")
-    return [_tag(model, known) for model in models]
-
-
-def _tag(model: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    name, found = str(model.get("id", "")), model.get("meta")
-    meta = found if isinstance(found, Mapping) else {}
-    parameters = meta.get("n_params")
-    return {
-        "name": name,
-        "model": name,
-        "modified_at": known["modified_at"],
-        "size": known["size"],
-        "digest": known["digest"],
-        "details": {
-            "parent_model": "",
-            "format": "gguf",
-            "family": known["family"],
-            "families": [known["family"]],
-            "parameter_size": f"{parameters / 1e6:.2f}M" if isinstance(parameters, int) else "",
-            "quantization_level": str(meta.get("ftype", "")),
-        },
-    }
-
-
 def _spoken(choice: Mapping[str, Any]) -> tuple[str, str, Sequence[Any]]:
     """Text, thinking and tool calls of a whole choice."""
     if isinstance(text := choice.get("text"), str):
@@ -139,11 +114,15 @@ def _spoken(choice: Mapping[str, Any]) -> tuple[str, str, Sequence[Any]]:
     message = choice.get("message")
     if not isinstance(message, Mapping):
         raise BackendNonsense("The backend's answer holds no text.")
-    content, thinking = message.get("content") or "", message.get("reasoning_content") or ""
-    calls = message.get("tool_calls") or ()
-    if not isinstance(content, str) or not isinstance(thinking, str) or not isinstance(calls, Sequence):
+    content, calls = message.get("content") or "", message.get("tool_calls") or ()
+    if not isinstance(content, str) or not isinstance(calls, Sequence):
         raise BackendNonsense("The backend's answer holds no text.")
-    return content, thinking, calls
+    return content, thought(message), calls
+
+
+def _vectors(answer: Mapping[str, Any]) -> list[Sequence[float]]:
+    ordered = sorted(answer["data"], key=lambda entry: int(entry["index"]))
+    return [entry["embedding"] for entry in ordered]
 
 
 def _unit(vector: Sequence[float], dimensions: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""Requests: Ollama's bodies as bodies of the OpenAI API that llama.cpp's server speaks.
+"""Requests: Ollama's bodies as bodies of the OpenAI API, as llama.cpp's server and others speak it.
 
 Only the fields named here are translated; every other one is left behind. Ollama itself ignores what it does not
 know, while llama.cpp reads about a hundred more (`n`, `samplers`, `response_fields`, `grammar`, `id_slot`, `lora` …):
@@ -13,12 +13,14 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from mlops_backend.errors import BadRequest, Unsupported
-from mlops_backend.services.llm.dialects.openai_messages import Model, require, text_of, turn_of
+from mlops_backend.services.llm.dialects.openai_formats import response_format, schema_of
+from mlops_backend.services.llm.dialects.openai_messages import Model, require, text_of, turn_of, with_call_ids
 from mlops_backend.services.llm.dialects.openai_options import sampling
 
 CHAT_PATH: Final = "/v1/chat/completions"
 COMPLETION_PATH: Final = "/v1/completions"
 EMBED_PATH: Final = "/v1/embeddings"
+LEVELS: Final = ("high", "medium", "low", "max")
 _ZERO_DURATION: Final = re.compile(r"[-+]?0+(\.0*)?(ns|us|µs|ms|s|m|h)?")
 
 Body = Mapping[str, Any]
@@ -34,15 +36,16 @@ def chat_request(body: Body, model: Model) -> dict[str, Any]:
     messages = body.get("messages")
     if not isinstance(messages, list):
         raise BadRequest('the field "messages" must be an array')
-    fields = {**_common(body, model), **_response_format(body.get("format")), **_chat_logprobs(body)}
+    fields = {**_common(body, model), **response_format(body.get("format"), model), **_chat_logprobs(body)}
+    fields |= _thinking(body.get("think"), model)
     if tools := body.get("tools"):
         require("tools", model, "tools")
         fields["tools"] = tools
-    return {**fields, "messages": [turn_of(message, model) for message in messages]}
+    return {**fields, "messages": with_call_ids([turn_of(message, model) for message in messages])}
 
 
 def generate_request(body: Body, model: Model) -> tuple[str, dict[str, Any]]:
-    """An `/api/generate` body as a path and a body: a conversation of one turn, or with `raw` a bare completion.
+    """An `/api/generate` body as a path and a body: a conversation of one turn, or with `raw` or `suffix` a completion.
 
     Raises:
         Unsupported: what the model or this engine cannot take.
@@ -50,7 +53,7 @@ def generate_request(body: Body, model: Model) -> tuple[str, dict[str, Any]]:
     """
     raw = bool(body.get("raw"))
     _refuse_templates(body, model, raw)
-    if raw:
+    if raw or body.get("suffix"):
         return COMPLETION_PATH, _completion(body, model)
     turns: list[dict[str, Any]] = [{"role": "system", "content": body["system"]}] if body.get("system") else []
     turns.append({"role": "user", "content": body.get("prompt"), "images": body.get("images")})
@@ -63,7 +66,7 @@ def embed_request(body: Body, model: Model) -> dict[str, Any]:
     Raises:
         BadRequest: `input` is neither text nor a list of texts.
     """
-    return {"model": model.name, "input": embed_input(body), "encoding_format": "float"}
+    return {"model": model.sent, "input": embed_input(body), "encoding_format": "float"}
 
 
 def embed_input(body: Body) -> list[str]:
@@ -122,7 +125,7 @@ def _refuse_templates(body: Body, model: Model, raw: bool) -> None:
     for name in ("system", "template", "context"):
         if raw and body.get(name):
             raise BadRequest("raw mode does not support template, system, or context")
-    for name in ("template", "context", "suffix"):
+    for name in ("template", "context"):
         if body.get(name):
             raise Unsupported(f'the field "{name}" is not supported by this backend: it applies its own template')
 
@@ -132,8 +135,12 @@ def _completion(body: Body, model: Model) -> dict[str, Any]:
     if body.get("images"):
         raise Unsupported('the field "images" is not supported in raw mode by this backend')
     fields = _common(body, model)
-    if (schema := _schema(body.get("format"))) is not None:
+    if not model.llama_cpp:
+        fields |= response_format(body.get("format"), model)
+    elif (schema := schema_of(body.get("format"), model)) is not None:
         fields["json_schema"] = schema
+    if suffix := text_of(body.get("suffix"), "suffix"):
+        fields["suffix"] = suffix
     if _wants_logprobs(body):
         fields["logprobs"] = max(1, top_logprobs(body))
     return {**fields, "prompt": text_of(body.get("prompt"), "prompt")}
@@ -142,8 +149,21 @@ def _completion(body: Body, model: Model) -> dict[str, Any]:
 def _common(body: Body, model: Model) -> dict[str, Any]:
     if body.get("think"):
         require("thinking", model, "thinking")
-    fields: dict[str, Any] = {"model": model.name, **sampling(body.get("options")), "stream": bool(body.get("stream"))}
+    sampled = sampling(body.get("options"), llama_cpp=model.llama_cpp)
+    fields: dict[str, Any] = {"model": model.sent, **sampled, "stream": bool(body.get("stream"))}
     return {**fields, "stream_options": {"include_usage": True}} if fields["stream"] else fields
+
+
+def _thinking(think: Any, model: Model) -> dict[str, Any]:
+    """Whether, or how hard, the model is to think; for one that does not there is nothing to say."""
+    if think in (None, "") or "thinking" not in model.capabilities:
+        return {}
+    if isinstance(think, bool):
+        return {"chat_template_kwargs": {"enable_thinking": think}}
+    if think in LEVELS:
+        return {"reasoning_effort": think}
+    expected = '(must be "high", "medium", "low", "max", true, or false)'
+    raise BadRequest(f"invalid think value: {json.dumps(think)[:100]} {expected}")
 
 
 def _wants_logprobs(body: Body) -> bool:
@@ -153,23 +173,3 @@ def _wants_logprobs(body: Body) -> bool:
 def _chat_logprobs(body: Body) -> dict[str, Any]:
     """The engine computes none at all when it is asked for none of the alternatives."""
     return {"logprobs": True, "top_logprobs": max(1, top_logprobs(body))} if _wants_logprobs(body) else {}
-
-
-def _schema(form: Any) -> Mapping[str, Any] | None:
-    if form is None or form == "":
-        return None
-    if form == "json":
-        return {"type": "object"}
-    if isinstance(form, Mapping):
-        return form
-    raise BadRequest(f'invalid format: {json.dumps(form)[:100]}; expected "json" or a valid JSON Schema object')
-
-
-def _response_format(form: Any) -> dict[str, Any]:
-    schema = _schema(form)
-    if schema is None:
-        return {}
-    if form == "json":
-        return {"response_format": {"type": "json_object"}}
-    described = {"name": "format", "strict": True, "schema": schema}
-    return {"response_format": {"type": "json_schema", "json_schema": described}}

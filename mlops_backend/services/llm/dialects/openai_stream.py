@@ -1,4 +1,4 @@
-"""Streams: llama.cpp's server-sent events as Ollama's NDJSON lines, token by token."""
+"""Streams: an OpenAI server's server-sent events as Ollama's NDJSON lines, token by token."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from mlops_backend.services.llm.dialects.openai_pieces import (
     metrics,
     now,
     said,
+    thought,
 )
 
 MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
@@ -129,9 +130,9 @@ class StreamTranslator:
         if not isinstance(delta, Mapping):
             raise BackendNonsense(_NOT_AN_EVENT)
         text = delta.get("content" if delta is not choice else "text")
-        scores, thinking, calls = choice.get("logprobs"), delta.get("reasoning_content"), delta.get("tool_calls")
+        scores, thinking, calls = choice.get("logprobs"), thought(delta), delta.get("tool_calls")
         if scores or thinking or calls:
-            return self._rich_piece(text or "", thinking or "", scores, calls or ())
+            return self._rich_piece(text or "", thinking, scores, calls or ())
         if not text:
             return b""
         if not isinstance(text, str):

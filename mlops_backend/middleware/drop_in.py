@@ -1,0 +1,113 @@
+"""What the drop-in routes share: a client's request as it will be sent on, and a backend's answer as it came."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable
+from typing import Any, Final, cast
+from urllib.parse import quote
+
+from quart import Response, request
+from werkzeug.datastructures import Headers
+
+from mlops_backend.errors import NotFound
+from mlops_backend.middleware.asgi import Scope
+from mlops_backend.middleware.body_stream import body_stream_of
+from mlops_backend.middleware.compressed_body import plain_body
+from mlops_backend.middleware.request_context import record, service
+from mlops_backend.services.llm.asked import Asked, Task, read_asked
+from mlops_backend.services.llm.forwarding import Forwarded
+from mlops_backend.services.llm.headers import Pairs, for_backend
+from mlops_backend.services.llm.ollama_service import OllamaService
+
+_STREAM_HEADERS: Final = {"X-Accel-Buffering": "no", "Cache-Control": "no-cache"}
+
+
+async def forward(task: Task, path: str = "") -> Response:
+    """Ask a backend what the client asked: its bytes in, the backend's bytes out.
+
+    Args:
+        task: what the route does.
+        path: the path to ask, made from the matched route and its values; left out, it is the route's own.
+
+    Raises:
+        AppError: whatever kept the answer away.
+    """
+    return await answer(await asked_by(task, path))
+
+
+async def asked_by(task: Task, path: str = "") -> Asked:
+    """The request at hand, read as far as authorisation, routing and metering need it."""
+    return read_asked(task, request.method, path or route(), client_headers(), await body())
+
+
+async def answer(asked: Asked) -> Response:
+    """The backend's answer to `asked`."""
+    return as_response(await service(OllamaService).forward(asked, record()))
+
+
+def route() -> str:
+    """The matched route, which has no values in it: a backend is asked by this name, not by the client's."""
+    assert request.url_rule is not None  # noqa: S101 - a view runs for a matched rule only
+    return request.url_rule.rule
+
+
+def client_headers() -> Pairs:
+    """The client's headers that are for the backend."""
+    return for_backend((name, value) for name, value in request.headers.items())
+
+
+async def body() -> bytes:
+    """The body, whole; decompressed where the client's SDK compressed it.
+
+    Raises:
+        RequestEntityTooLarge: over `MAX_BODY_BYTES`.
+        BadRequest: a compressed body that cannot be read.
+    """
+    if request.method in {"GET", "HEAD"}:
+        return b""
+    data = cast(bytes, await request.get_data(cache=False, as_text=False))
+    return plain_body(data, request.headers.get("Content-Encoding", ""), request.max_content_length or 0)
+
+
+def uploaded() -> AsyncIterable[bytes]:
+    """The body of a streamed route, as it arrives."""
+    return body_stream_of(cast(Scope, request.scope)).pieces()
+
+
+def segment(value: str) -> str:
+    """One value of a route as a part of a path that can be nothing else.
+
+    Raises:
+        NotFound: it would name another path.
+    """
+    if value in {"", ".", ".."}:
+        raise NotFound("There is no such route.")
+    return quote(value, safe=":")
+
+
+def as_response(answered: Forwarded) -> Response:
+    """The answer to send: a stream without any time limit but its own clocks, or a whole body."""
+    if isinstance(answered.body, bytes):
+        return _whole(answered)
+    response = Response(answered.body, status=answered.status)
+    _replace_headers(response, answered.headers, without=("content-length",))
+    for name, value in _STREAM_HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.timeout = None  # Quart would cut the body after RESPONSE_TIMEOUT
+    return response
+
+
+def _whole(answered: Forwarded) -> Response:
+    response = Response(cast(bytes, answered.body), status=answered.status)
+    if request.method == "HEAD":
+        _replace_headers(response, answered.headers)
+    else:
+        length = response.headers["Content-Length"]
+        _replace_headers(response, answered.headers, without=("content-length",))
+        response.headers["Content-Length"] = length
+    return response
+
+
+def _replace_headers(response: Response, headers: Pairs, without: tuple[str, ...] = ()) -> None:
+    kept: Any = [(name, value) for name, value in headers if name.lower() not in without]
+    response.headers = Headers(kept)

@@ -1,0 +1,63 @@
+"""Keys in the path, for programs that have no other place for one: `/k/<key>/api/chat` is `/api/chat` with that key.
+
+The scope is changed in place, so that whoever holds it, Hypercorn's access log included, never sees the key. Where
+such addresses are switched off the key is taken out of the path all the same.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from mlops_backend.middleware.asgi import App, Receive, Scope, Send
+
+_PREFIX: Final = b"/k/"
+_HIDDEN: Final = b"/k/***"
+
+
+class KeyInUrl:
+    """Takes the key out of a request's path.
+
+    Args:
+        app: what is asked then.
+        enabled: whether the key counts; `KEY_IN_URL`.
+    """
+
+    def __init__(self, app: App, *, enabled: bool) -> None:
+        self._app = app
+        self._enabled = enabled
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection."""
+        if scope["type"] in {"http", "websocket"}:
+            _hide_referers(scope)
+            if "/k/" in scope["path"]:
+                self._take_key(scope)
+        await self._app(scope, receive, send)
+
+    def _take_key(self, scope: Scope) -> None:
+        raw = _path_of(scope["raw_path"])
+        key, slash, rest = raw.removeprefix(_PREFIX).partition(b"/")
+        path = slash + rest or b"/"
+        if not self._enabled or not raw.startswith(_PREFIX) or not key or _PREFIX in unquote_to_bytes(path):
+            _set_path(scope, _HIDDEN)
+            return
+        _set_path(scope, path)
+        scope["headers"] = [*scope["headers"], (b"x-api-key", unquote_to_bytes(key))]
+
+
+def _set_path(scope: Scope, raw: bytes) -> None:
+    scope["raw_path"] = raw
+    scope["path"] = unquote_to_bytes(raw).decode("utf-8", "replace")
+
+
+def _path_of(target: bytes) -> bytes:
+    """A request target's path; it may be a whole URL (RFC 9112, 3.2.2)."""
+    return target if target.startswith(b"/") else urlsplit(target).path
+
+
+def _hide_referers(scope: Scope) -> None:
+    """A page that was opened with the key in its address would tell it as the referer of all that it loads."""
+    headers = scope["headers"]
+    if any(name == b"referer" and _PREFIX in value for name, value in headers):
+        scope["headers"] = [(name, value) for name, value in headers if name != b"referer"]

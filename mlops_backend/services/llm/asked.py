@@ -1,0 +1,119 @@
+"""What a drop-in route is asked: read from the client's bytes, and sent on as those bytes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from mlops_backend.services.llm.dialects import endings
+from mlops_backend.services.llm.dialects.endings import Ending
+from mlops_backend.services.llm.dialects.families import Dialect, dialect_of
+from mlops_backend.services.llm.dialects.go_json import Member, folded, last_of, members, text_of
+from mlops_backend.services.llm.dialects.usage_chunk import UnaskedUsage, wants_usage, with_usage_wanted
+from mlops_backend.services.llm.headers import Pairs
+
+Content = bytes | AsyncIterable[bytes] | None
+
+
+class Place(Enum):
+    """Which of several backends is asked."""
+
+    MODEL = auto()  # those that have the model, in turns; another one while no byte has come
+    HOLDER = auto()  # the first that lists the model, else the first
+    HOME = auto()  # always the first: what is uploaded there must be found there again
+    ANY = auto()  # the first that answers
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What one drop-in route does, whoever calls it.
+
+    `names` are the body's fields that name models, the one to route by first. `ending` makes what watches a stream's
+    end; without it an answer is always whole. `timed` is off where a backend may be silent for hours, as in a pull.
+    `usage_on_request` marks OpenAI's streams, which tell their usage only when asked.
+    """
+
+    dialect: Dialect
+    place: Place
+    names: tuple[str, ...] = ("model",)
+    ending: Callable[[], Ending] | None = None
+    timed: bool = True
+    generates: bool = False
+    usage_on_request: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request, ready to be sent: `path` was made from the matched route, never from the client's URL.
+
+    `models` holds every name that any backend might read from the body, `model` the one that Ollama reads.
+    """
+
+    task: Task
+    method: str
+    path: str
+    headers: Pairs = ()
+    content: Content = None
+    model: str = ""
+    models: tuple[str, ...] = ()
+    ending: Callable[[], Ending] | None = None
+
+
+GENERATE: Final = Task(Dialect.OLLAMA, Place.MODEL, ending=endings.generation_ending, generates=True)
+EMBED: Final = Task(Dialect.OLLAMA, Place.MODEL, generates=True)
+SHOW: Final = Task(Dialect.OLLAMA, Place.HOLDER, names=("model", "name"))
+READ: Final = Task(Dialect.OLLAMA, Place.ANY, names=())
+PULL: Final = Task(Dialect.OLLAMA, Place.HOME, names=("model", "name"), ending=endings.progress_ending, timed=False)
+PUSH: Final = Task(Dialect.OLLAMA, Place.HOLDER, names=("model", "name"), ending=endings.progress_ending, timed=False)
+CREATE: Final = Task(
+    Dialect.OLLAMA, Place.HOME, names=("model", "name", "from"), ending=endings.progress_ending, timed=False
+)
+COPY: Final = Task(Dialect.OLLAMA, Place.HOLDER, names=("source", "destination"), timed=False)
+DELETE: Final = Task(Dialect.OLLAMA, Place.HOLDER, names=("model", "name"), timed=False)
+BLOB: Final = Task(Dialect.OLLAMA, Place.HOME, names=(), timed=False)
+ACCOUNT: Final = Task(Dialect.OLLAMA, Place.HOME, names=())
+OPENAI_GENERATE: Final = Task(
+    Dialect.OPENAI, Place.MODEL, ending=endings.openai_ending, generates=True, usage_on_request=True
+)
+OPENAI_CALL: Final = Task(Dialect.OPENAI, Place.MODEL, generates=True)
+OPENAI_READ: Final = Task(Dialect.OPENAI, Place.HOLDER)
+RESPONSES: Final = Task(Dialect.OPENAI, Place.MODEL, ending=endings.responses_ending, generates=True)
+MESSAGES: Final = Task(Dialect.ANTHROPIC, Place.MODEL, ending=endings.messages_ending, generates=True)
+COUNT_TOKENS: Final = Task(Dialect.ANTHROPIC, Place.MODEL)
+
+
+def read_asked(task: Task, method: str, path: str, headers: Pairs, body: bytes) -> Asked:
+    """Read from a JSON body what authorisation, routing and metering need; its bytes stay as they are.
+
+    But for two things: white space at the end is cut off, since Go would not notice a client that leaves before it has
+    read it; and a stream whose usage the client did not ask for is asked for it.
+
+    Raises:
+        InvalidJSON: it nests more deeply than this service reads.
+    """
+    content = body.rstrip(b" \t\r\n")
+    text = text_of(content)
+    found = members(text) or ()
+    names = models_in(found, task.names)
+    model = next((value for name in task.names if isinstance(value := last_of(found, name), str) and value), "")
+    ending = task.ending
+    if task.usage_on_request and last_of(found, "stream") is True and wants_usage(text, found) is False:
+        content, ending = with_usage_wanted(text, found), UnaskedUsage
+    return Asked(task, method, path, headers, content or None, model, names, ending)
+
+
+def models_in(found: Sequence[Member], names: Sequence[str]) -> tuple[str, ...]:
+    """Every model that the fields called `names` mention, in whatever case and however often they stand there.
+
+    Ollama takes the last of several; a server in another language takes the one that is spelt exactly so. All of
+    them have to be allowed, so that whichever is taken was.
+    """
+    mentioned = (member.value for member in found if folded(member.name) in names)
+    return tuple(dict.fromkeys(value for value in mentioned if isinstance(value, str) and value))
+
+
+def passed_through(path: str) -> Task:
+    """The task of a route that nobody here knows: `model` or `name` may name a model, streams may end in any way."""
+    return Task(dialect_of(path), Place.MODEL, names=("model", "name"), ending=endings.UnknownEnding, generates=True)

@@ -1,0 +1,128 @@
+"""The catalogue: what all backends have together, where one Ollama's own list is not the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from mlops_backend.errors import AppError, NoUsableBackend
+from mlops_backend.services.llm.routing import BackendPool, Probe
+
+Listed = dict[str, Any]
+# The Ollama whose API the translation to OpenAI's was compared with; clients look at it to know what they may ask.
+SPOKEN_VERSION: Final = "0.9.3"
+_RUNNING_TIMEOUT: Final = 5.0
+
+
+class Catalogue:
+    """Models and health over all backends."""
+
+    def __init__(self, pool: BackendPool) -> None:
+        self._pool = pool
+        self._answers: Mapping[str, Callable[[], Awaitable[Listed]]] = {
+            "/api/tags": self._tags,
+            "/api/ps": self._running,
+            "/api/version": self._version,
+            "/v1/models": self._openai_models,
+        }
+
+    async def answer(self, path: str) -> Listed | None:
+        """The merged answer of a route that lists things; `None` when a backend's own is the answer.
+
+        Raises:
+            NoUsableBackend: none answers.
+        """
+        merged = self._answers.get(path)
+        return None if merged is None or self._pool.only_ollama else await merged()
+
+    async def models(self) -> Listed:
+        """Every model of every reachable backend; `partial` and `unreachable` tell when one is missing.
+
+        Raises:
+            NoUsableBackend: none answers.
+        """
+        probes = await self._pool.probe()
+        missing = [probe.backend.address for probe in probes if not probe.reachable]
+        if len(missing) == len(probes):
+            raise NoUsableBackend("No backend can be reached at present.")
+        models = _merged(model for probe in probes for model in probe.models)
+        answer: Listed = {"models": models, "count": len(models)}
+        return {**answer, "partial": True, "unreachable": missing} if missing else answer
+
+    async def health(self) -> Listed:
+        """`healthy` when every backend answers, `degraded` when some do, `unhealthy` when none does."""
+        probes = await self._pool.probe()
+        reachable = sum(probe.reachable for probe in probes)
+        status = "unhealthy" if not reachable else "healthy" if reachable == len(probes) else "degraded"
+        return {"status": status, "backends": [_describe(probe) for probe in probes]}
+
+    async def _tags(self) -> Listed:
+        return {"models": (await self.models())["models"]}
+
+    async def _running(self) -> Listed:
+        """The loaded models; a backend that does not tell in time is passed over."""
+        probes = [probe for probe in await self._pool.probe() if probe.reachable]
+        if not probes:
+            raise NoUsableBackend("No backend can be reached at present.")
+        lists = await asyncio.gather(*map(_loaded, probes))
+        return {"models": _merged(model for models in lists for model in models)}
+
+    async def _version(self) -> Listed:
+        """The oldest of the Ollamas' versions: what is promised must hold on each."""
+        probes = [probe for probe in await self._pool.probe() if probe.reachable]
+        if not probes:
+            raise NoUsableBackend("No backend can be reached at present.")
+        versions = [probe.version if probe.backend.kind == "ollama" else SPOKEN_VERSION for probe in probes]
+        return {"version": min(versions, key=_numbers)}
+
+    async def _openai_models(self) -> Listed:
+        models = (await self.models())["models"]
+        return {"object": "list", "data": [openai_model(model) for model in models]}
+
+
+def openai_model(listed: Mapping[str, Any]) -> Listed:
+    """An entry of `/api/tags` as one of `/v1/models`."""
+    name = str(listed.get("name", ""))
+    owner = name.rpartition("/")[0].rpartition("/")[2] or "library"
+    return {"id": name, "object": "model", "created": _seconds(listed.get("modified_at")), "owned_by": owner}
+
+
+def _merged(models: Iterable[Listed]) -> list[Listed]:
+    merged: dict[str, Listed] = {}
+    for model in models:
+        merged.setdefault(str(model.get("name", "")), model)
+    return list(merged.values())
+
+
+async def _loaded(probe: Probe) -> list[Listed]:
+    try:
+        async with asyncio.timeout(_RUNNING_TIMEOUT):
+            return await probe.backend.running()
+    except (AppError, TimeoutError):
+        return []
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdigit() else 0 for part in version.partition("-")[0].split("."))
+
+
+def _seconds(moment: Any) -> int:
+    """RFC 3339 as seconds since the epoch; Go's nine digits of a fraction are more than Python reads."""
+    try:
+        return int(datetime.fromisoformat(str(moment)).timestamp())
+    except ValueError:
+        return 0
+
+
+def _describe(probe: Probe) -> Listed:
+    described: Listed = {
+        "url": probe.backend.address,
+        "kind": probe.backend.kind,
+        "reachable": probe.reachable,
+        "version": probe.version,
+        "latency_ms": round(probe.latency * 1000, 2),
+        "models": [str(model.get("name", "")) for model in probe.models],
+    }
+    return described if probe.reachable else {**described, "error": probe.error}

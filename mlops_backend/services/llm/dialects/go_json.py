@@ -1,0 +1,107 @@
+"""The top level of a JSON object, read as Go's `encoding/json` reads it, with the place of every member.
+
+Ollama is written in Go: names match in any case (and U+017F for `s`, U+212A for `k`), the last of several wins, `null`
+leaves what was there, what follows the first value is ignored. Whatever Go accepts is accepted here, so that a body
+which cannot be read here cannot be read there either, and the backend's own refusal is the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mlops_backend.errors import InvalidJSON
+
+_FOLD: Final = str.maketrans(string.ascii_uppercase + "\u017f\u212a", string.ascii_lowercase + "sk")
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
+_LONGEST_INTEGER: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member: its name and value, and where in the text it stands (`start`, its value at `value_start`, `end`)."""
+
+    name: str
+    value: Any
+    start: int
+    value_start: int
+    end: int
+
+
+def folded(name: str) -> str:
+    """The spelling under which Go finds a field: `MODEL`, `Model` and `model` are one."""
+    return name.translate(_FOLD)
+
+
+def text_of(body: bytes) -> str:
+    """The body as text; bytes that are not UTF-8 survive a way back by `bytes_of`."""
+    return body.decode("utf-8", "surrogateescape")
+
+
+def bytes_of(text: str) -> bytes:
+    """The bytes that `text_of` was given."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def members(text: str, at: int = 0) -> list[Member] | None:
+    """The members of the object that begins at `at`; `None` when there is no object, or not a whole one.
+
+    Raises:
+        InvalidJSON: it nests more deeply than this service reads.
+    """
+    try:
+        at = _behind_space(text, at)
+        return list(_members(text, at + 1)) if text[at] == "{" else None
+    except RecursionError:
+        raise InvalidJSON("The body nests too deeply.") from None
+    except (ValueError, IndexError):
+        return None
+
+
+def last_of(found: Sequence[Member], name: str) -> Any:
+    """The value that Go keeps in a field called `name`: the last that is not `null`; else `None`."""
+    values = [member.value for member in found if member.value is not None and folded(member.name) == name]
+    return values[-1] if values else None
+
+
+def _members(text: str, at: int) -> Iterator[Member]:
+    at = _behind_space(text, at)
+    if text[at] == "}":
+        return
+    while True:
+        start = at
+        _expect(text, at, '"')
+        name, at = _DECODER.raw_decode(text, at)
+        at = _behind_space(text, at)
+        _expect(text, at, ":")
+        value_start = _behind_space(text, at + 1)
+        value, at = _DECODER.raw_decode(text, value_start)
+        yield Member(name, value, start, value_start, at)
+        at = _behind_space(text, at)
+        if text[at] == "}":
+            return
+        _expect(text, at, ",")
+        at = _behind_space(text, at + 1)
+
+
+def _behind_space(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    assert found is not None  # noqa: S101 - it matches nothing as well
+    return found.end()
+
+
+def _expect(text: str, at: int, mark: str) -> None:
+    if text[at] != mark:
+        raise ValueError("not JSON")
+
+
+def _integer(digits: str) -> int | float:
+    """Python refuses to read an integer of thousands of digits; Go skips it."""
+    return int(digits) if len(digits) < _LONGEST_INTEGER else float(digits)
+
+
+_DECODER: Final = json.JSONDecoder(parse_int=_integer)

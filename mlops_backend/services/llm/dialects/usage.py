@@ -1,0 +1,43 @@
+"""Usage: the token counts that an answer tells, in whatever dialect it tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from mlops_backend.telemetry.record import RequestRecord
+
+_PROMPT: Final = ("prompt_tokens", "input_tokens", "prompt_eval_count")
+_COMPLETION: Final = ("completion_tokens", "output_tokens", "eval_count")
+
+
+def read_usage(told: Mapping[str, Any], record: RequestRecord) -> bool:
+    """Take the counts from an answer, or from a stream's object; false when it tells none.
+
+    Ollama tells them beside the answer and leaves a count of 0 out; OpenAI and Anthropic in `usage`, the Responses API
+    in its `response`, Anthropic at a stream's start in its `message`.
+    """
+    for holder in (told, told.get("response"), told.get("message")):
+        usage = holder.get("usage") if isinstance(holder, Mapping) else None
+        if isinstance(usage, Mapping):
+            return _take(usage, record)
+    if told.get("done") is True:
+        record.prompt_tokens = record.completion_tokens = 0
+    return _take(told, record)
+
+
+def _take(usage: Mapping[str, Any], record: RequestRecord) -> bool:
+    prompt, completion = _first(usage, _PROMPT), _first(usage, _COMPLETION)
+    if prompt is None and completion is None:
+        return False
+    record.prompt_tokens = record.prompt_tokens if prompt is None else prompt
+    record.completion_tokens = record.completion_tokens if completion is None else completion
+    return True
+
+
+def _first(usage: Mapping[str, Any], names: Sequence[str]) -> int | None:
+    for name in names:
+        value = usage.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    return None

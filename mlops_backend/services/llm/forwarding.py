@@ -1,0 +1,143 @@
+"""Forwarding: a drop-in request to a backend that can serve it, and the backend's answer to the client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic_core import from_json
+
+from mlops_backend.errors import (
+    BackendBusy,
+    BackendRefused,
+    BackendUnresolvable,
+    ConnectTimedOut,
+    StreamIncomplete,
+)
+from mlops_backend.services.llm.admission import Admission
+from mlops_backend.services.llm.asked import Asked, Place
+from mlops_backend.services.llm.backends import Answer, Backend
+from mlops_backend.services.llm.dialects.endings import generation_ending
+from mlops_backend.services.llm.dialects.usage import read_usage
+from mlops_backend.services.llm.headers import Pairs
+from mlops_backend.services.llm.relay import UNTIMED, Clocks, Opened, relay
+from mlops_backend.services.llm.routing import BackendPool
+from mlops_backend.services.llm.token_estimate import estimate_prompt_tokens
+from mlops_backend.services.llm.upstream import gathered
+from mlops_backend.telemetry.record import RequestRecord
+
+_NOT_REACHED: Final = (BackendRefused, BackendUnresolvable, ConnectTimedOut)
+_STREAMED: Final = ("text/event-stream", "application/x-ndjson")
+_OK: Final = 200
+_BUSY: Final = 503
+_REFUSED: Final = 400
+_FAILED: Final = 500
+
+
+@dataclass(slots=True)
+class Forwarded:
+    """What the client is answered: a whole body, or the chunks of a stream."""
+
+    status: int = 0
+    headers: Pairs = ()
+    body: bytes | AsyncGenerator[bytes, None] = b""
+
+    @property
+    def content_type(self) -> str:
+        """What the answer says it is."""
+        return next((value for name, value in self.headers if name.lower() == "content-type"), "")
+
+
+class Forwarder:
+    """Asks the backends, one after the other while no byte has come, and relays the answer of the first that can."""
+
+    def __init__(self, pool: BackendPool, admission: Admission, clocks: Clocks) -> None:
+        self._pool = pool
+        self._admission = admission
+        self._clocks = clocks
+
+    async def forward(self, asked: Asked, record: RequestRecord) -> Forwarded:
+        """One request, from admission to the first bytes of its answer.
+
+        Raises:
+            AppError: whatever kept the answer away.
+        """
+        record.model = asked.model
+        if asked.task.generates:
+            record.count_prompt = lambda: estimate_prompt_tokens(_in_memory(asked))
+        answered = Forwarded()
+        stream = relay(
+            self._admission,
+            record,
+            lambda stack: self._open(asked, answered, record, stack),
+            self._clocks if asked.task.timed else UNTIMED,
+            (asked.ending or generation_ending)(),
+        )
+        if await anext(stream, None) is not None:
+            answered.body = stream
+        return answered
+
+    async def _open(
+        self, asked: Asked, answered: Forwarded, record: RequestRecord, stack: AsyncExitStack
+    ) -> Opened | None:
+        answer = await self._ask(asked, record, stack)
+        answered.status, answered.headers = answer.status, answer.headers
+        if asked.ending is None or answer.status != _OK or not answer.content_type.startswith(_STREAMED):
+            answered.body = await gathered(answer.chunks)
+            record.outcome = _outcome(answer.status)
+            _read_whole(asked, answer, answered.body, record)
+            return None
+        first = await anext(answer.chunks, b"")
+        if not first:
+            raise StreamIncomplete("The backend ended the stream before its first frame.")
+        return answer.chunks, first
+
+    async def _ask(self, asked: Asked, record: RequestRecord, stack: AsyncExitStack) -> Answer:
+        """The answer of the first backend that can be reached and is not busy, or the last one's, whatever it is."""
+        *others, final = await self._backends(asked)
+        for backend in others:
+            try:
+                answer = await _entered(backend, asked, record, stack)
+            except (*_NOT_REACHED, BackendBusy):
+                continue
+            if answer.status != _BUSY:
+                return answer
+            await stack.aclose()
+        return await _entered(final, asked, record, stack)
+
+    async def _backends(self, asked: Asked) -> Sequence[Backend]:
+        match asked.task.place:
+            case Place.HOME:
+                return [self._pool.home]
+            case Place.HOLDER:
+                return [await self._pool.holder(asked.model)]
+        return await self._pool.candidates(asked.model)
+
+
+async def _entered(backend: Backend, asked: Asked, record: RequestRecord, stack: AsyncExitStack) -> Answer:
+    record.backend = backend.address
+    answer = await stack.enter_async_context(backend.forward(asked, record))
+    stack.push_async_callback(answer.chunks.aclose)
+    return answer
+
+
+def _read_whole(asked: Asked, answer: Answer, body: bytes, record: RequestRecord) -> None:
+    """The usage of a whole answer; one that tells none is estimated, one that is an error has none."""
+    if not asked.task.generates or answer.status != _OK:
+        return
+    try:
+        told = from_json(body)
+    except ValueError:
+        told = None
+    if not isinstance(told, dict) or not read_usage(told, record):
+        record.estimate(0)
+
+
+def _outcome(status: int) -> str:
+    return "done" if status < _REFUSED else "refused" if status < _FAILED else "error"
+
+
+def _in_memory(asked: Asked) -> bytes:
+    return asked.content if isinstance(asked.content, bytes) else b""

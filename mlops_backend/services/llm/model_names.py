@@ -1,0 +1,50 @@
+"""Names of models: which of them Ollama takes for the same model, and which it sends to somebody else's servers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from mlops_backend.errors import Forbidden
+
+_HOST: Final = "registry.ollama.ai"
+_NAMESPACE: Final = "library"
+# `:cloud`, or a tag that ends in `-cloud`; a digest or a second suffix may follow, and does not make it harmless.
+_CLOUD: Final = re.compile(r":(?:[^/:@]*-)?cloud(?=$|[:@])")
+
+
+def canonical(model: str) -> str:
+    """One spelling for the names that Ollama takes for the same model: `LLAMA3` = `library/llama3:latest`."""
+    name = model.strip().lower().rpartition("://")[2].removesuffix(":local")
+    parts = name.split("/")
+    if len(parts) == 3 and parts[0] == _HOST:
+        parts = parts[1:]
+    if len(parts) == 2 and parts[0] == _NAMESPACE:
+        parts = parts[1:]
+    return "/".join(parts) if ":" in parts[-1] else "/".join(parts) + ":latest"
+
+
+def is_cloud(model: str) -> bool:
+    """Whether Ollama would run it on ollama.com, with the account of the server's owner, listed or not."""
+    return _CLOUD.search(model.strip().lower()) is not None
+
+
+class ModelRules:
+    """Which models may be named at all.
+
+    Args:
+        allow_cloud: `ALLOW_CLOUD_MODELS`.
+    """
+
+    def __init__(self, *, allow_cloud: bool) -> None:
+        self._allow_cloud = allow_cloud
+
+    def check(self, models: Iterable[str]) -> None:
+        """Let every one of `models` pass, or none.
+
+        Raises:
+            Forbidden: one of them runs in the cloud, and that is not allowed.
+        """
+        if not self._allow_cloud and any(map(is_cloud, models)):
+            raise Forbidden("Cloud models run on the account of this server's owner; ALLOW_CLOUD_MODELS is off.")
