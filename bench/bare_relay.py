@@ -7,7 +7,7 @@ this is what the service costs.
 
 import argparse
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 import aiohttp
 import httpx
@@ -16,10 +16,12 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from quart import Quart, Response, request
 
+from bench.families import ROUTES, Family
 from bench.machine import raise_open_files
 
 BACKLOG = 2048
 JSON = {"Content-Type": "application/json"}
+View = Callable[[], Awaitable[Response]]
 
 
 def create_client(upstream: str) -> httpx.AsyncClient:
@@ -29,7 +31,10 @@ def create_client(upstream: str) -> httpx.AsyncClient:
 
 
 def create_app(upstream: str) -> Quart:
-    """Return the application: one streaming route and one that is not."""
+    """Return the application: for each route of the upstream one that streams and one that does not.
+
+    The path tells which, so that no body need be read.
+    """
     app = Quart(__name__)
 
     @app.while_serving
@@ -37,30 +42,39 @@ def create_app(upstream: str) -> Quart:
         async with create_client(upstream) as app.bench_client:  # type: ignore[attr-defined]
             yield
 
-    @app.post("/api/generate/stream")
+    for path, family in ROUTES.items():
+        app.add_url_rule(family.bare_stream, family.bare_stream, _streamed(app, family), methods=["POST"])
+        app.add_url_rule(path, path, _whole(app, path), methods=["POST"])
+    return app
+
+
+def _streamed(app: Quart, family: Family) -> View:
     async def stream() -> Response:
         """Forward the body, stream the answer."""
         body = await request.get_data()
 
         async def relay() -> AsyncIterator[bytes]:
             client: httpx.AsyncClient = app.bench_client  # type: ignore[attr-defined]
-            async with client.stream("POST", "/api/generate", content=body, headers=JSON) as answer:
+            async with client.stream("POST", family.path, content=body, headers=JSON) as answer:
                 async for chunk in answer.aiter_raw():
                     yield chunk
 
-        response = Response(relay(), content_type="application/x-ndjson")
+        response = Response(relay(), content_type=family.frames.content_type)
         response.timeout = None
         return response
 
-    @app.post("/api/generate")
+    return stream
+
+
+def _whole(app: Quart, path: str) -> View:
     async def whole() -> Response:
         """Forward the body, return the answer."""
         body = await request.get_data()
         client: httpx.AsyncClient = app.bench_client  # type: ignore[attr-defined]
-        answer = await client.post("/api/generate", content=body, headers=JSON)
+        answer = await client.post(path, content=body, headers=JSON)
         return Response(answer.content, content_type="application/json")
 
-    return app
+    return whole
 
 
 def main() -> None:

@@ -1,15 +1,13 @@
 """Many streams at once, read with as little work as possible: the other processes need the processor."""
 
 import asyncio
-import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+from bench.families import Family
 from bench.wire import HOST, Address
 
-STAMP = re.compile(rb'"response": ?" (\d{19})"')
-DONE = re.compile(rb'"done": ?true')
 END = b"0\r\n\r\n"
 SHOWN = 200
 
@@ -43,11 +41,13 @@ class Tally:
 class Stream(asyncio.Protocol):
     """One stream on a connection of its own; `over` is done when it has ended, however that was."""
 
-    def __init__(self, request: bytes, tally: Tally) -> None:
+    def __init__(self, request: bytes, family: Family, tally: Tally) -> None:
         self._request = request
+        self._family = family
         self._tally = tally
         self._started = time.monotonic_ns()
         self._pending = b""
+        self._accepted = False
         self._spoke = False
         self._done = False
         self._transport: asyncio.Transport | None = None
@@ -65,16 +65,18 @@ class Stream(asyncio.Protocol):
         data = self._pending + data
         end = data.rfind(b"\n") + 1
         self._pending = data[end:]
-        for stamp in STAMP.findall(data, 0, end):
+        for stamp in self._family.stamp.findall(data, 0, end):
             if not self._spoke:
                 self._spoke = True
                 self._tally.first_token(now - self._started)
             self._tally.token(now, int(stamp))
-        self._done = self._done or bool(DONE.search(data))
+        self._done = self._done or bool(self._family.stream_end.search(data))
         if data.endswith(END):
             self._end(None if self._done else f"no done: {data[-SHOWN:]!r}")
-        elif not self._spoke and not data.startswith(b"HTTP/1.1 200"):
-            self._end(f"refused: {data[:SHOWN]!r}")
+        elif not self._accepted:
+            self._accepted = data.startswith(b"HTTP/1.1 200")
+            if not self._accepted:
+                self._end(f"refused: {data[:SHOWN]!r}")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count a connection that was closed before the stream's end."""
@@ -95,7 +97,7 @@ class Stream(asyncio.Protocol):
 async def open_stream(address: Address, request: bytes, tally: Tally) -> None:
     """Run one stream to its end."""
     loop = asyncio.get_running_loop()
-    stream = Stream(request, tally)
+    stream = Stream(request, address.family, tally)
     try:
         await loop.create_connection(lambda: stream, HOST, address.port)
     except OSError as exc:

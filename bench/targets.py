@@ -6,12 +6,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench import nginx
+from bench.families import Family
 from bench.processes import free_port, running
 from bench.wire import HOST, Address
 
 NAMES = ("direct", "bare", "service", "nginx")
 KEY = "bench-key-0123456789abcdef"
-GENERATE = "/api/generate"
 
 
 def available(names: Sequence[str]) -> list[str]:
@@ -20,24 +20,25 @@ def available(names: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def started(names: Sequence[str], folder: Path) -> Iterator[dict[str, Address]]:
-    """Run the upstream and the targets; the upstream is `direct`, wanted or not."""
+def started(family: Family, names: Sequence[str], folder: Path) -> Iterator[dict[str, Address]]:
+    """Run the upstream and the targets, to be asked as a family is; the upstream is `direct`, wanted or not."""
     with ExitStack() as stack:
         port = free_port()
         command = [sys.executable, "-m", "bench.upstream", "--port", str(port)]
-        direct = stack.enter_context(running(Address("direct", port, GENERATE, GENERATE), command, folder, {}))
+        address = Address("direct", port, family.path, family.path, family_name=family.name)
+        direct = stack.enter_context(running(address, command, folder, {}))
         found = {"direct": direct}
         for name in names:
             if name != "direct":
-                found[name] = stack.enter_context(_proxy(name, folder, port))
+                found[name] = stack.enter_context(_proxy(family, name, folder, port))
         yield found
 
 
 @contextmanager
-def _proxy(name: str, folder: Path, upstream: int) -> Iterator[Address]:
+def _proxy(family: Family, name: str, folder: Path, upstream: int) -> Iterator[Address]:
     port = free_port()
     start = {"bare": _bare, "service": _service, "nginx": _nginx}[name]
-    address, command, settings = start(port, upstream, folder)
+    address, command, settings = start(family, port, upstream, folder)
     with running(address, command, folder, settings) as ready:
         yield ready
 
@@ -45,14 +46,14 @@ def _proxy(name: str, folder: Path, upstream: int) -> Iterator[Address]:
 Start = tuple[Address, list[str], dict[str, str]]
 
 
-def _bare(port: int, upstream: int, folder: Path) -> Start:
-    address = Address("bare", port, f"{GENERATE}/stream", GENERATE)
+def _bare(family: Family, port: int, upstream: int, folder: Path) -> Start:
+    address = Address("bare", port, family.bare_stream, family.path, family_name=family.name)
     command = [sys.executable, "-m", "bench.bare_relay", "--port", str(port)]
     return address, [*command, "--upstream", f"http://{HOST}:{upstream}"], {}
 
 
-def _service(port: int, upstream: int, folder: Path) -> Start:
-    address = Address("service", port, "/api/llm/stream", "/api/llm/generate", KEY)
+def _service(family: Family, port: int, upstream: int, folder: Path) -> Start:
+    address = Address("service", port, family.service_stream, family.service_whole, KEY, family_name=family.name)
     settings = {
         "HOST": HOST,
         "PORT": str(port),
@@ -64,8 +65,8 @@ def _service(port: int, upstream: int, folder: Path) -> Start:
     return address, [sys.executable, "-m", "mlops_backend"], settings
 
 
-def _nginx(port: int, upstream: int, folder: Path) -> Start:
+def _nginx(family: Family, port: int, upstream: int, folder: Path) -> Start:
     program = nginx.find()
     assert program is not None
-    address = Address("nginx", port, GENERATE, GENERATE)
+    address = Address("nginx", port, family.path, family.path, family_name=family.name)
     return address, nginx.command(program, folder, port, upstream), {}

@@ -1,4 +1,4 @@
-"""A fast fake Ollama: `python -m bench.upstream --port N`.
+"""A fast fake Ollama, with the generating routes of every family: `python -m bench.upstream --port N`.
 
 The prompt says how to answer (`bench.pace`): the first token comes at once, the others in the pace that it asks for;
 `every=0` sends all at once. Each token's text is the time at which it was written (`time.monotonic_ns`), so that a
@@ -13,22 +13,17 @@ import re
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
+from bench.families import ROUTES, Family, prompt_of
+from bench.frames import json_answer
 from bench.machine import raise_open_files
 from bench.pace import Pace
 
 BACKLOG = 4096
 GOLDEN = 0.6180339887498949
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
-LINE = b'{"model":"bench","created_at":"2026-01-01T00:00:00.000000000Z","response":" %019d","done":false}\n'
-FIGURES = (
-    b'"done":true,"done_reason":"stop","total_duration":1000000,"load_duration":1000,"prompt_eval_count":3,'
-    b'"prompt_eval_duration":1000,"eval_count":%d,"eval_duration":1000000}'
-)
-START = b'{"model":"bench","created_at":"2026-01-01T00:00:00.000000000Z","response":"%s",'
-CHUNK = b"%x\r\n" % len(LINE % 0) + LINE + b"\r\n"
-STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
-JSON_HEAD = b"HTTP/1.1 %s\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\n\r\n"
 DETAILS = {"parent_model": "", "format": "gguf", "family": "llama", "families": ["llama"]}
 TAGS = {
     "models": [
@@ -42,14 +37,6 @@ TAGS = {
         }
     ]
 }
-
-
-def json_answer(body: bytes, status: bytes = b"200 OK") -> bytes:
-    """Return a whole reply."""
-    return JSON_HEAD % (status, len(body)) + body
-
-
-WHOLE = json_answer(START % (b" word" * 50) + FIGURES % 50)
 FIXED = {
     b"/api/tags": json_answer(json.dumps(TAGS).encode()),
     b"/api/version": json_answer(b'{"version":"0.9.3"}'),
@@ -59,8 +46,18 @@ FIXED = {
 NOT_FOUND = json_answer(b'{"error":"not found"}', b"404 Not Found")
 
 
+@dataclass(frozen=True)
+class Script:
+    """What one stream says, and when; its phase is its own, as models do not speak in step."""
+
+    pace: Pace
+    phase: float
+    token: bytes
+    closing: bytes
+
+
 class Upstream(asyncio.Protocol):
-    """One connection; a new stream's phase is its own, as models do not speak in step."""
+    """One connection, and the stream on it, if there is one."""
 
     streams = 0
 
@@ -68,7 +65,6 @@ class Upstream(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._buffer = b""
         self._timer: asyncio.TimerHandle | None = None
-        self._phase = 0.0
         self._send: Callable[[bytes], None] = lambda data: None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -94,41 +90,39 @@ class Upstream(asyncio.Protocol):
             self._answer(head.split(b" ", 2)[1], body)
 
     def _answer(self, path: bytes, body: bytes) -> None:
-        if path != b"/api/generate":
+        route = ROUTES.get(path.decode("latin-1"))
+        if not route:
             self._send(FIXED.get(path, NOT_FOUND))
             return
         asked = json.loads(body)
-        if asked.get("stream") is False:
-            self._send(WHOLE)
-            return
-        self._stream(Pace.parse(asked["prompt"]))
+        if asked.get("stream", route.streams_unasked):
+            self._stream(route, asked)
+        else:
+            self._send(route.frames.whole)
 
-    def _stream(self, pace: Pace) -> None:
+    def _stream(self, route: Family, asked: dict[str, Any]) -> None:
+        pace, frames = Pace.parse(prompt_of(asked)), route.frames
+        usage = (asked.get("stream_options") or {}).get("include_usage", False)
+        closing = frames.closing(pace.tokens, usage)
         Upstream.streams += 1
-        self._send(STREAM_HEAD + CHUNK % time.monotonic_ns())
+        self._send(frames.head + frames.token % time.monotonic_ns())
         if pace.every:
-            self._phase = Upstream.streams * GOLDEN % 1 * pace.every
-            self._schedule(pace, self._loop.time() + self._phase, pace.tokens - 1)
+            script = Script(pace, Upstream.streams * GOLDEN % 1 * pace.every, frames.token, closing)
+            self._schedule(script, self._loop.time() + script.phase, pace.tokens - 1)
         else:
-            rest = [CHUNK % time.monotonic_ns() for _ in range(pace.tokens - 1)]
-            self._send(b"".join(rest) + last_chunk(pace.tokens))
+            rest = [frames.token % time.monotonic_ns() for _ in range(pace.tokens - 1)]
+            self._send(b"".join(rest) + closing)
 
-    def _schedule(self, pace: Pace, spoken: float, left: int) -> None:
-        when = pace.after(spoken, self._phase)
-        self._timer = self._loop.call_at(when, self._speak, pace, when, left)
+    def _schedule(self, script: Script, spoken: float, left: int) -> None:
+        when = script.pace.after(spoken, script.phase)
+        self._timer = self._loop.call_at(when, self._speak, script, when, left)
 
-    def _speak(self, pace: Pace, when: float, left: int) -> None:
+    def _speak(self, script: Script, when: float, left: int) -> None:
         if left:
-            self._send(CHUNK % time.monotonic_ns())
-            self._schedule(pace, when, left - 1)
+            self._send(script.token % time.monotonic_ns())
+            self._schedule(script, when, left - 1)
         else:
-            self._send(last_chunk(pace.tokens))
-
-
-def last_chunk(tokens: int) -> bytes:
-    """Return the last line and the end of the body."""
-    line = START % b"" + FIGURES % tokens + b"\n"
-    return b"%x\r\n" % len(line) + line + b"\r\n0\r\n\r\n"
+            self._send(script.closing)
 
 
 async def serve(port: int) -> None:

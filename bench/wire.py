@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 
+from bench.families import DEFAULT, FAMILIES, Family
 from bench.pace import Pace
 
 HOST = "127.0.0.1"
@@ -10,7 +11,7 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Address:
-    """Where one target takes streamed and whole generations, and which process it is."""
+    """Where one target takes streamed and whole generations of a family, and which process it is."""
 
     name: str
     port: int
@@ -18,6 +19,12 @@ class Address:
     whole_path: str
     key: str = ""
     pid: int = 0
+    family_name: str = DEFAULT
+
+    @property
+    def family(self) -> Family:
+        """How this address is asked, and how it answers."""
+        return FAMILIES[self.family_name]
 
     def stream_request(self, pace: Pace) -> bytes:
         """Return a request for a stream in this pace."""
@@ -28,8 +35,7 @@ class Address:
         return self._post(self.whole_path, "Why is the sky blue?", stream=False)
 
     def _post(self, path: str, prompt: str, *, stream: bool) -> bytes:
-        asked = {"model": "bench", "prompt": prompt, "stream": stream, "options": {"temperature": 0}}
-        body = json.dumps(asked).encode()
+        body = json.dumps(self.family.body(prompt, stream)).encode()
         lines = [f"POST {path} HTTP/1.1", f"Host: {HOST}:{self.port}", "Content-Type: application/json"]
         lines += [f"Content-Length: {len(body)}", "Accept: */*"]
         lines += [f"X-API-Key: {self.key}"] if self.key else []

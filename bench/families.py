@@ -1,0 +1,97 @@
+"""The families of routes that are measured: how each is asked, answers, and shows its stamps and its end."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bench.frames import ANTHROPIC, NATIVE, OPENAI, Frames
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family; `path` is the upstream's, the service has its own for streams and for whole answers."""
+
+    name: str
+    path: str
+    service_stream: str
+    service_whole: str
+    frames: Frames
+    body: Callable[[str, bool], Body]
+    stamp: re.Pattern[bytes]
+    stream_end: re.Pattern[bytes]
+    whole_end: re.Pattern[bytes]
+    streams_unasked: bool = False
+
+    @property
+    def bare_stream(self) -> str:
+        """Where the bare relay streams; it knows by the path, and reads no body."""
+        return f"{self.path}/stream"
+
+    @property
+    def title(self) -> str:
+        """The line above this family's table."""
+        paths = dict.fromkeys((self.service_stream, self.service_whole))
+        return f"{self.name}: POST {', '.join(paths)}"
+
+
+def prompt_of(body: Body) -> str:
+    """Return the prompt of a request of any family; in a chat it is the last message."""
+    return str(body["prompt"] if "prompt" in body else body["messages"][-1]["content"])
+
+
+def _native(prompt: str, stream: bool) -> Body:
+    return {"model": "bench", "prompt": prompt, "stream": stream, "options": {"temperature": 0}}
+
+
+def _openai(prompt: str, stream: bool) -> Body:
+    messages = [{"role": "user", "content": prompt}]
+    return {"model": "bench", "messages": messages, "stream": stream, "temperature": 0}
+
+
+def _anthropic(prompt: str, stream: bool) -> Body:
+    return _openai(prompt, stream) | {"max_tokens": 4096}
+
+
+def _same(name: str, path: str, **more: Any) -> Family:
+    """Return a family whose routes the service has where the upstream has them."""
+    return Family(name, path, path, path, **more)
+
+
+OLLAMA = _same(
+    "ollama",
+    "/api/generate",
+    frames=NATIVE,
+    body=_native,
+    stamp=re.compile(rb'"response": ?" (\d{19})"'),
+    stream_end=re.compile(rb'"done": ?true'),
+    whole_end=re.compile(rb'"done": ?true'),
+    streams_unasked=True,
+)
+ALL = (
+    replace(OLLAMA, name="llm", service_stream="/api/llm/stream", service_whole="/api/llm/generate"),
+    OLLAMA,
+    _same(
+        "openai",
+        "/v1/chat/completions",
+        frames=OPENAI,
+        body=_openai,
+        stamp=re.compile(rb'"content": ?" (\d{19})"'),
+        stream_end=re.compile(rb"data: ?\[DONE\]"),
+        whole_end=re.compile(rb'"finish_reason": ?"stop"'),
+    ),
+    _same(
+        "anthropic",
+        "/v1/messages",
+        frames=ANTHROPIC,
+        body=_anthropic,
+        stamp=re.compile(rb'"text": ?" (\d{19})"'),
+        stream_end=re.compile(rb'"type": ?"message_stop"'),
+        whole_end=re.compile(rb'"stop_reason": ?"end_turn"'),
+    ),
+)
+FAMILIES = {family.name: family for family in ALL}
+ROUTES = {family.path: family for family in ALL}  # what is there without the service
+DEFAULT = "llm"
