@@ -19,11 +19,21 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from mlops_backend.errors import AppError, BackendRefused, BackendRejected, BackendVanished, Unsupported
+from mlops_backend.errors import (
+    AppError,
+    BackendRefused,
+    BackendRejected,
+    BackendVanished,
+    BadRequest,
+    NotImplementedHere,
+    Unsupported,
+)
+from mlops_backend.services.llm import asked as tasks
+from mlops_backend.services.llm.asked import read_asked
 from mlops_backend.services.llm.backends import Operation
 from mlops_backend.services.llm.embedded import EmbeddedEngine, EngineUnavailable
+from mlops_backend.services.llm.embedded_backend import EmbeddedBackend
 from mlops_backend.services.llm.embedded_files import EngineFiles, claim_for_this_worker, locate_files
-from mlops_backend.services.llm.openai_backend import EmbeddedBackend
 from mlops_backend.services.llm.upstream import Upstream
 from mlops_backend.telemetry.record import RequestRecord
 from tests.e2e.processes import REPOSITORY
@@ -53,6 +63,20 @@ def _body(which: str) -> tuple[Operation, dict[str, Any]]:
 
 def _record() -> RequestRecord:
     return RequestRecord("a-request", "POST")
+
+
+async def _forward(backend: EmbeddedBackend, path: str, body: Any, method: str = "POST") -> tuple[str, bytes]:
+    """What a drop-in route answers: the type and the whole body."""
+    content = json.dumps(body).encode()
+    asked = read_asked(tasks.GENERATE, method, path, (("User-Agent", "a-client"),), content)
+    async with backend.forward(asked, _record()) as answer:
+        assert answer.status == 200
+        assert ("content-type", answer.content_type) in [(name.lower(), value) for name, value in answer.headers]
+        return answer.content_type, b"".join([chunk async for chunk in answer.chunks])
+
+
+def _events(stream: bytes) -> list[Any]:
+    return [json.loads(line[6:]) for line in stream.split(b"\n") if line.startswith(b"data: {")]
 
 
 def _said(line: dict[str, Any]) -> str:
@@ -255,6 +279,163 @@ async def test_no_option_ends_the_engine(engine: EmbeddedEngine, backend: Embedd
             await backend.call("chat", {**_body("chat")[1], "options": {**options, "num_predict": 2}}, _record())
     assert engine.pid == pid is not None
     assert _alive(pid)
+
+
+async def test_ollamas_own_routes_are_served(backend: EmbeddedBackend) -> None:
+    """`generate` and `chat` are streamed unless the client says no; streamed and whole say the same."""
+    for path, which in (("/api/chat", "chat"), ("/api/generate", "generate")):
+        body = _body(which)[1]
+        kind, stream = await _forward(backend, path, body)
+        assert kind == "application/x-ndjson"
+        assert stream.endswith(b"\n")
+        lines = [json.loads(line) for line in stream[:-1].split(b"\n")]
+        assert lines[-1]["done"] is True
+        kind, whole = await _forward(backend, path, {**body, "Stream": False})
+        assert kind == "application/json; charset=utf-8"
+        assert "".join(map(_said, lines)) == _said(json.loads(whole)) != ""
+    kind, whole = await _forward(backend, "/api/generate", {"model": "smollm2:135m", "keep_alive": 0, "stream": True})
+    assert kind == "application/json; charset=utf-8"
+    assert json.loads(whole)["done_reason"] == "unload"
+
+
+async def test_both_embedding_routes_are_served(backend: EmbeddedBackend) -> None:
+    """The older route gives the vector as the model made it, the newer one the same at length 1."""
+    unit = json.loads((await _forward(backend, "/api/embed", {"model": "smollm2:135m", "input": "sky"}))[1])
+    raw = json.loads((await _forward(backend, "/api/embeddings", {"model": "smollm2:135m", "prompt": "sky"}))[1])
+    length = sum(x * x for x in raw["embedding"]) ** 0.5
+    assert length > 2
+    assert unit["embeddings"][0] == pytest.approx([x / length for x in raw["embedding"]], abs=1e-3)
+    long = {"model": "smollm2:135m", "prompt": "word " * 100}
+    assert len(json.loads((await _forward(backend, "/api/embeddings", long))[1])["embedding"]) == 576
+
+
+async def test_the_model_is_shown(backend: EmbeddedBackend) -> None:
+    """`/api/show`, `/api/ps` and `/v1/models/{id}` tell what it is; another is not found."""
+    shown = json.loads((await _forward(backend, "/api/show", {"name": "SmolLM2:135M"}))[1])
+    assert shown["capabilities"] == ["completion"]
+    assert shown["model_info"]["general.architecture"] == "llama"
+    assert shown["model_info"]["llama.context_length"] == 8192
+    assert shown["details"]["quantization_level"] == "Q4_1"
+    [loaded] = await backend.running()
+    assert (loaded["name"], loaded["size_vram"], loaded["context_length"]) == ("smollm2:135m", 98362432, 2048)
+    described = json.loads((await _forward(backend, "/v1/models/smollm2%3A135m", None, "GET"))[1])
+    assert described.items() >= {"id": "smollm2:135m", "object": "model", "owned_by": "library"}.items()
+    for path, body in (("/api/show", {"model": "x"}), ("/v1/models/x", None)):
+        with pytest.raises(BackendRejected, match="model 'x' not found"):
+            await _forward(backend, path, body)
+
+
+@pytest.mark.parametrize("path", ["/api/pull", "/api/create", "/api/me", "/v1/audio/transcriptions", "/v1/rerank"])
+async def test_what_has_no_meaning_here_is_a_501(backend: EmbeddedBackend, path: str) -> None:
+    """One fixed model: nothing can be managed, and no route of the engine's own is open."""
+    with pytest.raises(NotImplementedHere) as caught:
+        await _forward(backend, path, {"model": "smollm2:135m"})
+    assert caught.value.status == 501
+
+
+async def test_openai_chats_are_served(backend: EmbeddedBackend) -> None:
+    """Streamed and whole, in the engine's own words, with its own name for the model."""
+    body = {"model": "SMOLLM2:135m", "messages": QUESTION, "temperature": 0, "max_tokens": 8}
+    whole = json.loads((await _forward(backend, "/v1/chat/completions", body))[1])
+    assert whole["model"] == "smollm2:135m"
+    assert whole["usage"]["completion_tokens"] == 8
+    streamed = {**body, "stream": True, "stream_options": {"include_usage": True}}
+    kind, stream = await _forward(backend, "/v1/chat/completions", streamed)
+    assert kind == "text/event-stream"
+    assert stream.endswith(b"data: [DONE]\n\n")
+    events = _events(stream)
+    pieces = [event["choices"][0]["delta"].get("content") or "" for event in events if event["choices"]]
+    assert "".join(pieces) == whole["choices"][0]["message"]["content"]
+    assert events[-1]["usage"]["completion_tokens"] == 8
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+async def test_an_openai_answer_follows_a_json_schema(backend: EmbeddedBackend, path: str) -> None:
+    """Where each of the two APIs has it."""
+    schema = {"type": "object", "properties": {"colour": {"enum": ["red", "blue"]}}, "required": ["colour"]}
+    named = {"name": "colour", "schema": schema}
+    body: dict[str, Any] = {"model": "smollm2:135m", "temperature": 0, "max_tokens": 60, "max_output_tokens": 60}
+    if path.endswith("completions"):
+        body |= {"messages": QUESTION, "response_format": {"type": "json_schema", "json_schema": named}}
+        answer = json.loads((await _forward(backend, path, body))[1])["choices"][0]["message"]["content"]
+    else:
+        body |= {"input": QUESTION, "text": {"format": {"type": "json_schema", **named}}}
+        answer = json.loads((await _forward(backend, path, body))[1])["output"][0]["content"][0]["text"]
+    assert json.loads(answer)["colour"] in {"red", "blue"}
+
+
+async def test_the_other_apis_are_served(backend: EmbeddedBackend) -> None:
+    """Completions, the Responses API and Anthropic's messages, with a conversation in the words of each."""
+    model: dict[str, Any] = {"model": "smollm2:135m", "temperature": 0, "max_tokens": 4}
+    text = json.loads((await _forward(backend, "/v1/completions", {**model, "prompt": "1, 2, 3,"}))[1])
+    assert text["choices"][0]["text"].strip()
+    turns = [*QUESTION, {"role": "assistant", "content": "Red."}, {"role": "user", "content": "And?"}]
+    response = json.loads((await _forward(backend, "/v1/responses", {**model, "input": turns}))[1])
+    assert 0 < response["usage"]["output_tokens"] <= 4
+    asked = {**model, "messages": turns, "system": [{"type": "text", "text": "Be brief."}]}
+    message = json.loads((await _forward(backend, "/v1/messages", asked))[1])
+    assert message["content"][0]["text"]
+    counted = json.loads((await _forward(backend, "/v1/messages/count_tokens", asked))[1])
+    assert counted["input_tokens"] > 20
+    for path, end in (("/v1/responses", "response.completed"), ("/v1/messages", "message_stop")):
+        stream = (await _forward(backend, path, {**asked, "input": turns, "stream": True}))[1]
+        assert _events(stream)[-1]["type"] == end
+
+
+async def test_openai_embeddings_are_served(backend: EmbeddedBackend) -> None:
+    """As numbers and as base64, cut to `dimensions`; a text that is too long is cut as Ollama does."""
+    body = {"model": "smollm2:135m", "input": ["sky", "word " * 100], "dimensions": 5}
+    answer = json.loads((await _forward(backend, "/v1/embeddings", body))[1])
+    assert [len(entry["embedding"]) for entry in answer["data"]] == [5, 5]
+    assert answer["usage"]["prompt_tokens"] > BATCH
+    packed = json.loads((await _forward(backend, "/v1/embeddings", {**body, "encoding_format": "base64"}))[1])
+    assert packed["data"][0]["embedding"].endswith("=")
+    with pytest.raises(BadRequest, match="invalid input"):
+        await _forward(backend, "/v1/embeddings", {"model": "smollm2:135m", "input": [1, 2]})
+
+
+async def test_openai_errors_of_the_client_are_its_own(backend: EmbeddedBackend) -> None:
+    """Another model, too long a prompt, tools, images, several answers: each is the client's error, in words."""
+    for extra, status, text in (
+        ({"model": "gpt"}, 404, "model 'gpt' not found"),
+        ({"messages": [{"role": "user", "content": "word " * 3000}]}, 400, "exceeds the available context size"),
+        ({"tools": [{"type": "function"}]}, 400, "does not support tools"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "does not support images"),
+        ({"n": 2}, 400, "n must be 1"),
+    ):
+        for path in ("/v1/chat/completions", "/v1/messages"):
+            if path.endswith("messages") and "n" in extra:
+                continue
+            body = {"model": "smollm2:135m", "messages": QUESTION, "max_tokens": 4, **extra}
+            with pytest.raises(AppError, match=text) as caught:
+                await _forward(backend, path, body)
+            assert caught.value.status == status
+
+
+async def test_no_field_of_the_engines_own_reaches_it(engine: EmbeddedEngine, backend: EmbeddedBackend) -> None:
+    """What would end the engine, or change the shape of its answer, is left behind; the child outlives it."""
+    pid = engine.pid
+    fields = {"repeat_last_n": 2**31 - 1, "n_probs": 10**9, "n_predict": 500, "grammar": 'root ::= "x"', "id_slot": 99}
+    fields |= {"response_fields": ["x"], "lora": [{"id": 9}], "dry_penalty_last_n": 2**31 - 1, "n_keep": -(2**31)}
+    body = {"model": "smollm2:135m", "messages": QUESTION, "input": "hi", "prompt": "hi", "max_tokens": 3, **fields}
+    for path in ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"):
+        answer = json.loads((await _forward(backend, path, body))[1])
+        used = answer["usage"].get("completion_tokens", answer["usage"].get("output_tokens"))
+        assert 0 < used <= 3
+        assert answer["model"] == "smollm2:135m"
+    assert engine.pid == pid is not None
+    assert _alive(pid)
+
+
+async def test_closing_an_openai_stream_stops_the_engine(engine: EmbeddedEngine, backend: EmbeddedBackend) -> None:
+    """As closing a stream of Ollama's does."""
+    assert engine.pid is not None
+    process = psutil.Process(engine.pid)
+    body = {"model": "smollm2:135m", "prompt": "1, 2, 3, 4,", "temperature": 0, "max_tokens": 1500, "stream": True}
+    asked = read_asked(tasks.OPENAI_GENERATE, "POST", "/v1/completions", (), json.dumps(body).encode())
+    async with backend.forward(asked, _record()) as answer, aclosing(answer.chunks) as chunks:
+        await anext(chunks)
+    await _until_idle(process, 1)
 
 
 @pytest.mark.parametrize("streamed", [True, False])

@@ -32,7 +32,8 @@ class Task:
 
     `names` are the body's fields that name models, the one to route by first. `ending` makes what watches a stream's
     end; without it an answer is always whole. `timed` is off where a backend may be silent for hours, as in a pull.
-    `usage_on_request` marks OpenAI's streams, which tell their usage only when asked.
+    `usage_on_request` marks OpenAI's streams, which tell their usage only when asked. `checks_first_line` marks our
+    own, where a failure that Ollama tells in its first line still gets a status.
     """
 
     dialect: Dialect
@@ -42,6 +43,7 @@ class Task:
     timed: bool = True
     generates: bool = False
     usage_on_request: bool = False
+    checks_first_line: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Asked:
 
 
 GENERATE: Final = Task(Dialect.OLLAMA, Place.MODEL, ending=endings.generation_ending, generates=True)
+OWN: Final = Task(Dialect.OLLAMA, Place.MODEL, ending=endings.own_ending, generates=True, checks_first_line=True)
 EMBED: Final = Task(Dialect.OLLAMA, Place.MODEL, generates=True)
 SHOW: Final = Task(Dialect.OLLAMA, Place.HOLDER, names=("model", "name"))
 READ: Final = Task(Dialect.OLLAMA, Place.ANY, names=())

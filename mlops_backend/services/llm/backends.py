@@ -1,14 +1,14 @@
 """Backends: what the service can ask of an upstream server, whatever protocol that speaks.
 
-Every backend takes and gives Ollama's own shapes. One of kind `ollama` relays bytes; one of kind `openai`
-(`openai_backend.py`) translates.
+One of kind `ollama` relays bytes; one of kind `openai` (`openai_backend.py`) relays the routes of OpenAI and Anthropic,
+and translates those of Ollama.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 from urllib.parse import unquote, urlsplit
@@ -18,10 +18,8 @@ from pydantic_core import from_json
 from mlops_backend.errors import AppError, BackendBusy, BackendFailed, BackendNonsense, BackendRejected
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.dialects import ollama
-from mlops_backend.services.llm.dialects.compact import dumped
-from mlops_backend.services.llm.dialects.usage import read_usage
 from mlops_backend.services.llm.headers import Pairs, for_client
-from mlops_backend.services.llm.upstream import Reply, Target, Upstream, UpstreamResponse
+from mlops_backend.services.llm.upstream import Reply, Target, Upstream
 from mlops_backend.telemetry.logging import mask_url
 from mlops_backend.telemetry.record import RequestRecord
 
@@ -56,12 +54,6 @@ class Backend(Protocol):
     async def tags(self) -> list[dict[str, Any]]:
         """Its models as `/api/tags` lists them; raises an `AppError` when it does not answer."""
 
-    async def call(self, operation: Operation, body: Body, record: RequestRecord) -> bytes:
-        """One whole answer in Ollama's shape; raises an `AppError`."""
-
-    def stream(self, operation: Operation, body: Body, record: RequestRecord) -> AsyncGenerator[bytes, None]:
-        """Whole NDJSON lines in Ollama's shape, as they arrive; raises an `AppError` from the first `anext` on."""
-
     async def running(self) -> list[dict[str, Any]]:
         """Its loaded models as `/api/ps` lists them; raises an `AppError` when it does not answer."""
 
@@ -93,27 +85,6 @@ class OllamaBackend:
     async def running(self) -> list[dict[str, Any]]:
         """What `/api/ps` says."""
         return await self._models("/api/ps")
-
-    async def call(self, operation: Operation, body: Body, record: RequestRecord) -> bytes:
-        """The answer's bytes, unchanged."""
-        content = _content(body, stream=False)
-        reply = await self._upstream.request("POST", self._target, f"/api/{operation}", record, content)
-        raise_for_status(reply)
-        read_usage({**ollama.parse_object(reply.body), "done": True}, record)
-        return reply.body
-
-    async def stream(self, operation: Operation, body: Body, record: RequestRecord) -> AsyncGenerator[bytes, None]:
-        """The stream's bytes, unchanged, cut behind newlines."""
-        content = _content(body, stream=True)
-        async with self._upstream.stream("POST", self._target, f"/api/{operation}", record, content) as response:
-            await raise_for_stream(response)
-            whole = ollama.WholeLines()
-            async with aclosing(response.chunks()) as chunks:
-                async for chunk in chunks:
-                    if lines := whole.feed(chunk):
-                        yield lines
-            if rest := whole.finish():
-                yield rest
 
     @asynccontextmanager
     async def forward(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
@@ -166,12 +137,6 @@ def raise_for_status(reply: Reply) -> None:
         raise _refusal(reply)
 
 
-async def raise_for_stream(response: UpstreamResponse) -> None:
-    """The same for an answer whose body is still to be read."""
-    if response.status != 200:
-        raise_for_status(Reply(response.status, response.content_type, await response.read()))
-
-
 def _refusal(reply: Reply) -> AppError:
     text = _text(reply)
     if reply.status in (401, 407):
@@ -190,7 +155,3 @@ def _text(reply: Reply) -> str:
         return ollama.error_text(from_json(reply.body))
     except (ValueError, AttributeError):
         return f"The backend answered with status {reply.status} and no readable reason."
-
-
-def _content(body: Body, *, stream: bool) -> bytes:
-    return dumped({**body, "stream": stream})

@@ -20,6 +20,8 @@ from mlops_backend.services.llm.admission import Admission
 from mlops_backend.services.llm.asked import Asked, Place
 from mlops_backend.services.llm.backends import Answer, Backend
 from mlops_backend.services.llm.dialects.endings import generation_ending
+from mlops_backend.services.llm.dialects.ollama import check_first
+from mlops_backend.services.llm.dialects.tail import MAX_LINE_BYTES
 from mlops_backend.services.llm.dialects.usage import read_usage
 from mlops_backend.services.llm.headers import Pairs
 from mlops_backend.services.llm.relay import UNTIMED, Clocks, Opened, relay
@@ -90,6 +92,9 @@ class Forwarder:
             _read_whole(asked, answer, answered.body, record)
             return None
         first = await anext(answer.chunks, b"")
+        if asked.task.checks_first_line:
+            first = await _first_line(first, answer.chunks)
+            check_first(first)
         if not first:
             raise StreamIncomplete("The backend ended the stream before its first frame.")
         return answer.chunks, first
@@ -99,13 +104,13 @@ class Forwarder:
         *others, final = await self._backends(asked)
         for backend in others:
             try:
-                answer = await _entered(backend, asked, record, stack)
+                answer = await entered(backend, asked, record, stack)
             except (*_NOT_REACHED, BackendBusy):
                 continue
             if answer.status != _BUSY:
                 return answer
             await stack.aclose()
-        return await _entered(final, asked, record, stack)
+        return await entered(final, asked, record, stack)
 
     async def _backends(self, asked: Asked) -> Sequence[Backend]:
         match asked.task.place:
@@ -116,11 +121,19 @@ class Forwarder:
         return await self._pool.candidates(asked.model)
 
 
-async def _entered(backend: Backend, asked: Asked, record: RequestRecord, stack: AsyncExitStack) -> Answer:
+async def entered(backend: Backend, asked: Asked, record: RequestRecord, stack: AsyncExitStack) -> Answer:
+    """A backend's answer, to be closed with `stack`; raises an `AppError`."""
     record.backend = backend.address
     answer = await stack.enter_async_context(backend.forward(asked, record))
     stack.push_async_callback(answer.chunks.aclose)
     return answer
+
+
+async def _first_line(first: bytes, chunks: AsyncGenerator[bytes, None]) -> bytes:
+    """What has come, with at least one line in it unless there is none."""
+    while b"\n" not in first and len(first) <= MAX_LINE_BYTES and (more := await anext(chunks, b"")):
+        first += more
+    return first
 
 
 def _read_whole(asked: Asked, answer: Answer, body: bytes, record: RequestRecord) -> None:

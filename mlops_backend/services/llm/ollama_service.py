@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
-from time import perf_counter
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
 
-from mlops_backend.errors import (
-    AppError,
-    BackendBusy,
-    BackendRefused,
-    BackendUnresolvable,
-    ConnectTimedOut,
-    InvalidBody,
-)
+from mlops_backend.errors import AppError, InvalidBody
 from mlops_backend.services.llm.admission import Admission
-from mlops_backend.services.llm.asked import Asked
-from mlops_backend.services.llm.backends import Backend, Operation
+from mlops_backend.services.llm.asked import OWN, Asked
+from mlops_backend.services.llm.backends import Operation, raise_for_status
 from mlops_backend.services.llm.catalogue import Catalogue
 from mlops_backend.services.llm.dialects.compact import dumped
-from mlops_backend.services.llm.dialects.endings import generation_ending
 from mlops_backend.services.llm.dialects.go_json import folded
-from mlops_backend.services.llm.dialects.ollama import check_first
+from mlops_backend.services.llm.dialects.ollama import parse_object
 from mlops_backend.services.llm.forwarding import Forwarded, Forwarder
 from mlops_backend.services.llm.model_names import ModelRules
-from mlops_backend.services.llm.relay import Clocks, Opened, first_byte_late, relay
+from mlops_backend.services.llm.relay import Clocks
 from mlops_backend.services.llm.routing import BackendPool
 from mlops_backend.services.llm.token_estimate import estimate_prompt_tokens
+from mlops_backend.services.llm.upstream import Reply
 from mlops_backend.telemetry.record import RequestRecord
 
-T = TypeVar("T")
-
-_TRY_ANOTHER = (BackendRefused, BackendUnresolvable, ConnectTimedOut, BackendBusy)
 _READ_BY_BACKENDS = ("model", "stream")
 _NO_SUCH_ROUTE = 404
 _NO_SUCH_CALL = 501
@@ -55,7 +43,6 @@ class OllamaService:
     ) -> None:
         self._pool = pool
         self._admission = admission
-        self._clocks = clocks
         self._default_model = default_model
         self._rules = rules
         self._catalogue = Catalogue(pool)
@@ -72,12 +59,8 @@ class OllamaService:
         Raises:
             AppError: whatever kept the answer away; see `errors.py`.
         """
-        with self._admission.admit(record) as generation:
-            answer = await generation.watch.wait(
-                lambda: self._call(operation, body, record), self._clocks.first_byte, first_byte_late
-            )
-            record.first_byte = perf_counter()
-            return answer
+        answered = await self._forwarder.forward(await self._asked(operation, body, record, stream=False), record)
+        return _whole(answered)
 
     async def stream(
         self, operation: Operation, body: Mapping[str, Any], record: RequestRecord
@@ -87,16 +70,8 @@ class OllamaService:
         Raises:
             AppError: whatever kept the first line away. A later failure is the stream's own last line.
         """
-        record.count_prompt = lambda: estimate_prompt_tokens(dumped(body))
-        stream = relay(
-            self._admission,
-            record,
-            lambda stack: self._open(operation, body, record, stack),
-            self._clocks,
-            generation_ending(),
-        )
-        await anext(stream)
-        return stream
+        answered = await self._forwarder.forward(await self._asked(operation, body, record, stream=True), record)
+        return _line(_whole(answered)) if isinstance(answered.body, bytes) else answered.body
 
     async def forward(self, asked: Asked, record: RequestRecord) -> Forwarded:
         """What a backend answers to a drop-in request, byte for byte; its first bytes have already arrived.
@@ -140,41 +115,14 @@ class OllamaService:
         """Whether a new generation would be taken: not draining, and some backend answers."""
         return not self._admission.draining and await self._pool.any_reachable()
 
-    async def _call(self, operation: Operation, body: Mapping[str, Any], record: RequestRecord) -> bytes:
-        named = await self._name_model(body, record)
-        return await self._first_that_can(named, record, lambda backend: backend.call(operation, named, record))
-
-    async def _open(
-        self, operation: Operation, body: Mapping[str, Any], record: RequestRecord, stack: AsyncExitStack
-    ) -> Opened:
-        named = await self._name_model(body, record)
-
-        async def begun(backend: Backend) -> Opened:
-            lines = backend.stream(operation, named, record)
-            stack.push_async_callback(lines.aclose)
-            first = await anext(lines, b"")
-            check_first(first)
-            return lines, first
-
-        return await self._first_that_can(named, record, begun)
-
-    async def _first_that_can(
-        self, named: Mapping[str, Any], record: RequestRecord, ask: Callable[[Backend], Awaitable[T]]
-    ) -> T:
-        """The first backend's answer; another is tried only while nothing has come of it."""
-        *others, final = await self._pool.candidates(named["model"])
-        for backend in others:
-            try:
-                return await ask(_note(backend, record))
-            except _TRY_ANOTHER:
-                continue
-        return await ask(_note(final, record))
-
-    async def _name_model(self, body: Mapping[str, Any], record: RequestRecord) -> dict[str, Any]:
+    async def _asked(
+        self, operation: Operation, body: Mapping[str, Any], record: RequestRecord, *, stream: bool
+    ) -> Asked:
         model = body.get("model") or self._default_model or await self._only_model()
         self._rules.check([model])
         record.model = model
-        return {**_without_variants(body), "model": model}
+        content = dumped({**_without_variants(body), "model": model, "stream": stream})
+        return Asked(OWN, "POST", f"/api/{operation}", (), content, model, (model,), OWN.ending if stream else None)
 
     async def _only_model(self) -> str:
         names = [str(model.get("name", "")) for model in (await self.models())["models"]]
@@ -194,6 +142,18 @@ def _is_variant(name: str) -> bool:
     return folded(name) in _READ_BY_BACKENDS
 
 
-def _note(backend: Backend, record: RequestRecord) -> Backend:
-    record.backend = backend.address
-    return backend
+def _whole(answered: Forwarded) -> bytes:
+    """A whole answer of our own API.
+
+    Raises:
+        AppError: the backend's own error, or an answer that is no JSON object.
+    """
+    assert isinstance(answered.body, bytes)  # noqa: S101 - only a stream has chunks
+    raise_for_status(Reply(answered.status, answered.content_type, answered.body))
+    parse_object(answered.body)
+    return answered.body
+
+
+async def _line(answer: bytes) -> AsyncGenerator[bytes, None]:
+    """A whole answer where a stream was asked for, as a stream of one line: what only loads a model is one object."""
+    yield answer.rstrip() + b"\n"

@@ -9,11 +9,12 @@ from time import perf_counter_ns
 from typing import Any, Final, Literal
 from urllib.parse import unquote, urlsplit
 
-from mlops_backend.errors import AppError, BackendRejected
+from mlops_backend.errors import AppError, BackendRejected, InvalidJSON
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends import Answer, Body, OllamaBackend, Operation, raise_for_status, target_of
 from mlops_backend.services.llm.dialects import ollama, openai_listing, openai_replies, openai_requests
 from mlops_backend.services.llm.dialects.compact import dumped
+from mlops_backend.services.llm.dialects.go_json import members, text_of
 from mlops_backend.services.llm.dialects.openai_messages import Model
 from mlops_backend.services.llm.dialects.openai_stream import StreamTranslator
 from mlops_backend.services.llm.dialects.usage import read_usage
@@ -25,6 +26,7 @@ from mlops_backend.telemetry.record import RequestRecord
 
 MODELS_PATH: Final = "/v1/models"
 # What an unknown model can do is for its server to say, in its refusal.
+_FORMS: Final = "/v1/audio/"
 _ALL: Final = frozenset({"completion", "insert", "thinking", "tools", "vision"})
 
 
@@ -122,6 +124,7 @@ class OpenAIBackend:
         if asked.path.startswith(MODELS_PATH + "/"):
             yield whole(self._described(await self._entry(unquote(asked.path.removeprefix(MODELS_PATH + "/")))))
             return
+        _check_readable(asked)
         headers = (*asked.headers, *self._target.headers.items())
         async with self._raw.forward(replace(asked, headers=headers), record) as answer:
             yield answer
@@ -182,6 +185,17 @@ class OpenAIBackend:
     def _check(self, reply: Reply) -> None:
         """Raise the server's own error."""
         raise_for_status(reply)
+
+
+def _check_readable(asked: Asked) -> None:
+    """Let nothing pass that was not read here: unlike Go, a server in Python takes UTF-16 and a byte order mark.
+
+    Raises:
+        InvalidJSON: a body that is no JSON object, where one is due.
+    """
+    form = asked.path.startswith(_FORMS)
+    if isinstance(asked.content, bytes) and not form and members(text_of(asked.content)) is None:
+        raise InvalidJSON("The body is not a JSON object.")
 
 
 def openai_target(url: str) -> Target:

@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from mlops_backend.errors import AppError, StreamIncomplete
 from mlops_backend.services.llm.dialects.families import Dialect, error_event, error_line
+from mlops_backend.services.llm.dialects.ollama import WholeLines
 from mlops_backend.services.llm.dialects.tail import Tail
 from mlops_backend.services.llm.dialects.usage import read_usage
 from mlops_backend.telemetry.record import RequestRecord
@@ -69,6 +70,32 @@ class Ending:
         return self.tail.lines
 
 
+class WholeLinesEnding(Ending):
+    """A stream of our own API: nothing but whole lines is sent, so that a break never leaves half an object."""
+
+    def __init__(self, is_last: Callable[[Told], bool]) -> None:
+        super().__init__(is_last)
+        self._lines = WholeLines()
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Note a chunk that passes; gives its whole lines.
+
+        Raises:
+            BackendNonsense: a line longer than `MAX_LINE_BYTES`.
+        """
+        lines = self._lines.feed(chunk)
+        if lines:
+            self.tail.feed(lines)
+        return lines
+
+    def rest(self) -> bytes:
+        """A last line without newline gets one."""
+        lines = self._lines.finish()
+        if lines:
+            self.tail.feed(lines)
+        return lines
+
+
 class EventEnding(Ending):
     """One stream of server-sent events.
 
@@ -120,7 +147,12 @@ def is_openai_end(told: Told) -> bool:
 
 def generation_ending() -> Ending:
     """Ollama's `generate` and `chat`: the last object has `done: true` and the counts."""
-    return Ending(lambda told: told.get("done") is True)
+    return Ending(_is_done)
+
+
+def own_ending() -> Ending:
+    """The same, in our own API."""
+    return WholeLinesEnding(_is_done)
 
 
 def progress_ending() -> Ending:
@@ -159,6 +191,10 @@ def events_of(text: bytes) -> Iterator[Told]:
             told = _DONE if data == b"[DONE]" else _object(data)
             if told is not None:
                 yield told
+
+
+def _is_done(told: Told) -> bool:
+    return told.get("done") is True
 
 
 def _object(line: bytes) -> Told | None:
