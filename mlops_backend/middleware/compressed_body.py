@@ -8,14 +8,14 @@ from typing import Final
 from werkzeug.exceptions import RequestEntityTooLarge
 from zstandard import ZstdDecompressor, ZstdError
 
-from mlops_backend.errors import BadRequest, UnsupportedMediaType
+from mlops_backend.errors import BadRequest
 
 # What a frame may ask to be kept in memory while it is read; compressors ask for 8 MiB at most unless told otherwise.
 _WINDOW: Final = 16 * 1024 * 1024
 
 
 def plain_body(data: bytes, encoding: str, limit: int) -> bytes:
-    """The body as it was before it was compressed.
+    """The body as it was before it was compressed by zstd; what says that it is compressed otherwise is left as it is.
 
     Args:
         data: what arrived.
@@ -23,16 +23,10 @@ def plain_body(data: bytes, encoding: str, limit: int) -> bytes:
         limit: how many bytes it may have in the end.
 
     Raises:
-        UnsupportedMediaType: another encoding.
         BadRequest: it is not what its encoding says.
         RequestEntityTooLarge: over `limit`.
     """
-    match encoding.strip().lower():
-        case "" | "identity":
-            return data
-        case "zstd":
-            return _decompressed(data, limit)
-    raise UnsupportedMediaType("A compressed body must be compressed by zstd.")
+    return _decompressed(data, limit) if encoding.strip().lower() == "zstd" else data
 
 
 def _decompressed(data: bytes, limit: int) -> bytes:
@@ -40,8 +34,22 @@ def _decompressed(data: bytes, limit: int) -> bytes:
     try:
         with decompressor.stream_reader(io.BytesIO(data), read_across_frames=True) as plain:
             decompressed: bytes = plain.read(limit + 1)
+        if len(decompressed) > limit:
+            raise RequestEntityTooLarge
+        whole = _ends_with_its_frame(decompressor, data)
     except (ZstdError, MemoryError):
-        raise BadRequest("The body is not what its Content-Encoding says.") from None
-    if len(decompressed) > limit:
-        raise RequestEntityTooLarge
+        whole = False
+    if not whole:
+        raise BadRequest("The body is not what its Content-Encoding says.")
     return decompressed
+
+
+def _ends_with_its_frame(decompressor: ZstdDecompressor, data: bytes) -> bool:
+    """Whether nothing is missing: the bounded reader takes the end of its input for the end of the text."""
+    while data:
+        frame = decompressor.decompressobj()
+        frame.decompress(data)
+        if not frame.eof:
+            return False
+        data = frame.unused_data
+    return True

@@ -66,6 +66,8 @@ async def body() -> bytes:
     if request.method in {"GET", "HEAD"}:
         return b""
     data = cast(bytes, await request.get_data(cache=False, as_text=False))
+    if not request.path.startswith("/v1/"):  # Ollama's own routes take no compressed bodies, whatever a header says
+        return data
     return plain_body(data, request.headers.get("Content-Encoding", ""), request.max_content_length or 0)
 
 

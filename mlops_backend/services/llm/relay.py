@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Final
 
 from mlops_backend.errors import AppError, FirstByteTimedOut, IdleTimedOut
-from mlops_backend.services.llm.admission import Admission, outcome_of
+from mlops_backend.services.llm.admission import Admission, Generation, outcome_of
 from mlops_backend.services.llm.dialects.endings import Ending
 from mlops_backend.telemetry.record import RequestRecord
 
@@ -27,6 +27,8 @@ class Clocks:
     idle: float
 
 
+# What a backend had begun and nobody waited for: its prompt was read, if nothing else.
+_UNFINISHED: Final = frozenset({"client_gone", "timeout", "drained"})
 UNTIMED: Final = Clocks(math.inf, math.inf)
 
 
@@ -62,8 +64,7 @@ async def relay(
     with admission.admit(record) as generation:
         wait = generation.watch.wait
         async with AsyncExitStack() as stack:
-            opened = await wait(lambda: open_stream(stack), clocks.first_byte, first_byte_late)
-            record.first_byte = perf_counter()
+            opened = await _begun(generation, lambda: open_stream(stack), clocks)
             if opened is None:
                 return
             chunks, chunk = opened
@@ -85,3 +86,17 @@ async def relay(
             finally:
                 if record.completion_tokens is None:
                     record.estimate(ending.frames())
+
+
+async def _begun(
+    generation: Generation, open_stream: Callable[[], Awaitable[Opened | None]], clocks: Clocks
+) -> Opened | None:
+    record = generation.record
+    try:
+        opened = await generation.watch.wait(open_stream, clocks.first_byte, first_byte_late)
+    except BaseException as error:
+        if record.upstream_url and outcome_of(error) in _UNFINISHED:
+            record.estimate(0)
+        raise
+    record.first_byte = perf_counter()
+    return opened
