@@ -31,7 +31,7 @@ class KeyInUrl:
         """One ASGI connection."""
         if scope["type"] in {"http", "websocket"}:
             _hide_referers(scope)
-            if "/k/" in scope["path"]:
+            if "/k/" in f"/{scope['path']}".lower():
                 self._take_key(scope)
         await self._app(scope, receive, send)
 
@@ -39,7 +39,7 @@ class KeyInUrl:
         raw = _path_of(scope["raw_path"])
         key, slash, rest = raw.removeprefix(_PREFIX).partition(b"/")
         path = slash + rest or b"/"
-        if not self._enabled or not raw.startswith(_PREFIX) or not key or _PREFIX in unquote_to_bytes(path):
+        if not self._enabled or not raw.startswith(_PREFIX) or not key or _PREFIX in unquote_to_bytes(path).lower():
             _set_path(scope, _HIDDEN)
             return
         _set_path(scope, path)
@@ -59,5 +59,5 @@ def _path_of(target: bytes) -> bytes:
 def _hide_referers(scope: Scope) -> None:
     """A page that was opened with the key in its address would tell it as the referer of all that it loads."""
     headers = scope["headers"]
-    if any(name == b"referer" and _PREFIX in value for name, value in headers):
+    if any(name == b"referer" and _PREFIX in unquote_to_bytes(value).lower() for name, value in headers):
         scope["headers"] = [(name, value) for name, value in headers if name != b"referer"]

@@ -65,6 +65,15 @@ TESTED_ELSEWHERE: Final = {
     "mlops_backend/middleware/access.py": "test_adding_a_service.py",
     "mlops_backend/app.py": "test_adding_a_service.py",
     "tests/web/test_text_stats.py": "test_adding_a_service.py",
+    "ollama-cli": "test_readme_clients.py",
+    "ollama-python": "test_readme_clients.py",
+    "ollama-js": "test_readme_clients.py",
+    "openai-python": "test_readme_clients.py",
+    "anthropic-python": "test_readme_clients.py",
+    "claude-code": "test_readme_clients.py: what it sends; Claude Code itself is not there",
+    "langchain": "test_readme_clients.py",
+    "open-webui": "test_readme_clients.py: what it sends; Docker itself is not there",
+    "continue": "test_readme_clients.py: what it sends; an editor is not there",
 }
 STREAM_WORDS: Final = 'for await (const part of generate({ prompt: "Hi" })) process.stdout.write(part.response);'
 PRINT_EVENTS: Final = """

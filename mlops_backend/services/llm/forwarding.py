@@ -20,8 +20,8 @@ from mlops_backend.services.llm.admission import Admission
 from mlops_backend.services.llm.asked import Asked, Place
 from mlops_backend.services.llm.backends import Answer, Backend
 from mlops_backend.services.llm.dialects.endings import generation_ending
+from mlops_backend.services.llm.dialects.frames import MAX_FRAME_BYTES
 from mlops_backend.services.llm.dialects.ollama import check_first
-from mlops_backend.services.llm.dialects.tail import MAX_LINE_BYTES
 from mlops_backend.services.llm.dialects.usage import read_usage
 from mlops_backend.services.llm.headers import Pairs
 from mlops_backend.services.llm.relay import UNTIMED, Clocks, Opened, relay
@@ -131,7 +131,7 @@ async def entered(backend: Backend, asked: Asked, record: RequestRecord, stack: 
 
 async def _first_line(first: bytes, chunks: AsyncGenerator[bytes, None]) -> bytes:
     """What has come, with at least one line in it unless there is none."""
-    while b"\n" not in first and len(first) <= MAX_LINE_BYTES and (more := await anext(chunks, b"")):
+    while b"\n" not in first and len(first) <= MAX_FRAME_BYTES and (more := await anext(chunks, b"")):
         first += more
     return first
 

@@ -85,7 +85,7 @@ async def relay(
                 yield ending.failure(error, record.id)
             finally:
                 if record.completion_tokens is None:
-                    record.estimate(ending.frames())
+                    record.estimate(ending.count())
 
 
 async def _begun(

@@ -6,6 +6,7 @@ never passed on as a silent end.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -13,35 +14,51 @@ from pydantic_core import from_json
 
 from mlops_backend.errors import AppError, StreamIncomplete
 from mlops_backend.services.llm.dialects.families import Dialect, error_event, error_line
-from mlops_backend.services.llm.dialects.ollama import WholeLines
-from mlops_backend.services.llm.dialects.tail import Tail
+from mlops_backend.services.llm.dialects.frames import EVENT, LINE, Frames
 from mlops_backend.services.llm.dialects.usage import read_usage
 from mlops_backend.telemetry.record import RequestRecord
 
 Told = Mapping[str, Any]
+_TAIL_BYTES: Final = 64 * 1024
 _DONE: Final[Told] = {"[DONE]": True}
 
 
 class Ending:
-    """One stream of newline-delimited JSON, from its first chunk to its end.
+    """One stream, from its first chunk to its end: newline-delimited JSON, unless a subclass says otherwise.
+
+    Only whole objects are passed on: whoever reads half of one never comes to the error behind it.
 
     Args:
         is_last: whether an object is the one that a whole stream ends with.
     """
 
+    boundary = LINE
+    kept = 1
+
     def __init__(self, is_last: Callable[[Told], bool]) -> None:
-        self.tail = Tail()
         self._is_last = is_last
-        self._objects = lines_of
+        self._frames = Frames(self.boundary)
+        self._recent: deque[bytes] = deque(maxlen=self.kept)
+        self._newlines = 0
 
     def feed(self, chunk: bytes) -> bytes:
-        """Note a chunk that passes; gives what is to be sent for it."""
-        self.tail.feed(chunk)
-        return chunk
+        """Take a chunk as it arrives; gives what is to be sent now.
+
+        Raises:
+            BackendNonsense: an object longer than `MAX_FRAME_BYTES`.
+        """
+        if frames := self._frames.feed(chunk):
+            self._recent.append(frames)
+            self._newlines += frames.count(b"\n")
+        return frames
 
     def rest(self) -> bytes:
-        """What is still to be sent when the backend has ended its stream."""
-        return b""
+        """What is still to be sent when the backend has ended its stream: an end without its newline, if it is one."""
+        left = self._frames.rest()
+        if not any(self._is_last(told) or told.get("error") for told in self._objects(left)):
+            return b""
+        self._recent.append(left)
+        return left
 
     def finish(self, record: RequestRecord) -> None:
         """Look at the end of a stream that has ended: take its usage.
@@ -51,7 +68,7 @@ class Ending:
         Raises:
             StreamIncomplete: the end is neither the last object nor an error.
         """
-        told = list(self._objects(self.tail.text()))
+        told = list(self._objects(b"".join(self._recent)))
         if any(map(self._is_last, told)):
             for each in told:
                 read_usage(each, record)
@@ -61,39 +78,24 @@ class Ending:
             raise StreamIncomplete("The backend ended the stream without its last object.")
 
     def failure(self, error: AppError, request_id: str) -> bytes:
-        """The bytes that end a stream which failed; half a line that was sent is ended first."""
-        line = error_line(error, request_id)
-        return line if self.tail.last.endswith(b"\n") else b"\n" + line
+        """The bytes that end a stream which failed."""
+        return error_line(error, request_id)
 
-    def frames(self) -> int:
+    def count(self) -> int:
         """How many objects have passed."""
-        return self.tail.lines
+        return self._newlines
+
+    def _objects(self, text: bytes) -> Iterator[Told]:
+        return lines_of(text)
 
 
-class WholeLinesEnding(Ending):
-    """A stream of our own API: nothing but whole lines is sent, so that a break never leaves half an object."""
-
-    def __init__(self, is_last: Callable[[Told], bool]) -> None:
-        super().__init__(is_last)
-        self._lines = WholeLines()
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Note a chunk that passes; gives its whole lines.
-
-        Raises:
-            BackendNonsense: a line longer than `MAX_LINE_BYTES`.
-        """
-        lines = self._lines.feed(chunk)
-        if lines:
-            self.tail.feed(lines)
-        return lines
+class OwnEnding(Ending):
+    """A stream of our own API: its last line has a newline, whatever the backend's has."""
 
     def rest(self) -> bytes:
         """A last line without newline gets one."""
-        lines = self._lines.finish()
-        if lines:
-            self.tail.feed(lines)
-        return lines
+        left = super().rest()
+        return left + b"\n" if left else b""
 
 
 class EventEnding(Ending):
@@ -105,20 +107,24 @@ class EventEnding(Ending):
         lines_each: how many lines one event has, the empty one included.
     """
 
+    boundary = EVENT
+    kept = 4
+
     def __init__(self, dialect: Dialect, is_last: Callable[[Told], bool], lines_each: int) -> None:
         super().__init__(is_last)
-        self._objects = events_of
         self._dialect = dialect
         self._lines_each = lines_each
 
     def failure(self, error: AppError, request_id: str) -> bytes:
-        """An `error` event; half an event that was sent is ended first."""
-        event = error_event(self._dialect, error, request_id)
-        return event if self.tail.last.endswith(b"\n\n") else b"\n\n" + event
+        """An `error` event."""
+        return error_event(self._dialect, error, request_id)
 
-    def frames(self) -> int:
+    def count(self) -> int:
         """How many events have passed."""
-        return self.tail.lines // self._lines_each
+        return self._newlines // self._lines_each
+
+    def _objects(self, text: bytes) -> Iterator[Told]:
+        return events_of(text)
 
 
 class UnknownEnding(Ending):
@@ -126,18 +132,24 @@ class UnknownEnding(Ending):
 
     def __init__(self) -> None:
         super().__init__(lambda told: True)
+        self._tail = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Nothing is held: where its objects end is not known."""
+        self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
+        self._newlines += chunk.count(b"\n")
+        return chunk
 
     def finish(self, record: RequestRecord) -> None:
         """Take what looks like usage."""
-        text = self.tail.text()
-        for told in (*lines_of(text), *events_of(text)):
+        for told in (*lines_of(self._tail), *events_of(self._tail)):
             read_usage(told, record)
 
     def failure(self, error: AppError, request_id: str) -> bytes:
-        """An `error` event where the last bytes look like events, else a line."""
-        if b"data:" not in self.tail.text():
-            return super().failure(error, request_id)
-        return b"\n\n" + error_event(Dialect.OPENAI, error, request_id)
+        """An `error` event where the last bytes look like events, else a line; half an object is ended first."""
+        if b"data:" in self._tail:
+            return b"\n\n" + error_event(Dialect.OPENAI, error, request_id)
+        return b"\n" + error_line(error, request_id)
 
 
 def is_openai_end(told: Told) -> bool:
@@ -152,7 +164,7 @@ def generation_ending() -> Ending:
 
 def own_ending() -> Ending:
     """The same, in our own API."""
-    return WholeLinesEnding(_is_done)
+    return OwnEnding(_is_done)
 
 
 def progress_ending() -> Ending:

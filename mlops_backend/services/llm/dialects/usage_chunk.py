@@ -8,11 +8,10 @@ from typing import Final
 
 from pydantic_core import from_json
 
-from mlops_backend.errors import BackendNonsense
 from mlops_backend.services.llm.dialects.endings import EventEnding, is_openai_end
 from mlops_backend.services.llm.dialects.families import Dialect
+from mlops_backend.services.llm.dialects.frames import EVENT
 from mlops_backend.services.llm.dialects.go_json import Member, bytes_of, folded, last_of, members
-from mlops_backend.services.llm.dialects.tail import MAX_LINE_BYTES
 
 _OPTIONS: Final = "stream_options"
 _WANTED: Final = '"include_usage":true'
@@ -20,7 +19,6 @@ _WANTED: Final = '"include_usage":true'
 _EMPTY_USAGE: Final = re.compile(
     rb',\s*"usage":\s*(?:null|\{"prompt_tokens":\s*0,\s*"completion_tokens":\s*0,\s*"total_tokens":\s*0\})'
 )
-_BOUNDARY: Final = re.compile(rb"\r?\n\r?\n")
 
 
 def wants_usage(text: str, found: Sequence[Member]) -> bool | None:
@@ -55,55 +53,22 @@ def with_usage_wanted(text: str, found: Sequence[Member]) -> bytes:
 
 
 class UnaskedUsage(EventEnding):
-    """An OpenAI stream whose usage the client did not ask for: what it brought with it is taken out.
-
-    Events are looked at only where they are whole; a part of one is held until the rest has come.
-    """
+    """An OpenAI stream whose usage the client did not ask for: what it brought with it is taken out."""
 
     def __init__(self) -> None:
         super().__init__(Dialect.OPENAI, is_openai_end, 2)
-        self._held: list[bytes] = []
-        self._size = 0
 
     def feed(self, chunk: bytes) -> bytes:
-        """Note a chunk that passes; gives its whole events without the usage.
-
-        Raises:
-            BackendNonsense: an event longer than `MAX_LINE_BYTES`.
-        """
-        if self._held or not chunk.endswith((b"\n\n", b"\r\n\r\n")):
-            chunk = self._whole_events(chunk)
-        if not chunk:
-            return b""
-        self.tail.feed(chunk)
-        if b'"usage"' not in chunk:
-            return chunk
-        chunk = _EMPTY_USAGE.sub(b"", chunk)
-        return _without_usage_chunk(chunk) if b'"usage"' in chunk else chunk
-
-    def rest(self) -> bytes:
-        """An unfinished event at the very end is passed on as it came."""
-        left, self._held = b"".join(self._held), []
-        if left:
-            self.tail.feed(left)
-        return left
-
-    def _whole_events(self, chunk: bytes) -> bytes:
-        self._held.append(chunk)
-        self._size += len(chunk)
-        if self._size > MAX_LINE_BYTES:
-            raise BackendNonsense("The backend sent an event longer than this service accepts.")
-        if b"\n" not in chunk:
-            return b""
-        joined = b"".join(self._held)
-        end = max((found.end() for found in _BOUNDARY.finditer(joined)), default=0)
-        self._held, self._size = ([joined[end:]], len(joined) - end) if end < len(joined) else ([], 0)
-        return joined[:end]
+        """Take a chunk as it arrives; gives its whole events without the usage."""
+        events = super().feed(chunk)
+        if b'"usage"' not in events:
+            return events
+        return _EMPTY_USAGE.sub(b"", _without_usage_chunk(events))
 
 
 def _without_usage_chunk(chunk: bytes) -> bytes:
     kept, start = [], 0
-    for found in _BOUNDARY.finditer(chunk):
+    for found in EVENT.finditer(chunk):
         event = chunk[start : found.end()]
         start = found.end()
         if not _is_usage_chunk(event):

