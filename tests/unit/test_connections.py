@@ -1,0 +1,91 @@
+"""What one connection writes, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from hypercorn.asyncio.worker_context import AsyncioSingleTask
+from hypercorn.events import Closed, RawData
+
+from mlops_backend.connections import Connection
+
+HEAD = b"HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\n"
+
+
+class Writer:
+    """A socket's writing side that remembers each write."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        """Remember it."""
+        self.writes.append(data)
+
+    async def drain(self) -> None:
+        """Take everything."""
+
+    def is_closing(self) -> bool:
+        """Whether it was closed."""
+        return self.closed
+
+    def write_eof(self) -> None:
+        """Nothing more will come."""
+
+    def close(self) -> None:
+        """Close."""
+        self.closed = True
+
+    async def wait_closed(self) -> None:
+        """It is."""
+
+
+def connection(writer: Writer) -> Connection:
+    """A connection that only writes."""
+    made: Any = Connection.__new__(Connection)
+    made.writer, made.send_lock, made.idle_task = writer, asyncio.Lock(), AsyncioSingleTask()
+    return made  # type: ignore[no-any-return]
+
+
+async def test_a_head_leaves_with_its_body() -> None:
+    """One write for both; what follows is written as it comes."""
+    writer = Writer()
+    sending = connection(writer)
+    for data in (HEAD, b"ok", b"more"):
+        await sending.protocol_send(RawData(data))
+    assert writer.writes == [HEAD + b"ok", b"more"]
+    await asyncio.sleep(0)
+    assert writer.writes == [HEAD + b"ok", b"more"]
+
+
+async def test_a_head_waits_for_nothing_else() -> None:
+    """If no body comes in the same turn of the loop, it leaves alone."""
+    writer = Writer()
+    sending = connection(writer)
+    await sending.protocol_send(RawData(HEAD))
+    assert writer.writes == []
+    await asyncio.sleep(0)
+    assert writer.writes == [HEAD]
+    await sending.protocol_send(RawData(b"ok"))
+    assert writer.writes == [HEAD, b"ok"]
+
+
+async def test_a_head_leaves_before_the_end() -> None:
+    """An answer without a body is not lost when the connection is closed at once."""
+    writer = Writer()
+    sending = connection(writer)
+    await sending.protocol_send(RawData(HEAD))
+    await sending.protocol_send(Closed())
+    assert (writer.writes, writer.closed) == ([HEAD], True)
+
+
+async def test_two_heads_keep_their_order() -> None:
+    """An interim answer comes before the final one."""
+    writer = Writer()
+    sending = connection(writer)
+    interim = b"HTTP/1.1 100 \r\n\r\n"
+    for data in (interim, HEAD, b"ok"):
+        await sending.protocol_send(RawData(data))
+    assert b"".join(writer.writes) == interim + HEAD + b"ok"
