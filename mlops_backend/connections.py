@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from ssl import SSLError
 from typing import Any, Final
@@ -20,8 +21,14 @@ from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.asyncio.worker_context import AsyncioSingleTask
 from hypercorn.events import Closed, Event, RawData
 
+from mlops_backend.middleware.asgi import CLIENT_LEFT
+
 _AHEAD: Final = MAX_RECV
 _HEAD: Final = b"HTTP/1."
+# How often a client that cannot be read from is looked at, in seconds; what Linux tells of its connection (tcp(7)).
+_LOOK: Final = 0.5
+_TCP_INFO: Final = getattr(socket, "TCP_INFO", None)
+_ESTABLISHED: Final = 1
 
 
 class _IdleClock(AsyncioSingleTask):
@@ -46,6 +53,7 @@ class Connection(TCPServer):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.idle_task = self._idle_clock = _IdleClock()
+        self._left = asyncio.Event()
 
     async def protocol_send(self, event: Event) -> None:
         """Send; a head waits for what is sent with it in the same turn of the loop."""
@@ -68,6 +76,7 @@ class Connection(TCPServer):
             self.writer.write(head)
 
     async def _read_data(self) -> None:
+        CLIENT_LEFT.set(self._left)
         try:
             while not self._ended or self._ahead:
                 if not self._ahead:
@@ -77,6 +86,7 @@ class Connection(TCPServer):
                     await self._handle(data)
         finally:
             self._ended = self._idle_clock.ended = True
+            self._left.set()
             if self._receiving is not None:
                 self._receiving.cancel()
             await self.idle_task.stop()
@@ -86,16 +96,34 @@ class Connection(TCPServer):
         """Hand bytes to the protocol; should that wait, look meanwhile whether the client leaves."""
         handling = asyncio.ensure_future(self.protocol.handle(RawData(data)))
         await asyncio.sleep(0)
-        while not (handling.done() or self._ended) and len(self._ahead) < _AHEAD:
-            self._receiving = self._receiving or asyncio.ensure_future(self._receive_once())
-            await asyncio.wait({handling, self._receiving}, return_when=asyncio.FIRST_COMPLETED)
-            if self._receiving.done():
-                self._receiving = None
+        while not (handling.done() or self._ended):
+            if len(self._ahead) < _AHEAD:
+                await self._receive_beside(handling)
+            else:
+                await asyncio.wait({handling}, timeout=_LOOK)
+                self._ended = not handling.done() and self._has_left()
         if self._ended and not handling.done():
+            self._left.set()
             handling.cancel()
             await asyncio.gather(handling, return_exceptions=True)
         else:
             await handling
+
+    async def _receive_beside(self, handling: asyncio.Future[None]) -> None:
+        self._receiving = self._receiving or asyncio.ensure_future(self._receive_once())
+        await asyncio.wait({handling, self._receiving}, return_when=asyncio.FIRST_COMPLETED)
+        if self._receiving.done():
+            self._receiving = None
+
+    def _has_left(self) -> bool:
+        """Whether the connection is over, seen without reading: what was read ahead leaves no room for more."""
+        if self.writer.is_closing():
+            return True
+        try:
+            state = self.writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, _TCP_INFO, 1)
+        except (OSError, AttributeError, TypeError):
+            return False
+        return bool(state[0] != _ESTABLISHED)
 
     async def _receive(self) -> None:
         receiving, self._receiving = self._receiving, None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from quart import Blueprint, Response
 from quart_schema import tag
 
-from mlops_backend.middleware.drop_in import answer, client_headers, forward, segment, uploaded
+from mlops_backend.middleware.drop_in import answer, forward, framed_headers, segment, uploaded
 from mlops_backend.openapi import NDJSON, document_relayed
 from mlops_backend.services.llm import asked as tasks
 from mlops_backend.services.llm.asked import Asked
@@ -209,7 +209,7 @@ async def upload_blob(digest: str) -> Response:
     To the first backend, of any size and for as long as it takes; with the administrator's key.
     """
     path = f"/api/blobs/{segment(digest)}"
-    return await answer(Asked(tasks.BLOB, "POST", path, client_headers(), uploaded()))
+    return await answer(Asked(tasks.BLOB, "POST", path, framed_headers(), uploaded()))
 
 
 @blueprint.post("/me")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 Scope = MutableMapping[str, Any]
@@ -11,6 +13,10 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# Set for each connection by `connections.py`: tells that the client has left even to an application that has not taken
+# all that the client sent before. Another server sets nothing.
+CLIENT_LEFT: Final[ContextVar[asyncio.Event | None]] = ContextVar("client_left", default=None)
 
 
 def path_of(scope: Scope) -> str:

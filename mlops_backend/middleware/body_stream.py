@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Final, cast
 
-from mlops_backend.middleware.asgi import App, Message, Receive, Scope, Send, path_of
+from mlops_backend.middleware.asgi import CLIENT_LEFT, App, Message, Receive, Scope, Send, path_of
 from mlops_backend.middleware.body_limit import DISCARD_BYTES, DISCARD_SECONDS, is_last
 
 _STREAM: Final = "mlops_backend.body_stream"
+# Behind the last message of a client that has left nothing comes any more.
+_SETTLED: Final = 0.1
 _STREAMED: Final = re.compile(r"/api/blobs/[^/]+")
 
 
@@ -31,12 +34,17 @@ class BodyStreams:
             return
         body = scope[_STREAM] = BodyStream(receive)
 
-        async def send_then_discard(message: Message) -> None:
-            if is_last(message):
-                await body.discard()
+        async def send_and_discard(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                body.begin_to_discard()
+            elif is_last(message):
+                await body.discarded()
             await send(message)
 
-        await self._app(scope, body.instead, send_then_discard)
+        try:
+            await self._app(scope, body.instead, send_and_discard)
+        finally:
+            await body.close()
 
 
 class BodyStream:
@@ -45,18 +53,16 @@ class BodyStream:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._shown = False
-        self._gone = asyncio.Event()
         self._ended = asyncio.Event()
+        self._gone = CLIENT_LEFT.get() or asyncio.Event()
+        self._discarding: asyncio.Task[None] | None = None
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """The bytes as they arrive; it just ends when the client leaves, whose request is then cancelled."""
+        """The bytes as they arrive; when the client leaves they just cease, and its request is cancelled."""
         while not self._ended.is_set():
-            message = await self._receive()
-            if message["type"] != "http.request":
-                self._gone.set()
+            message = await self._take()
+            if self._gone.is_set():
                 await asyncio.Event().wait()
-            if not message.get("more_body", False):
-                self._ended.set()
             if piece := message.get("body", b""):
                 yield piece
 
@@ -65,33 +71,45 @@ class BodyStream:
         if not self._shown:
             self._shown = True
             return {"type": "http.request", "body": b"", "more_body": False}
-        ended = asyncio.create_task(self._ended.wait())
-        gone = asyncio.create_task(self._gone.wait())
+        waiting = [asyncio.ensure_future(event.wait()) for event in (self._ended, self._gone)]
         try:
-            await asyncio.wait({ended, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            ended.cancel()
-            gone.cancel()
+            for wait in waiting:
+                wait.cancel()
         return {"type": "http.disconnect"} if self._gone.is_set() else await self._receive()
 
-    async def discard(self) -> None:
-        """Read what nobody wanted, within bounds: closing with unread bytes would reset the connection."""
-        try:
-            async with asyncio.timeout(DISCARD_SECONDS):
-                await self._discard()
-        except TimeoutError:
-            pass
-        self._ended.set()
+    def begin_to_discard(self) -> None:
+        """Take what nobody wants from now on: while it lies there the server cannot even tell of the client's end."""
+        if not self._ended.is_set():
+            self._discarding = asyncio.create_task(self._discard())
+
+    async def discarded(self) -> None:
+        """Wait for the body's end, within bounds: closing with unread bytes would reset the connection."""
+        if self._discarding is not None:
+            await asyncio.wait({self._discarding}, timeout=DISCARD_SECONDS)
+
+    async def close(self) -> None:
+        """Behind the application's end, take what a client that has left had sent; the server waits while it lies."""
+        if self._discarding is not None:
+            self._discarding.cancel()
+        with suppress(TimeoutError):
+            while self._gone.is_set():
+                async with asyncio.timeout(_SETTLED):
+                    await self._receive()
 
     async def _discard(self) -> None:
         discarded = 0
         while not self._ended.is_set() and not self._gone.is_set() and discarded < DISCARD_BYTES:
-            message = await self._receive()
-            discarded += len(message.get("body", b""))
-            if message["type"] != "http.request":
-                self._gone.set()
-            elif not message.get("more_body", False):
-                self._ended.set()
+            discarded += len((await self._take()).get("body", b""))
+
+    async def _take(self) -> Message:
+        message = await self._receive()
+        if message["type"] != "http.request":
+            self._gone.set()
+        elif not message.get("more_body", False):
+            self._ended.set()
+        return message
 
 
 def body_stream_of(scope: Scope) -> BodyStream:

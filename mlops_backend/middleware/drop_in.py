@@ -56,6 +56,12 @@ def client_headers() -> Pairs:
     return for_backend((name, value) for name, value in request.headers.items())
 
 
+def framed_headers() -> Pairs:
+    """The same for a body that is streamed, with its length if the client told it."""
+    length = request.headers.get("Content-Length")
+    return (*client_headers(), ("Content-Length", length)) if length else client_headers()
+
+
 async def body() -> bytes:
     """The body, whole; decompressed where the client's SDK compressed it.
 

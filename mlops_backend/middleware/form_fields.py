@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from quart import request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
 from mlops_backend.errors import BadRequest
 
-_MAX_PARTS = 100
+_MAX_PARTS: Final = 100
+# Go decodes quoted-printable, others base64 as well: what is read here must be what they read.
+_ENCODING: Final = "Content-Transfer-Encoding"
+_PLAIN: Final = frozenset({"7bit", "8bit", "binary"})
 
 
 def single_field(form: bytes, name: str) -> str:
     """The value of the field `name`; empty when there is none, or no form.
 
     Raises:
-        BadRequest: it stands there twice, or as a file, so that two servers could read two things; the form is broken.
+        BadRequest: it stands there twice, as a file or encoded, so that two servers could read two things; the form is
+            broken.
     """
     boundary = request.mimetype_params.get("boundary", "")
     if request.mimetype != "multipart/form-data" or not boundary:
@@ -38,7 +44,7 @@ def _values(form: bytes, boundary: str, name: str) -> list[str]:
     while not isinstance(event := decoder.next_event(), Epilogue | NeedData):
         if isinstance(event, Field | File):
             wanted = event.name == name
-            if wanted and isinstance(event, File):
+            if wanted and (isinstance(event, File) or event.headers.get(_ENCODING, "binary").lower() not in _PLAIN):
                 raise ValueError(name)
             values += [b""] if wanted else []
         elif isinstance(event, Data) and wanted:

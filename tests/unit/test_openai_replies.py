@@ -183,7 +183,7 @@ def test_embeddings_are_ordered_cut_and_made_length_one() -> None:
             "usage": {"prompt_tokens": 7},
         }
     )
-    answer = embed_reply(body, "m", 9)
+    answer = embed_reply([body], "m", 9)
     assert answer["embeddings"] == [[3 / 13, 4 / 13, 12 / 13], [0, 0, 0]]
     assert {name: answer[name] for name in ("model", "total_duration", "load_duration", "prompt_eval_count")} == {
         "model": "m",
@@ -191,14 +191,24 @@ def test_embeddings_are_ordered_cut_and_made_length_one() -> None:
         "load_duration": 0,
         "prompt_eval_count": 7,
     }
-    assert embed_reply(body, "m", 9, dimensions=2)["embeddings"][0] == [0.6, 0.8]
+    assert embed_reply([body], "m", 9, dimensions=2)["embeddings"][0] == [0.6, 0.8]
     for wrong in (
         b"{}",
         b'{"data": 3}',
         b'{"data": [{"index": 0, "embedding": [null]}], "usage": {"prompt_tokens": 1}}',
     ):
         with pytest.raises(BackendNonsense):
-            embed_reply(wrong, "m", 1)
+            embed_reply([body, wrong], "m", 1)
+
+
+def test_several_answers_become_one() -> None:
+    """Their vectors stand in the order of the answers, and their counts are summed."""
+    first, second = (
+        _dump({"data": [{"index": 0, "embedding": vector}], "usage": {"prompt_tokens": count}})
+        for vector, count in (([2, 0], 3), ([0, 5], 4))
+    )
+    answer = embed_reply([first, second], "m", 9)
+    assert (answer["embeddings"], answer["prompt_eval_count"]) == ([[1, 0], [0, 1]], 7)
 
 
 def test_tokens_are_numbers() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
@@ -17,7 +18,8 @@ from mlops_backend.services.llm.dialects.openai_bodies import named, read_body
 from mlops_backend.services.llm.dialects.openai_checked import ROUTES
 from mlops_backend.services.llm.dialects.openai_embeddings import native_reply, native_request
 from mlops_backend.services.llm.dialects.openai_messages import Model
-from mlops_backend.services.llm.dialects.openai_requests import EMBED_PATH
+from mlops_backend.services.llm.dialects.openai_requests import COMPLETION_PATH, EMBED_PATH
+from mlops_backend.services.llm.dialects.openai_usage_apart import usage_apart
 from mlops_backend.services.llm.embedded import EmbeddedEngine
 from mlops_backend.services.llm.model_names import canonical
 from mlops_backend.services.llm.openai_backend import MODELS_PATH, OpenAIBackend
@@ -47,6 +49,7 @@ class EmbeddedBackend(OpenAIBackend):
         super().__init__(url, upstream)
         self.address = "embedded engine"
         self._engine = engine
+        self._turn = asyncio.Lock()
         # The engine closes a connection behind a stream without saying so: one kept would fail its next request.
         self._target = Target(url, {"Authorization": f"Bearer {engine.api_key}", "Connection": "close"})
 
@@ -67,6 +70,8 @@ class EmbeddedBackend(OpenAIBackend):
             async with self._raw.forward(self._rebuilt(asked, content), record) as answer:
                 if answer.status != 200:
                     self._check(Reply(answer.status, answer.content_type, await gathered(answer.chunks)))
+                if asked.path == COMPLETION_PATH and content["stream"]:
+                    answer = replace(answer, chunks=usage_apart(answer.chunks, wanted="stream_options" in content))
                 yield answer
         elif asked.path.startswith(MODELS_PATH + "/"):
             async with super()._native(asked, record) as answer:
@@ -85,14 +90,33 @@ class EmbeddedBackend(OpenAIBackend):
     def _rebuilt(self, asked: Asked, content: Mapping[str, Any]) -> Asked:
         return replace(asked, content=dumped(content), headers=tuple(self._target.headers.items()))
 
-    async def _vectors(self, content: Mapping[str, Any], record: RequestRecord, *, truncate: bool) -> Reply:
+    async def _vectors(self, content: Mapping[str, Any], record: RequestRecord, *, truncate: bool) -> Sequence[bytes]:
+        return [await self._vector(content, text, record, truncate=truncate) for text in content["input"]]
+
+    async def _vector(self, content: Mapping[str, Any], text: str, record: RequestRecord, *, truncate: bool) -> bytes:
         try:
-            return await super()._vectors(content, record, truncate=truncate)
+            return await self._alone({**content, "input": [text]}, record)
         except _InputTooLong:
             if not truncate:
                 raise
-        cut = [await self._cut(text, record) for text in content["input"]]
-        return await super()._vectors({**content, "input": cut}, record, truncate=truncate)
+        return await self._alone({**content, "input": [await self._cut(text, record)]}, record)
+
+    async def _alone(self, content: Mapping[str, Any], record: RequestRecord) -> bytes:
+        """One text's answer, with no other text in the engine.
+
+        Texts of unequal length that share a batch, of one request or of several, are computed piece by piece, and
+        llama.cpp makes the vector of the last piece alone. Its `kv_unified` would keep them whole, but slows chats
+        down. A caller that leaves does not end its turn: the engine may still have the text.
+        """
+        await self._turn.acquire()
+        call = asyncio.create_task(self._post(EMBED_PATH, content, record))
+        call.add_done_callback(self._end_turn)
+        return (await asyncio.shield(call)).body
+
+    def _end_turn(self, call: asyncio.Task[Reply]) -> None:
+        self._turn.release()
+        if not call.cancelled():
+            call.exception()  # taken, as nobody may wait for it any more
 
     async def _cut(self, text: str, record: RequestRecord) -> list[int]:
         """The text's tokens, as many as the engine can embed: what Ollama does unless `truncate` is false."""

@@ -38,7 +38,10 @@ _STAYS_HERE: Final = frozenset(
         "true-client-ip",
         "via",
         "x-api-key",
+        "x-original-uri",
+        "x-original-url",
         "x-real-ip",
+        "x-rewrite-url",
     }
 )
 _STAYS_HERE_PREFIXES: Final = ("access-control-", "cf-", "sec-", "x-forwarded-")

@@ -107,8 +107,8 @@ class OpenAIBackend:
         content = openai_requests.embed_request({"input": body.get("prompt")}, model)
         if not content["input"]:
             return {"embedding": []}
-        reply = await self._vectors({**content, **self._unscaled()}, record, truncate=True)
-        return openai_replies.embedding_reply(reply.body)
+        [answer] = await self._vectors({**content, **self._unscaled()}, record, truncate=True)
+        return openai_replies.embedding_reply(answer)
 
     def forward(self, asked: Asked, record: RequestRecord) -> AbstractAsyncContextManager[Answer]:
         """Routes of `/v1` in its own words, those of Ollama's API by translation.
@@ -139,11 +139,12 @@ class OpenAIBackend:
         if not content["input"]:
             return {"model": model.name, "embeddings": []}
         started = perf_counter_ns()
-        reply = await self._vectors(content, record, truncate=body.get("truncate") is not False)
-        return openai_replies.embed_reply(reply.body, model.name, perf_counter_ns() - started, dimensions)
+        answers = await self._vectors(content, record, truncate=body.get("truncate") is not False)
+        return openai_replies.embed_reply(answers, model.name, perf_counter_ns() - started, dimensions)
 
-    async def _vectors(self, content: Mapping[str, Any], record: RequestRecord, *, truncate: bool) -> Reply:
-        return await self._post(openai_requests.EMBED_PATH, content, record)
+    async def _vectors(self, content: Mapping[str, Any], record: RequestRecord, *, truncate: bool) -> Sequence[bytes]:
+        """What the server answers: one body for all inputs, or several, each for the next of them."""
+        return [(await self._post(openai_requests.EMBED_PATH, content, record)).body]
 
     def _unscaled(self) -> Mapping[str, Any]:
         """The field that asks for a vector as the model made it, where there is one."""

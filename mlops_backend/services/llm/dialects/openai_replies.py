@@ -56,11 +56,11 @@ def whole_reply(operation: Conversing, body: bytes, model: str, total: int, top:
     }
 
 
-def embed_reply(body: bytes, model: str, total: int, dimensions: int = 0) -> dict[str, Any]:
-    """The answer of `/v1/embeddings`, each vector of length 1, in the order of the inputs.
+def embed_reply(bodies: Sequence[bytes], model: str, total: int, dimensions: int = 0) -> dict[str, Any]:
+    """The answers of `/v1/embeddings` as one, each vector of length 1, in the order of the inputs.
 
     Args:
-        body: what the engine answered.
+        bodies: what the engine answered, each for the inputs behind those of the one before.
         model: the name that the client used.
         total: nanoseconds since the request was sent.
         dimensions: vectors are cut to this many before they are made length 1; 0: they are left whole.
@@ -68,10 +68,10 @@ def embed_reply(body: bytes, model: str, total: int, dimensions: int = 0) -> dic
     Raises:
         BackendNonsense: it holds no vectors.
     """
-    answer = parse_object(body)
+    answers = [parse_object(body) for body in bodies]
     try:
-        vectors = [_unit(vector, dimensions) for vector in _vectors(answer)]
-        count = int(answer["usage"]["prompt_tokens"])
+        vectors = [_unit(vector, dimensions) for answer in answers for vector in _vectors(answer)]
+        count = sum(int(answer["usage"]["prompt_tokens"]) for answer in answers)
     except (KeyError, TypeError, ValueError) as error:
         raise BackendNonsense("The backend's answer lacks its embeddings or its usage.") from error
     return {
