@@ -33,6 +33,6 @@ ALLOWED_HEADERS: Final = (
     "x-stainless-runtime-version",
     "x-stainless-timeout",
 )
-EXPOSED_HEADERS: Final = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy")
+EXPOSED_HEADERS: Final = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Token-Count")
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PREFLIGHT_LIFE: Final = 7200

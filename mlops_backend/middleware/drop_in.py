@@ -57,9 +57,11 @@ def client_headers() -> Pairs:
 
 
 def framed_headers() -> Pairs:
-    """The same for a body that is streamed, with its length if the client told it."""
+    """The same for a body that is streamed, with its length if that is how the client framed it (RFC 9112, 6.3)."""
     length = request.headers.get("Content-Length")
-    return (*client_headers(), ("Content-Length", length)) if length else client_headers()
+    if not length or "Transfer-Encoding" in request.headers:
+        return client_headers()
+    return (*client_headers(), ("Content-Length", length))
 
 
 async def body() -> bytes:

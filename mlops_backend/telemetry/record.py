@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
+
+_LONGEST_NAME: Final = 256
 
 
 @dataclass(slots=True)
@@ -36,13 +38,20 @@ class RequestRecord:
     sent_upstream: float | None = None
     first_byte: float | None = None
 
+    def name_model(self, model: str) -> None:
+        """Note the model that a client named: as much of it as a name may have, and nothing that a terminal obeys."""
+        shown = model[:_LONGEST_NAME].encode("ascii", "backslashreplace").decode()
+        self.model = "".join(mark if mark.isprintable() else "?" for mark in shown)
+
     def estimate(self, frames: int) -> None:
         """Fill in what no backend told of a generation: a token for each frame, and a guess at the prompt."""
         if self.count_prompt is None:
             return
-        self.completion_tokens = frames if self.completion_tokens is None else self.completion_tokens
-        self.prompt_tokens = self.count_prompt() if self.prompt_tokens is None else self.prompt_tokens
-        self.estimated = True
+        prompt = self.count_prompt() if self.prompt_tokens is None else self.prompt_tokens
+        if prompt or frames:
+            self.prompt_tokens = prompt
+            self.completion_tokens = frames if self.completion_tokens is None else self.completion_tokens
+            self.estimated = True
 
     def fields(self, now: float) -> dict[str, Any]:
         """The log line's fields; times in milliseconds; what is unknown is left out."""

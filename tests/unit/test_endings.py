@@ -133,6 +133,28 @@ def test_our_own_last_line_has_its_newline() -> None:
     assert watched(endings.own_ending(), GENERATED.rstrip(b"\n")) == GENERATED
 
 
+def test_what_a_stream_tells_at_its_start_is_kept() -> None:
+    """Some servers tell a message's prompt tokens there and nowhere else, those from their cache apart."""
+    start = (
+        b'event: message_start\ndata: {"type":"message_start","message":{"usage":'
+        b'{"input_tokens":1,"cache_read_input_tokens":36,"cache_creation_input_tokens":2,"output_tokens":0}}}\n\n'
+    )
+    piece = b'event: content_block_delta\ndata: {"type":"content_block_delta"}\n\n'
+    delta = b'event: message_delta\ndata: {"type":"message_delta","usage":{"output_tokens":7}}\n\n'
+    ending, record = endings.messages_ending(), blank()
+    watched(ending, start, *[piece] * 20, delta, b'event: message_stop\ndata: {"type":"message_stop"}\n\n')
+    ending.finish(record)
+    assert counts(record) == (39, 7)
+
+
+def test_white_space_behind_the_last_object_is_nothing() -> None:
+    """A blank line, in a chunk of its own, does not make a whole stream incomplete."""
+    ending, record = endings.generation_ending(), blank()
+    assert watched(ending, GENERATED, b"\n", b"\r\n") == GENERATED + b"\n\r\n"
+    ending.finish(record)
+    assert counts(record) == (3, 7)
+
+
 def test_a_line_of_megabytes_keeps_its_counts() -> None:
     """The `context` of a last line may be huge; it comes in many chunks."""
     last = json.dumps({"done": True, "context": [1] * 500_000, "prompt_eval_count": 3, "eval_count": 7}).encode()

@@ -109,6 +109,14 @@ def test_bytes_that_are_not_utf8_are_kept() -> None:
     assert read(body).models == ("a\udcff",)
 
 
+def test_a_body_of_too_many_things_is_refused() -> None:
+    """It would be read for seconds, while nothing else is served."""
+    for body in (b"{" + b'"":0,' * 1001 + b'"":0}', b'{"x":[' + b"0," * 2_000_001 + b"0]}"):
+        with pytest.raises(InvalidJSON, match="too many"):
+            read(body)
+    assert read(b'{"images":["' + b"x" * 5_000_000 + b'"],"model":"a"}').models == ("a",)
+
+
 def test_a_body_that_nests_too_deeply_is_refused() -> None:
     """Go reads ten thousand levels; what cannot be read here must not be sent."""
     with pytest.raises(InvalidJSON):

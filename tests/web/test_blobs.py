@@ -62,6 +62,15 @@ async def test_a_backend_that_stops_reading_stops_the_client(service: Service, f
         assert (await client.answer())[0] == 502
 
 
+async def test_chunks_win_over_a_length(service: Service, fake: FakeOllama) -> None:
+    """A request that has both is read in chunks (RFC 9112, 6.3); the length in it may be a lie, and goes no further."""
+    head = head_of(name_of(BLOB), key(ADMIN_KEY), "Content-Length: 5", "Transfer-Encoding: chunked")
+    async with uploading(service, head) as client:
+        client.writer.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(BLOB), BLOB))
+        assert (await client.answer())[0] in {201, 400}
+    assert fake.blob_bytes in {0, len(BLOB)}
+
+
 async def test_a_client_that_resets_a_stalled_upload_is_noticed(service: Service, fake: FakeOllama) -> None:
     """Its slot is free again soon, although the backend takes nothing. (A polite end waits behind the unread bytes.)"""
     async with stalled(service, fake) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -31,6 +32,13 @@ async def test_several_frames_are_one_body(service: Service) -> None:
     compress = ZstdCompressor().compress
     content = compress(BODY[:20]) + compress(BODY[20:])
     assert (await service.client.post(PATHS[0], content=content, headers=ZSTD)).status_code == 200
+
+
+async def test_empty_frames_without_end_are_refused(service: Service) -> None:
+    """Some bytes each, and each would be looked at by itself."""
+    content = ZstdCompressor().compress(b"") * 100_000 + ZstdCompressor().compress(BODY)
+    async with asyncio.timeout(1):
+        assert (await service.client.post(PATHS[0], content=content, headers=ZSTD)).status_code == 400
 
 
 @pytest.mark.parametrize("path", PATHS)

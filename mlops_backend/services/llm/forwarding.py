@@ -66,7 +66,7 @@ class Forwarder:
         Raises:
             AppError: whatever kept the answer away.
         """
-        record.model = asked.model
+        record.name_model(asked.model)
         if asked.task.generates:
             record.count_prompt = lambda: estimate_prompt_tokens(_in_memory(asked))
         answered = Forwarded()
@@ -144,7 +144,9 @@ def _read_whole(asked: Asked, answer: Answer, body: bytes, record: RequestRecord
         told = from_json(body)
     except ValueError:
         told = None
-    if not isinstance(told, dict) or not read_usage(told, record):
+    if isinstance(told, dict):
+        read_usage(told, record)
+    if record.prompt_tokens is None:
         record.estimate(0)
 
 

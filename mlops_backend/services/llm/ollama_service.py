@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
-from mlops_backend.errors import AppError, InvalidBody
+from mlops_backend.errors import AppError, BackendNonsense, InvalidBody
 from mlops_backend.services.llm.admission import Admission
 from mlops_backend.services.llm.asked import OWN, Asked
 from mlops_backend.services.llm.backends import Operation, raise_for_status
@@ -97,7 +97,7 @@ class OllamaService:
             if error.status != _NO_SUCH_CALL:
                 raise
             answered = Forwarded(404)
-        if answered.status != _NO_SUCH_ROUTE or answered.content_type.startswith("application/json"):
+        if answered.status != _NO_SUCH_ROUTE or _is_anthropics(answered.body):
             return answered
         content = asked.content if isinstance(asked.content, bytes) else b""
         record.outcome = "done"
@@ -120,7 +120,6 @@ class OllamaService:
     ) -> Asked:
         model = body.get("model") or self._default_model or await self._only_model()
         self._rules.check([model])
-        record.model = model
         content = dumped({**_without_variants(body), "model": model, "stream": stream})
         return Asked(OWN, "POST", f"/api/{operation}", (), content, model, (model,), OWN.ending if stream else None)
 
@@ -140,6 +139,14 @@ def _without_variants(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_variant(name: str) -> bool:
     return folded(name) in _READ_BY_BACKENDS
+
+
+def _is_anthropics(body: object) -> bool:
+    """Whether it is an error in Anthropic's words, and so of a server that has the route."""
+    try:
+        return isinstance(body, bytes) and parse_object(body).get("type") == "error"
+    except BackendNonsense:
+        return False
 
 
 def _whole(answered: Forwarded) -> bytes:

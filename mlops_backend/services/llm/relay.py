@@ -84,7 +84,7 @@ async def relay(
                 record.outcome, record.error = outcome_of(error), error.code
                 yield ending.failure(error, record.id)
             finally:
-                if record.completion_tokens is None:
+                if record.prompt_tokens is None or record.completion_tokens is None:
                     record.estimate(ending.count())
 
 

@@ -15,7 +15,8 @@ _TOKENS_PER_TURN: Final = 4
 _NOT_TEXT: Final = frozenset(
     {"images", "data", "image_url", "input_audio", "model", "role", "type", "id", "tool_use_id", "options", "format"}
 )
-_DEEPEST: Final = 50
+# More than this many are not looked at: it is a guess, and made on the event loop.
+_MOST_VALUES: Final = 50_000
 
 
 def estimate_prompt_tokens(body: bytes) -> int:
@@ -27,20 +28,21 @@ def estimate_prompt_tokens(body: bytes) -> int:
     if not isinstance(value, dict):
         return 0
     turns = value.get("messages") if isinstance(value.get("messages"), list) else ()
-    characters = _characters(value, 0)
-    return -(-characters // _CHARACTERS_PER_TOKEN) + _TOKENS_PER_TURN * len(turns or ())
+    return -(-_characters(value) // _CHARACTERS_PER_TOKEN) + _TOKENS_PER_TURN * len(turns or ())
 
 
-def _characters(value: Any, depth: int) -> int:
-    """The texts within a value; names count where they are the caller's own, as in a tool's schema."""
-    if depth > _DEEPEST:
-        return 0
-    match value:
-        case str():
-            return len(value)
-        case list():
-            return sum(_characters(item, depth + 1) for item in value)
-        case dict():
-            names = 0 if depth < 1 else sum(map(len, value))
-            return names + sum(_characters(inner, depth + 1) for name, inner in value.items() if name not in _NOT_TEXT)
-    return 0
+def _characters(body: dict[str, Any]) -> int:
+    """The texts within a body; names count where they are the caller's own, as in a tool's schema."""
+    characters, left = 0, [value for name, value in body.items() if name not in _NOT_TEXT]
+    for _ in range(_MOST_VALUES):
+        if not left:
+            break
+        value = left.pop()
+        if isinstance(value, str):
+            characters += len(value)
+        elif isinstance(value, list):
+            left += value[:_MOST_VALUES]
+        elif isinstance(value, dict):
+            characters += sum(map(len, value))
+            left += [inner for name, inner in value.items() if name not in _NOT_TEXT]
+    return characters

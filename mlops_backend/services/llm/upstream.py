@@ -177,7 +177,7 @@ class Upstream:
         """
         url = target.url + path
         if record is not None:
-            record.upstream_url = url
+            record.upstream_url = url.partition("?")[0]
         # A look at a backend takes no slot: with all of them in use the backend is still there.
         async with self._slot() if record is not None else nullcontext():
             response = await self._send(method, url, _merged(headers, target.headers, content), content)
@@ -212,9 +212,9 @@ class Upstream:
         """Parsed once: a process calls a handful of addresses, those of its backends' routes; few name a model."""
         parsed = self._urls.get(url)
         if parsed is None:
-            parsed = httpx.URL(url)
-            if len(self._urls) < _PARSED_URLS:
-                self._urls[url] = parsed
+            if len(self._urls) >= _PARSED_URLS:
+                del self._urls[next(iter(self._urls))]
+            parsed = self._urls[url] = httpx.URL(url)
         return parsed
 
     @asynccontextmanager

@@ -6,7 +6,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from mlops_backend.errors import InvalidJSON
+
 
 def dumped(value: Mapping[str, Any]) -> bytes:
-    """An object's JSON text."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    """An object's JSON text.
+
+    Raises:
+        InvalidJSON: it nests more deeply than this service writes.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except RecursionError:
+        raise InvalidJSON("The body nests too deeply.") from None

@@ -19,6 +19,8 @@ from mlops_backend.services.llm.dialects.usage import read_usage
 from mlops_backend.telemetry.record import RequestRecord
 
 Told = Mapping[str, Any]
+# No object is as short: what is may be white space between two.
+_BLANK: Final = 4
 _TAIL_BYTES: Final = 64 * 1024
 _DONE: Final[Told] = {"[DONE]": True}
 
@@ -40,6 +42,7 @@ class Ending:
         self._frames = Frames(self.boundary)
         self._recent: deque[bytes] = deque(maxlen=self.kept)
         self._newlines = 0
+        self._first = b""
 
     def feed(self, chunk: bytes) -> bytes:
         """Take a chunk as it arrives; gives what is to be sent now.
@@ -47,7 +50,10 @@ class Ending:
         Raises:
             BackendNonsense: an object longer than `MAX_FRAME_BYTES`.
         """
-        if frames := self._frames.feed(chunk):
+        frames = self._frames.feed(chunk)
+        if len(frames) > _BLANK or frames.strip():
+            if not self._newlines:
+                self._first = frames
             self._recent.append(frames)
             self._newlines += frames.count(b"\n")
         return frames
@@ -68,7 +74,7 @@ class Ending:
         Raises:
             StreamIncomplete: the end is neither the last object nor an error.
         """
-        told = list(self._objects(b"".join(self._recent)))
+        told = list(self._objects(b"".join((self._first, *self._recent))))
         if any(map(self._is_last, told)):
             for each in told:
                 read_usage(each, record)

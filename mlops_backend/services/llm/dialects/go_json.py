@@ -12,6 +12,7 @@ import re
 import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from mlops_backend.errors import InvalidJSON
@@ -19,6 +20,10 @@ from mlops_backend.errors import InvalidJSON
 _FOLD: Final = str.maketrans(string.ascii_uppercase + "\u017f\u212a", string.ascii_lowercase + "sk")
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _LONGEST_INTEGER: Final = 300
+# A request has some tens of fields and, but for its images and texts, some thousands of values. Each costs time on the
+# event loop and some hundred bytes.
+_MOST_MEMBERS: Final = 1000
+_MOST_COMMAS: Final = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +56,20 @@ def members(text: str, at: int = 0) -> list[Member] | None:
     """The members of the object that begins at `at`; `None` when there is no object, or not a whole one.
 
     Raises:
-        InvalidJSON: it nests more deeply than this service reads.
+        InvalidJSON: it nests more deeply, or has more fields or values, than this service reads.
     """
+    if len(text) > _MOST_COMMAS and text.count(",") > _MOST_COMMAS:
+        raise InvalidJSON("The body has too many values.")
     try:
         at = _behind_space(text, at)
-        return list(_members(text, at + 1)) if text[at] == "{" else None
+        found = list(islice(_members(text, at + 1), _MOST_MEMBERS + 1)) if text[at] == "{" else None
     except RecursionError:
         raise InvalidJSON("The body nests too deeply.") from None
     except (ValueError, IndexError):
         return None
+    if found is not None and len(found) > _MOST_MEMBERS:
+        raise InvalidJSON("The body has too many fields.")
+    return found
 
 
 def last_of(found: Sequence[Member], name: str) -> Any:

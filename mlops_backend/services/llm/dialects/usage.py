@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from mlops_backend.telemetry.record import RequestRecord
 
+# Anthropic counts what comes from its cache, or goes into it, apart.
+_CACHED: Final = ("cache_read_input_tokens", "cache_creation_input_tokens")
 _PROMPT: Final = ("prompt_tokens", "input_tokens", "prompt_eval_count")
 _COMPLETION: Final = ("completion_tokens", "output_tokens", "eval_count")
 
@@ -30,7 +32,8 @@ def _take(usage: Mapping[str, Any], record: RequestRecord) -> bool:
     prompt, completion = _first(usage, _PROMPT), _first(usage, _COMPLETION)
     if prompt is None and completion is None:
         return False
-    record.prompt_tokens = record.prompt_tokens if prompt is None else prompt
+    if prompt is not None:
+        record.prompt_tokens = prompt + sum(_first(usage, (name,)) or 0 for name in _CACHED)
     record.completion_tokens = record.completion_tokens if completion is None else completion
     return True
 
