@@ -13,10 +13,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from mlops_backend.config import ConfigError, load_settings
+from mlops_backend.middleware.access import with_passthrough
 from mlops_backend.server import BACKLOG, KEEP_ALIVE
 
 try:
     settings = load_settings()
+    with_passthrough(settings.passthrough_routes)  # in a worker it would be refused as well, but with status 0
 except ConfigError as error:
     sys.exit(str(error))
 

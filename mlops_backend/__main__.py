@@ -11,11 +11,10 @@ from mlops_backend.server import serve_forever
 def main() -> int:
     """Serve; 2 when a setting cannot be used."""
     try:
-        settings = load_settings()
+        return serve_forever(load_settings())
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    return serve_forever(settings)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,10 @@ class Settings(BaseSettings):
     @field_validator("passthrough_routes", mode="before")
     @classmethod
     def _routes(cls, value: Any) -> Any:
-        return tuple(_route(item) if isinstance(item, str) else item for item in _split(value))
+        routes = tuple(_route(item) if isinstance(item, str) else item for item in _split(value))
+        if len(set(routes)) < len(routes):
+            raise ValueError("each route may stand there once only")
+        return routes
 
     @field_validator("ollama_host_header", mode="before")
     @classmethod

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import cache
+from hashlib import sha256
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from quart import Blueprint, Response, send_from_directory
+from quart import Blueprint, Response, request, send_file
 from quart_schema import hide
 
 from mlops_backend.errors import NotFound
@@ -66,7 +69,30 @@ async def send_asset(filename: str) -> Response:
         return Response(_START, content_type="text/javascript; charset=utf-8")
     if filename not in _asset_names():
         raise NotFound("There is no such file.")
-    return await send_from_directory(_assets(), filename, cache_timeout=_CACHE_SECONDS)
+    asset = _asset(filename)
+    response = await send_file(
+        BytesIO(asset.content),
+        attachment_filename=filename,
+        cache_timeout=_CACHE_SECONDS,
+        last_modified=asset.modified,
+    )
+    response.set_etag(asset.etag)
+    await response.make_conditional(request, accept_ranges=True, complete_length=len(asset.content))
+    return response
+
+
+class _Asset(NamedTuple):
+    content: bytes
+    modified: datetime
+    etag: str
+
+
+@cache
+def _asset(name: str) -> _Asset:
+    """One of the few files, kept: Quart leaves a file open when the client goes while it is being sent."""
+    path = _assets() / name
+    content = path.read_bytes()
+    return _Asset(content, datetime.fromtimestamp(path.stat().st_mtime, UTC), sha256(content).hexdigest())
 
 
 @cache

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, AnyStr, Final
 from urllib.parse import urlsplit
 
 Scope = MutableMapping[str, Any]
@@ -19,7 +20,34 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 CLIENT_LEFT: Final[ContextVar[asyncio.Event | None]] = ContextVar("client_left", default=None)
 
 
+_HOST: Final = re.compile(rb"(?:([A-Za-z0-9._~%-]*)|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+
+
 def path_of(scope: Scope) -> str:
-    """The path of a request's target, which may be a whole URL (RFC 9112, 3.2.2); read as Quart reads it."""
+    """The path of a request's target, read as Quart reads it; empty when that cannot be read."""
     path: str = scope["path"]
-    return path if path.startswith("/") else urlsplit(path).path
+    return path if path.startswith("/") else path_in_url(path)
+
+
+def path_in_url(target: AnyStr) -> AnyStr:
+    """The path of a target that is a whole URL (RFC 9112, 3.2.2); empty when that cannot be read."""
+    try:
+        return urlsplit(target).path
+    except ValueError:
+        return target[:0]
+
+
+def is_readable(scope: Scope) -> bool:
+    """Whether a request's target has a path, and its `Host` may be one: Quart raises what nobody handles else."""
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    return path_of(scope).startswith("/") and scope["query_string"].isascii() and all(map(_may_be_host, hosts))
+
+
+def _may_be_host(value: bytes) -> bool:
+    if (host := _HOST.fullmatch(value)) is None:
+        return False
+    try:
+        (host[1] or b"").decode("ascii").encode("idna")  # no label is empty or too long
+    except UnicodeError:
+        return False
+    return True

@@ -1,19 +1,48 @@
-"""Forms with files: one of their fields, read from bytes that are sent on as they are."""
+"""Forms with files: one of their fields, read from bytes that are sent on as they are.
+
+Servers differ in what they make of an odd form: where a part begins, where the form ends, what a part is called. So
+what no client writes is refused, until all that is left can be read in one way only.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
 
 from quart import request
-from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
 
 from mlops_backend.errors import BadRequest
 
 _MAX_PARTS: Final = 100
-# Go decodes quoted-printable, others base64 as well: what is read here must be what they read.
-_ENCODING: Final = "Content-Transfer-Encoding"
-_PLAIN: Final = frozenset({"7bit", "8bit", "binary"})
+_MAX_HEAD: Final = 8192
+_CHARSET: Final = r"(?:[ \t]*;[ \t]*charset=(?:\"[\w-]+\"|[\w-]+))?"
+# In quotation marks a boundary may have characters that it may not have without (RFC 2046, 5.1.1; RFC 9110, 5.6.6).
+_BOUNDARY: Final = r"[ \t]*;[ \t]*boundary=(?:\"([\w'()+,./:=?-]{1,70})\"|([\w'+.-]{1,70}))"
+_FORM_TYPE: Final = re.compile(rf"multipart/form-data{_CHARSET}{_BOUNDARY}{_CHARSET}", re.ASCII | re.IGNORECASE)
+_HEADER: Final = re.compile(rb"([A-Za-z0-9-]+):[ \t]*([!-~\x80-\xff][\t -~\x80-\xff]*|)")
+# Where a text ends is no question: no backslash stands before a quotation mark. .NET says a file's name twice.
+_FILE_NAME: Final = rb"filename=(?:\"(?![^\"]*name\*?=)(?:[^\"]*[^\"\\])?\"|[\w.+-]+)"
+_DISPOSITION: Final = re.compile(
+    rb"form-data; ?name=(?:\"([^\"\\;=]*)\"|([\w.+-]+))"
+    rb"(; ?" + _FILE_NAME + rb"(?:; ?filename\*=utf-8''[\w.~%!$&+^`|-]+)?)?",
+    re.IGNORECASE,
+)
+# Go decodes quoted-printable, others base64 as well, and some what a part's own type says.
+_PLAIN: Final[Mapping[bytes, re.Pattern[bytes]]] = {
+    b"content-transfer-encoding": re.compile(rb"7bit|8bit|binary", re.IGNORECASE),
+    b"content-type": re.compile(
+        rb"text/plain(?:; ?charset=(?:utf-8|us-ascii|iso-8859-1|\"utf-8\"|\"us-ascii\"))?", re.IGNORECASE
+    ),
+}
+_CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
+
+
+class _Part(NamedTuple):
+    name: bytes
+    is_file: bool
+    headers: Mapping[bytes, bytes]
+    data: bytes
 
 
 def single_field(form: bytes, name: str) -> str:
@@ -21,32 +50,50 @@ def single_field(form: bytes, name: str) -> str:
 
     Raises:
         BadRequest: it stands there twice, as a file or encoded, so that two servers could read two things; the form is
-            broken.
+            not written as clients write forms.
     """
-    boundary = request.mimetype_params.get("boundary", "")
-    if request.mimetype != "multipart/form-data" or not boundary:
+    types = request.headers.getlist("Content-Type")
+    if not form or not any("multipart" in kind.lower() for kind in types):
         return ""
     try:
-        values = _values(form, boundary, name)
-    except (ValueError, RequestEntityTooLarge):
+        values = [_value(part) for part in _parts(form, types) if part.name == name.encode()]
+    except ValueError:
         raise BadRequest("The form cannot be read.") from None
     if len(values) > 1:
         raise BadRequest(f'The form has the field "{name}" more than once.')
     return values[0] if values else ""
 
 
-def _values(form: bytes, boundary: str, name: str) -> list[str]:
-    decoder = MultipartDecoder(boundary.encode("latin-1", "replace"), len(form), max_parts=_MAX_PARTS)
-    decoder.receive_data(form)
-    decoder.receive_data(None)
-    values: list[bytes] = []
-    wanted = False
-    while not isinstance(event := decoder.next_event(), Epilogue | NeedData):
-        if isinstance(event, Field | File):
-            wanted = event.name == name
-            if wanted and (isinstance(event, File) or event.headers.get(_ENCODING, "binary").lower() not in _PLAIN):
-                raise ValueError(name)
-            values += [b""] if wanted else []
-        elif isinstance(event, Data) and wanted:
-            values[-1] += event.data
-    return [value.decode("utf-8", "replace") for value in values]
+def _parts(form: bytes, types: list[str]) -> Iterator[_Part]:
+    """The form's parts; the boundary stands at its beginning and at that of a line, and nowhere in the data."""
+    if len(types) != 1 or not (declared := _FORM_TYPE.fullmatch(types[0])):
+        raise ValueError("type")
+    boundary: str = declared[1] or declared[2]
+    preamble, *parts, end = form.split(f"--{boundary}".encode(), _MAX_PARTS + 2)
+    if preamble or len(parts) > _MAX_PARTS or not end.startswith(b"--") or end[2:].strip(b" \t\r\n"):
+        raise ValueError("boundaries")
+    for part in parts:
+        head, blank, data = part.partition(b"\r\n\r\n")
+        if not blank or len(head) > _MAX_HEAD or not head.startswith(b"\r\n") or not data.endswith(b"\r\n"):
+            raise ValueError("part")
+        headers = _headers(head[2:])
+        disposition = _DISPOSITION.fullmatch(headers.get(b"content-disposition", b""))
+        if disposition is None:
+            raise ValueError("disposition")
+        yield _Part(disposition[2] or disposition[1], bool(disposition[3]), headers, data[:-2])
+
+
+def _headers(head: bytes) -> Mapping[bytes, bytes]:
+    lines = [_HEADER.fullmatch(line) for line in head.split(b"\r\n")]
+    headers = {line[1].lower(): line[2] for line in lines if line}
+    if len(headers) < len(lines):
+        raise ValueError("headers")
+    return headers
+
+
+def _value(part: _Part) -> str:
+    """A field's text, which nobody decodes."""
+    plain = all(kind.fullmatch(part.headers[header]) for header, kind in _PLAIN.items() if header in part.headers)
+    if part.is_file or not plain or _CONTROL.search(part.data):
+        raise ValueError("field")
+    return part.data.decode("utf-8", "replace")

@@ -7,9 +7,10 @@ such addresses are switched off the key is taken out of the path all the same.
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 
-from mlops_backend.middleware.asgi import App, Receive, Scope, Send
+from mlops_backend.middleware.asgi import App, Receive, Scope, Send, path_in_url
+from mlops_backend.services.llm.headers import for_backend
 
 _PREFIX: Final = b"/k/"
 _HIDDEN: Final = b"/k/***"
@@ -36,14 +37,18 @@ class KeyInUrl:
         await self._app(scope, receive, send)
 
     def _take_key(self, scope: Scope) -> None:
-        raw = _path_of(scope["raw_path"])
-        key, slash, rest = raw.removeprefix(_PREFIX).partition(b"/")
+        raw: bytes = scope["raw_path"]
+        raw = raw if raw.startswith(b"/") else path_in_url(raw)
+        encoded, slash, rest = raw.removeprefix(_PREFIX).partition(b"/")
+        key = unquote_to_bytes(encoded)
         path = slash + rest or b"/"
-        if not self._enabled or not raw.startswith(_PREFIX) or not key or _PREFIX in unquote_to_bytes(path).lower():
+        may_be_key = raw.startswith(_PREFIX) and key and key.decode("latin-1").isprintable()
+        if not self._enabled or not may_be_key or _PREFIX in unquote_to_bytes(path).lower():
             _set_path(scope, _HIDDEN)
             return
         _set_path(scope, path)
-        scope["headers"] = [*scope["headers"], (b"x-api-key", unquote_to_bytes(key))]
+        headers = [(name, value) for name, value in scope["headers"] if not _tells(name, value, key)]
+        scope["headers"] = [*headers, (b"x-api-key", key)]
 
 
 def _set_path(scope: Scope, raw: bytes) -> None:
@@ -51,9 +56,9 @@ def _set_path(scope: Scope, raw: bytes) -> None:
     scope["path"] = unquote_to_bytes(raw).decode("utf-8", "replace")
 
 
-def _path_of(target: bytes) -> bytes:
-    """A request target's path; it may be a whole URL (RFC 9112, 3.2.2)."""
-    return target if target.startswith(b"/") else urlsplit(target).path
+def _tells(name: bytes, value: bytes, key: bytes) -> bool:
+    """Whether a header would tell a backend the key, as one would in which a proxy repeats the address it was asked."""
+    return (key in value or key in unquote_to_bytes(value)) and bool(for_backend([(name.decode("latin-1"), "")]))
 
 
 def _hide_referers(scope: Scope) -> None:

@@ -9,7 +9,9 @@ from typing import Final, TypeVar, cast
 
 from quart import current_app, request
 
-from mlops_backend.middleware.asgi import App, Message, Receive, Scope, Send
+from mlops_backend.middleware.asgi import App, Message, Receive, Scope, Send, is_readable, path_of
+from mlops_backend.services.llm.dialects.compact import dumped
+from mlops_backend.services.llm.dialects.families import dialect_of, error_object
 from mlops_backend.services.registry import Services
 from mlops_backend.telemetry.logging import log_request
 from mlops_backend.telemetry.record import RequestRecord
@@ -20,6 +22,7 @@ _RECORD: Final = "mlops_backend.record"
 _EXTENSION: Final = "mlops_backend.services"
 _VALID_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _CLIENT_CLOSED: Final = 499
+_UNREADABLE: Final = "The request cannot be read: its target has no path, or its Host is none."
 
 
 class RequestContext:
@@ -47,7 +50,10 @@ class RequestContext:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            await (self._app if is_readable(scope) else _refuse)(scope, receive, send_with_id)
+        except Exception:
+            record.status, record.outcome = record.status or 500, record.outcome or "error"
+            raise
         finally:
             _finish(record)
 
@@ -70,6 +76,16 @@ def service(kind: type[T]) -> T:
 def services_of(extensions: dict[str, object]) -> Services:
     """The services kept in an application's `extensions`, where `create_app` put them."""
     return cast(Services, extensions.setdefault(_EXTENSION, Services()))
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer what Quart cannot be asked."""
+    record = record_of(scope)
+    record.error, record.client = "bad_request", (scope.get("client") or ("", 0))[0]
+    body = dumped(error_object(dialect_of(path_of(scope)), 400, record.error, _UNREADABLE, record.id))
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def _request_id(scope: Scope) -> str:

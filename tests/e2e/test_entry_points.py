@@ -130,6 +130,18 @@ async def test_wrong_setting_stops_every_entry_point(tmp_path: Path, command: tu
         assert line.startswith("API_KEY: must not be empty")
 
 
+@pytest.mark.parametrize(("command", "status"), [(COMMAND, 2), (CONFIGURED, 1), ((*QUART, "--port", "0"), 1)])
+@pytest.mark.parametrize("routes", ["POST /api/chat", "POST /v1/a,POST /v1/a"])
+async def test_wrong_routes_stop_every_entry_point(
+    tmp_path: Path, routes: str, command: tuple[str, ...], status: int
+) -> None:
+    """So does a route to let through that is there already, which only the application's routes can tell."""
+    settings = {"QUART_APP": "wsgi:app", "API_KEY": KEY, "PORT": "0", "PASSTHROUGH_ROUTES": routes}
+    async with running(tmp_path, command, settings) as process:
+        line = await one_line_of_refusal(process, status)
+        assert line.startswith("PASSTHROUGH_ROUTES: ")
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 async def test_hypercorn_serves_with_its_configuration(fake: FakeOllama, tmp_path: Path, workers: int) -> None:
     """`hypercorn -c file:hypercorn_conf.py wsgi:app` serves by the same settings, with several workers as well."""

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mlops_backend.app import create_app
 from mlops_backend.config import ConfigError, Settings, load_settings
+from tests.service import settings_for
 
 
 def test_defaults_are_the_documented_ones() -> None:
@@ -79,6 +81,8 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("API_KEYS", "a:same,b:same"),
         ("API_KEYS", "a:one,a:two"),
         ("TRUSTED_PROXIES", "proxy.example"),
+        ("PASSTHROUGH_ROUTES", "POST /v1/a,POST /v1/a"),
+        ("PASSTHROUGH_ROUTES", "POST /v1/a, GET /api/b,POST /v1/a ,"),
         ("AUTH_ENABLED", "perhaps"),
         ("EMBEDDED_ENGINE", "maybe"),
         ("CONNECT_TIMEOUT", "0"),
@@ -106,3 +110,11 @@ def test_keys_do_not_show() -> None:
     """Printing the settings shows no key."""
     settings = Settings(_env_file=None, api_key="hidden-1", api_keys="a:hidden-2")  # type: ignore[call-arg,arg-type]
     assert "hidden" not in repr(settings)
+
+
+def test_routes_may_be_much_alike() -> None:
+    """Routes that are let through differ by their method or by a single mark, and none is in another's way."""
+    routes = "POST /v1/a.b,POST /v1/a_b,POST /v1/a-b,GET /v1/a.b,PUT /v1/a.b/c"
+    app = create_app(settings_for(passthrough_routes=routes))
+    rules = {(rule.rule, method) for rule in app.url_map.iter_rules() for method in rule.methods or ()}
+    assert {(path, method) for method, path in (route.split(" ") for route in routes.split(","))} <= rules

@@ -36,6 +36,7 @@ STAYS = {
     "Forwarded": "for=203.0.113.7",
     "Via": "1.1 proxy",
     "X-Real-IP": "203.0.113.7",
+    "X-Envoy-Original-Path": "/k/x/api/chat",
     "CF-Connecting-IP": "203.0.113.7",
     "Access-Control-Request-Method": "POST",
     "Accept-Encoding": "gzip, br",

@@ -9,6 +9,8 @@ from urllib.parse import quote
 import pytest
 from hypercorn.config import Config
 
+from mlops_backend.config import PLACEHOLDER_KEY
+from mlops_backend.middleware.auth import FORWARDING_HEADERS
 from mlops_backend.server import hypercorn_config
 from tests import service as service_module
 from tests.conftest import ServeFactory
@@ -170,3 +172,51 @@ async def test_no_referer_has_the_key(
     written = "".join(capsys.readouterr())
     assert SECRET not in written + str(lines) + str(fake.requests)
     assert "http://localhost/page" in lines[-1]
+
+
+REPEATED = (
+    "X-Original-URL",
+    "X-Envoy-Original-Path",
+    "X-Replaced-Path",
+    "X-Request-ID",
+    "X-Custom",
+    "User-Agent",
+    "Accept",
+    "X-Forwarded-Uri",
+    "Link",
+)
+
+
+@pytest.mark.parametrize("value", ["http://gateway/k/{}/api/show", "/%6b%2F{}%2Fapi", "a {} b", "{}", "%2f{}"])
+async def test_no_header_tells_a_backend_the_key(
+    serve: ServeFactory, fake: FakeOllama, capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    """A header in which a proxy repeats the address, the key in it as it was or encoded, reaches no backend or log."""
+    every = "".join(f"%{ord(letter):02X}" for letter in SECRET)
+    async with serve(fake.url, key_in_url=True) as service:
+        for key in (SECRET, every, f"{SECRET[:-1]}%{ord(SECRET[-1]):02x}"):
+            headers = dict.fromkeys(REPEATED, value.format(key))
+            answer = await service.stranger.post(f"/k/{SECRET}/api/show", json={"model": "llama3"}, headers=headers)
+            assert answer.status_code == 200
+    assert len(fake.requests) == 3
+    sent = "".join(capsys.readouterr()) + str([asked.headers for asked in fake.requests])
+    assert not any(key in sent for key in (SECRET, every, SECRET[:-1]))
+
+
+async def test_honest_headers_stay(serve: ServeFactory, fake: FakeOllama) -> None:
+    """What just looks like such an address goes on, and of what tells who asks nothing is lost."""
+    honest = {"User-Agent": "x/k/y", "Accept": "application/k/json", "X-Custom": "QUJD/k/REVG"}
+    async with serve(fake.url, key_in_url=True) as service:
+        headers = honest | {"Authorization": f"Bearer {SECRET}"}
+        answer = await service.stranger.post(f"/k/{SECRET}/api/show", json={"model": "llama3"}, headers=headers)
+    assert answer.status_code == 200
+    assert {name: fake.requests[0].header(name) for name in honest} == honest
+
+
+async def test_a_proxy_stays_a_proxy(serve: ServeFactory, fake: FakeOllama) -> None:
+    """The placeholder key works from this machine only, also where the forwarding headers repeat it."""
+    async with serve(fake.url, key_in_url=True, api_key=PLACEHOLDER_KEY) as service:
+        for name in FORWARDING_HEADERS:
+            headers = {name: PLACEHOLDER_KEY}
+            answer = await service.stranger.get(f"/k/{PLACEHOLDER_KEY}/api/tags", headers=headers)
+            assert answer.status_code == 403

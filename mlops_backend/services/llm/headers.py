@@ -38,6 +38,7 @@ _STAYS_HERE: Final = frozenset(
         "true-client-ip",
         "via",
         "x-api-key",
+        "x-envoy-original-path",
         "x-original-uri",
         "x-original-url",
         "x-real-ip",
