@@ -56,11 +56,22 @@ async def _schema_error(error: RequestSchemaValidationError) -> Response:
 
 
 async def _http_error(error: HTTPException) -> Response:
+    _let_go(error)
     status = error.code or 500
     headers = {name: value for name, value in error.get_headers() if name.lower() in _KEPT_HEADERS}
     code = _CODES.get(status, HTTPStatus(status).phrase.lower().replace(" ", "_"))
     record().error = code
     return _response(status, code, _SENTENCES.get(status, HTTPStatus(status).phrase + "."), headers)
+
+
+def _let_go(error: HTTPException) -> None:
+    """Drop what has come of a body that nobody will read.
+
+    Quart's body keeps the error that it raises, whose traceback keeps the body: a circle that only the garbage
+    collector would find, much later.
+    """
+    request.body.clear()
+    error.with_traceback(None)
 
 
 async def _internal_error(error: InternalServerError) -> Response:

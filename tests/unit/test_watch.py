@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -77,3 +79,44 @@ async def test_somebody_elses_cancel_is_not_swallowed() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
     watch.close()
+
+
+class Asked:
+    """What a generation holds, and can be watched going away."""
+
+
+@pytest.mark.parametrize("ending", ["late", "interrupted", "interrupted before"])
+async def test_a_watch_that_is_over_holds_nothing(ending: str) -> None:
+    """Once it is closed, what its owner held goes with the error that it raised; no garbage collector is needed."""
+    gone: list[weakref.ref[Asked]] = []
+
+    async def owner(asked: Asked) -> None:
+        watch = Watch()
+        gone.append(weakref.ref(asked))
+        if ending == "interrupted before":
+            watch.interrupt(Draining("stop"))
+        elif ending == "interrupted":
+            asyncio.get_running_loop().call_later(0.01, watch.interrupt, Draining("stop"))
+        try:
+            await watch.wait(never, 0.02 if ending == "late" else 600, late)
+        finally:
+            watch.close()
+
+    gc.disable()
+    try:
+        with pytest.raises((Draining, IdleTimedOut)) as raised:
+            await owner(Asked())
+        assert gone[0]() is not None
+        del raised
+        assert gone[0]() is None
+    finally:
+        gc.enable()
+
+
+async def test_a_watch_may_be_closed_twice() -> None:
+    """Nor does its timer ring any more."""
+    watch = Watch()
+    await watch.wait(lambda: asyncio.sleep(0), 0.01, late)
+    watch.close()
+    watch.close()
+    await asyncio.sleep(0.02)

@@ -46,6 +46,7 @@ class Admission:
             Draining: the process is stopping.
         """
         if self.draining:
+            record.count_prompt = None
             raise Draining("The service is stopping; try again soon, or at another instance.")
         generation = Generation(record)
         self._running.add(generation)
@@ -60,6 +61,7 @@ class Admission:
             record.outcome = record.outcome or "done"
         finally:
             generation.watch.close()
+            record.count_prompt = None  # it holds the prompt, and a record lives for as long as its connection
             self._running.discard(generation)
             if not self._running:
                 self._idle.set()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from enum import IntEnum, auto
 from typing import Final
 
 from pydantic_core import from_json
 
 from mlops_backend.errors import (
+    AppError,
     BackendBusy,
     BackendRefused,
+    BackendRejected,
     BackendUnresolvable,
     ConnectTimedOut,
+    NotImplementedHere,
+    NoUsableBackend,
     StreamIncomplete,
 )
 from mlops_backend.services.llm.admission import Admission
@@ -25,17 +30,24 @@ from mlops_backend.services.llm.dialects.ollama import check_first
 from mlops_backend.services.llm.dialects.usage import read_usage
 from mlops_backend.services.llm.headers import Pairs
 from mlops_backend.services.llm.relay import UNTIMED, Clocks, Opened, relay
-from mlops_backend.services.llm.routing import BackendPool
+from mlops_backend.services.llm.routing import BackendPool, Candidates
 from mlops_backend.services.llm.token_estimate import estimate_prompt_tokens
 from mlops_backend.services.llm.upstream import gathered
 from mlops_backend.telemetry.record import RequestRecord
 
-_NOT_REACHED: Final = (BackendRefused, BackendUnresolvable, ConnectTimedOut)
 _STREAMED: Final = ("text/event-stream", "application/x-ndjson")
 _OK: Final = 200
-_BUSY: Final = 503
 _REFUSED: Final = 400
 _FAILED: Final = 500
+
+
+class _Why(IntEnum):
+    """Why a backend is passed over; what tells the most comes first."""
+
+    BUSY = auto()
+    AWAY = auto()
+    LACKING = auto()
+    NO_SUCH_ROUTE = auto()
 
 
 @dataclass(slots=True)
@@ -100,25 +112,67 @@ class Forwarder:
         return answer.chunks, first
 
     async def _ask(self, asked: Asked, record: RequestRecord, stack: AsyncExitStack) -> Answer:
-        """The answer of the first backend that can be reached and is not busy, or the last one's, whatever it is."""
-        *others, final = await self._backends(asked)
-        for backend in others:
+        """The answer of the first backend that can be reached, has the model and is not busy.
+
+        If there is none, the reason that tells the most: that one is busy or away, which may pass, counts more than
+        that others lack the model. Where the last one's own answer tells less, an error of ours stands in its place.
+        """
+        candidates = await self._backends(asked)
+        reasons = [] if candidates.complete else [_Why.AWAY]
+        for backend in candidates.backends:
+            is_last = backend is candidates.backends[-1]
             try:
                 answer = await entered(backend, asked, record, stack)
-            except (*_NOT_REACHED, BackendBusy):
-                continue
-            if answer.status != _BUSY:
-                return answer
-            await stack.aclose()
-        return await entered(final, asked, record, stack)
+            except AppError as error:
+                reason = _why_failed(error)
+                if reason is None or (is_last and reason <= min(reasons, default=reason)):
+                    raise
+            else:
+                reason = _why_not(answer)
+                if reason is None or (is_last and reason <= min(reasons, default=reason)):
+                    return answer
+                await stack.aclose()
+            reasons.append(reason)
+        raise _instead(min(reasons), asked.model)
 
-    async def _backends(self, asked: Asked) -> Sequence[Backend]:
+    async def _backends(self, asked: Asked) -> Candidates:
         match asked.task.place:
             case Place.HOME:
-                return [self._pool.home]
-            case Place.HOLDER:
-                return [await self._pool.holder(asked.model)]
-        return await self._pool.candidates(asked.model)
+                return Candidates([self._pool.home])
+            case Place.ANY:
+                return await self._pool.reachable()
+        return await self._pool.candidates(asked.model, in_order=asked.task.place is Place.HOLDER)
+
+
+def _why_not(answer: Answer) -> _Why | None:
+    match answer.status:
+        case 503:
+            return _Why.BUSY
+        case 404:  # a router's own is plain text
+            return _Why.LACKING if answer.content_type.startswith("application/json") else _Why.NO_SUCH_ROUTE
+    return None
+
+
+def _why_failed(error: AppError) -> _Why | None:
+    match error:
+        case BackendRefused() | BackendUnresolvable() | ConnectTimedOut():
+            return _Why.AWAY
+        case BackendBusy():
+            return _Why.BUSY
+        case BackendRejected(status=404):
+            return _Why.LACKING
+        case NotImplementedHere():
+            return _Why.NO_SUCH_ROUTE
+    return None
+
+
+def _instead(reason: _Why, model: str) -> AppError:
+    match reason:
+        case _Why.BUSY:
+            return BackendBusy("The backend that has this model is busy; try again soon.")
+        case _Why.AWAY:
+            return NoUsableBackend("A backend that may have this model cannot be reached at present.")
+    return BackendRejected(404, f"model '{model}' not found")
 
 
 async def entered(backend: Backend, asked: Asked, record: RequestRecord, stack: AsyncExitStack) -> Answer:

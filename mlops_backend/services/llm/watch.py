@@ -4,6 +4,9 @@ Every wait of a generation goes through one `Watch`: it may take only so long, a
 (the drain does). One timer serves all waits: it is armed once and looks, when it rings, whether the wait of that
 moment is late, so that a streamed token costs no timer of its own. The deadline covers only the wait itself,
 never the time a slow client takes to read (PEP 789: no timeout may span a `yield`).
+
+An error that was raised knows the frames that it passed, and they know the watch and all that was asked. So a watch
+that is over forgets its error: else a request's body would stay until the garbage collector comes, which is calmed.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ class Watch:
         self._error: AppError | None = None
         self._deadline = 0.0
         self._cancels = 0
-        self._late: Callable[[], AppError]
+        self._late: Callable[[], AppError] | None = None
 
     async def wait(self, start: Callable[[], Awaitable[T]], seconds: float, late: Callable[[], AppError]) -> T:
         """Await what `start` returns for at most `seconds`; once interrupted nothing is started any more.
@@ -57,10 +60,9 @@ class Watch:
                 self._task.cancel()
 
     def close(self) -> None:
-        """Stop the timer; the watch is not used afterwards."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Stop the timer and forget the error; the watch is not used afterwards."""
+        self._stop_timer()
+        self._error = self._late = None
 
     def _arm(self, seconds: float, late: Callable[[], AppError]) -> None:
         self._task = task = asyncio.current_task()
@@ -69,12 +71,17 @@ class Watch:
         self._late = late
         self._deadline = deadline = self._loop.time() + seconds
         if self._timer is None or deadline < self._timer.when():
-            self.close()
+            self._stop_timer()
             self._timer = self._loop.call_at(deadline, self._ring)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _ring(self) -> None:
         self._timer = None
-        if self._task is None:
+        if self._task is None or self._late is None:
             return
         if self._loop.time() >= self._deadline:
             self.interrupt(self._late())
