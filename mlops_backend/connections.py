@@ -57,17 +57,27 @@ class Connection(TCPServer):
 
     async def protocol_send(self, event: Event) -> None:
         """Send; a head waits for what is sent with it in the same turn of the loop."""
-        if isinstance(event, RawData):
-            if not self._head and event.data.startswith(_HEAD):
-                self._head = event.data
-                asyncio.get_running_loop().call_soon(self._send_head)
-                return
-            if self._head:
-                event = RawData(self._head + event.data)
-                self._head = b""
-        elif self._head:
+        if not isinstance(event, RawData):
             self._send_head()
-        await super().protocol_send(event)
+            await super().protocol_send(event)
+        elif not self._head and event.data.startswith(_HEAD):
+            self._head = event.data
+            asyncio.get_running_loop().call_soon(self._send_head)
+        else:
+            await self._write(event.data)
+
+    async def _write(self, data: bytes) -> None:
+        """What Hypercorn does, but a writer with nothing left to write is not waited for: each wait costs a token."""
+        if self._head:
+            data, self._head = self._head + data, b""
+        transport = self.writer.transport
+        try:
+            self.writer.write(data)
+            if transport.get_write_buffer_size() or transport.is_closing():
+                async with self.send_lock:
+                    await self.writer.drain()
+        except (ConnectionError, RuntimeError):
+            await self.protocol.handle(Closed())
 
     def _send_head(self) -> None:
         """Send a head that nothing came with."""

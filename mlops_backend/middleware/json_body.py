@@ -39,6 +39,12 @@ class JSONRequest(Request):
             self._parsed = parse_json(data)
         return self._parsed
 
+    async def close(self) -> None:
+        """Let the body go: a connection to a backend remembers, as long as it lasts, the request that opened it."""
+        self._parsed = _UNSET
+        self.body.clear()
+        await super().close()
+
 
 def parse_json(data: bytes) -> Any:
     """Parse JSON text.

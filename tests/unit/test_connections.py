@@ -19,6 +19,13 @@ class Writer:
     def __init__(self) -> None:
         self.writes: list[bytes] = []
         self.closed = False
+        self.transport = self
+        self.left = 0
+        self.drained = 0
+
+    def get_write_buffer_size(self) -> int:
+        """How much of it the kernel did not take."""
+        return self.left
 
     def write(self, data: bytes) -> None:
         """Remember it."""
@@ -26,6 +33,7 @@ class Writer:
 
     async def drain(self) -> None:
         """Take everything."""
+        self.drained += 1
 
     def is_closing(self) -> bool:
         """Whether it was closed."""
@@ -89,3 +97,17 @@ async def test_two_heads_keep_their_order() -> None:
     for data in (interim, HEAD, b"ok"):
         await sending.protocol_send(RawData(data))
     assert b"".join(writer.writes) == interim + HEAD + b"ok"
+
+
+async def test_only_what_is_left_to_write_is_waited_for() -> None:
+    """A client that takes everything at once costs no wait; one that does not, or has gone, holds its sender back."""
+    writer = Writer()
+    sending = connection(writer)
+    await sending.protocol_send(RawData(b"one"))
+    assert writer.drained == 0
+    writer.left = 1
+    await sending.protocol_send(RawData(b"two"))
+    assert writer.drained == 1
+    writer.left, writer.closed = 0, True
+    await sending.protocol_send(RawData(b"three"))
+    assert writer.drained == 2

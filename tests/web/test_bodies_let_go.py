@@ -162,3 +162,62 @@ async def test_a_body_is_let_go_when_the_service_drains(service: Service, fake: 
             await client.at_end()
     await assert_let_go(service, fake, before)
     await assert_answers_let_go(service, fake, asking(path, large()), 503)
+
+
+@every_way
+@every_route
+async def test_a_body_is_let_go_when_all_is_well(service: Service, fake: FakeOllama, path: str, stream: bool) -> None:
+    """Of requests that are answered, whole or streamed, nothing stays."""
+    await assert_answers_let_go(service, fake, asking(path, large(stream=stream)), 200)
+
+
+@every_route
+async def test_a_body_that_the_backend_refuses_is_let_go(service: Service, fake: FakeOllama, path: str) -> None:
+    """Nor of what the backend refuses."""
+    fake.mode = Mode.NOT_FOUND_MODEL
+    await assert_answers_let_go(service, fake, asking(path, large()), 404)
+
+
+@every_route
+async def test_a_body_is_let_go_when_nobody_listens(service: Service, fake: FakeOllama, path: str) -> None:
+    """Nor of what reaches no backend."""
+    await fake.stop()
+    await assert_answers_let_go(service, fake, asking(path, large()), 502)
+
+
+@every_way
+@every_route
+async def test_a_body_is_let_go_when_an_answer_breaks_off(
+    serve: ServeFactory, fake: FakeOllama, path: str, stream: bool
+) -> None:
+    """Nor of what the backend began to answer, when it vanishes or falls silent then."""
+    async with serve(fake.url, first_byte_timeout=0.2, idle_timeout=0.1) as service:
+        for fake.mode, status in ((Mode.CUT_MID_STREAM, 502), (Mode.HANG_MID_STREAM, 504)):
+            await assert_answers_let_go(service, fake, asking(path, large(stream=stream)), 200 if stream else status)
+
+
+@every_vanishing
+@every_way
+@every_route
+async def test_a_body_is_let_go_when_its_client_leaves_mid_answer(
+    service: Service, fake: FakeOllama, path: str, stream: bool, vanish: Callable[[RawClient], Awaitable[None]]
+) -> None:
+    """Nor of a client that leaves within its answer."""
+    fake.mode, before = Mode.HANG_MID_STREAM, bodies_held()
+    async with begun(service, fake, asking(path, large(stream=stream))) as clients:
+        for client in clients:
+            await vanish(client)
+    await assert_let_go(service, fake, before)
+
+
+@every_route
+async def test_a_body_is_let_go_when_a_drain_ends_its_answer(service: Service, fake: FakeOllama, path: str) -> None:
+    """Nor of a stream that a drain cuts short."""
+    fake.mode, before = Mode.HANG_MID_STREAM, bodies_held()
+    async with begun(service, fake, asking(path, large(stream=True))) as clients:
+        for client in clients:
+            assert await client.head() == 200
+        await service.admission.drain(0.05)
+        for client in clients:
+            await client.at_end()
+    await assert_let_go(service, fake, before)

@@ -68,13 +68,14 @@ async def relay(
             if opened is None:
                 return
             chunks, chunk = opened
+            step, idle = chunks.__anext__, clocks.idle
             yield b""
             try:
                 while True:
                     if passed := ending.feed(chunk):
                         yield passed
                     try:
-                        chunk = await wait(chunks.__anext__, clocks.idle, idle_late)
+                        chunk = await wait(step, idle, idle_late)
                     except StopAsyncIteration:
                         break
                 if rest := ending.rest():

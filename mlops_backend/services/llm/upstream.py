@@ -36,6 +36,7 @@ POOL_WAIT: Final = 1.0
 KEEP_ALIVE: Final = 30.0
 _HEADER_LIMIT: Final = 64 * 1024
 _PARSED_URLS: Final = 256
+_NOTHING: Final = httpx.ByteStream(b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class UpstreamResponse:
             async for chunk in self._response.stream:  # type: ignore[union-attr]
                 yield chunk
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-            raise classify(error) from error
+            raise _without_frames(classify(error), error) from None
 
     async def read(self) -> bytes:
         """The whole body; raises what `gathered` and `chunks` raise."""
@@ -185,6 +186,7 @@ class Upstream:
                 yield UpstreamResponse(response)
             finally:
                 await response.aclose()
+                response.stream = _NOTHING  # it and its stream hold each other, and the request's body with them
 
     async def request(
         self,
@@ -206,7 +208,7 @@ class Upstream:
             request = self._client.build_request(method, self._parsed(url), headers=headers, content=content)
             return await self._client.send(request, stream=True)
         except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
-            raise classify(error) from error
+            raise _without_frames(classify(error), error) from None
 
     def _parsed(self, url: str) -> httpx.URL:
         """Parsed once: a process calls a handful of addresses, those of its backends' routes; few name a model."""
@@ -246,6 +248,17 @@ def classify(error: Exception) -> AppError:
     if isinstance(error, httpx.TimeoutException):
         return _connect_late()
     return BackendFailed("The call to the backend failed.")
+
+
+def _without_frames(meaning: AppError, error: BaseException | None) -> AppError:
+    """`meaning`, once the errors behind it have forgotten where they were raised.
+
+    aiohttp's frames hold their errors, whose tracebacks hold the frames, and those the request's body.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+    return meaning
 
 
 def _connect_late() -> AppError:

@@ -65,7 +65,7 @@ class Watch:
         self._error = self._late = None
 
     def _arm(self, seconds: float, late: Callable[[], AppError]) -> None:
-        self._task = task = asyncio.current_task()
+        self._task = task = asyncio.current_task(self._loop)
         assert task is not None  # noqa: S101 - a coroutine always runs in a task
         self._cancels = task.cancelling()
         self._late = late
