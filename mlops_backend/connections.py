@@ -67,7 +67,7 @@ class Connection(TCPServer):
             await self._write(event.data)
 
     async def _write(self, data: bytes) -> None:
-        """What Hypercorn does, but a writer with nothing left to write is not waited for: each wait costs a token."""
+        """What Hypercorn does, but that it waits only for a writer that has something left to write."""
         if self._head:
             data, self._head = self._head + data, b""
         transport = self.writer.transport

@@ -11,7 +11,7 @@ from aiohttp.client_reqrep import ConnectionKey
 
 from mlops_backend import errors
 from mlops_backend.services.llm.backends import target_of
-from mlops_backend.services.llm.upstream import classify
+from mlops_backend.services.llm.upstream_errors import classify
 from mlops_backend.telemetry.logging import mask_url
 
 KEY = ConnectionKey("host", 1, False, True, None, None, None)

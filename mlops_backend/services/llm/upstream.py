@@ -8,7 +8,7 @@ the transport reports alike (refused, unresolvable, vanished, timed out) is told
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -19,16 +19,8 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from mlops_backend.errors import (
-    AppError,
-    BackendFailed,
-    BackendNonsense,
-    BackendRefused,
-    BackendUnresolvable,
-    BackendVanished,
-    ConnectTimedOut,
-    PoolFull,
-)
+from mlops_backend.errors import BackendNonsense, PoolFull
+from mlops_backend.services.llm.upstream_errors import classify, without_frames
 from mlops_backend.telemetry.record import RequestRecord
 
 MAX_REPLY_BYTES: Final = 256 * 1024 * 1024
@@ -82,7 +74,7 @@ class UpstreamResponse:
             async for chunk in self._response.stream:  # type: ignore[union-attr]
                 yield chunk
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-            raise _without_frames(classify(error), error) from None
+            raise without_frames(classify(error), error) from None
 
     async def read(self) -> bytes:
         """The whole body; raises what `gathered` and `chunks` raise."""
@@ -208,7 +200,7 @@ class Upstream:
             request = self._client.build_request(method, self._parsed(url), headers=headers, content=content)
             return await self._client.send(request, stream=True)
         except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
-            raise _without_frames(classify(error), error) from None
+            raise without_frames(classify(error), error) from None
 
     def _parsed(self, url: str) -> httpx.URL:
         """Parsed once: a process calls a handful of addresses, those of its backends' routes; few name a model."""
@@ -234,52 +226,6 @@ class Upstream:
         finally:
             self.active -= 1
             self._slots.release()
-
-
-def classify(error: Exception) -> AppError:
-    """Say what really happened, from the aiohttp error beneath an httpx one.
-
-    httpx-aiohttp 0.2.0 maps refused, unresolvable and closed-early alike to `ConnectTimeout`.
-    """
-    cause = error if isinstance(error, aiohttp.ClientError | OSError) else error.__cause__
-    for kind, make in _MEANINGS:
-        if isinstance(cause, kind):
-            return make()
-    if isinstance(error, httpx.TimeoutException):
-        return _connect_late()
-    return BackendFailed("The call to the backend failed.")
-
-
-def _without_frames(meaning: AppError, error: BaseException | None) -> AppError:
-    """`meaning`, once the errors behind it have forgotten where they were raised.
-
-    aiohttp's frames hold their errors, whose tracebacks hold the frames, and those the request's body.
-    """
-    while error is not None:
-        error.__traceback__ = None
-        error = error.__cause__ or error.__context__
-    return meaning
-
-
-def _connect_late() -> AppError:
-    return ConnectTimedOut("Connecting to the backend took too long.")
-
-
-def _vanished() -> AppError:
-    return BackendVanished("The backend closed the connection before its answer was complete.")
-
-
-# The first kind that fits counts: aiohttp's classes derive from one another.
-_MEANINGS: Final[tuple[tuple[type[BaseException], Callable[[], AppError]], ...]] = (
-    (aiohttp.ClientConnectorDNSError, lambda: BackendUnresolvable("The backend's host name cannot be resolved.")),
-    (aiohttp.ServerTimeoutError, _connect_late),
-    (aiohttp.ClientSSLError, lambda: BackendRefused("No TLS connection to the backend could be made.")),
-    (aiohttp.ClientConnectorError, lambda: BackendRefused("The backend refuses connections.")),
-    (aiohttp.ClientConnectionError, _vanished),
-    (aiohttp.ClientPayloadError, _vanished),
-    (OSError, _vanished),
-    (aiohttp.ClientError, lambda: BackendNonsense("The backend's answer is not HTTP.")),
-)
 
 
 def _merged(
