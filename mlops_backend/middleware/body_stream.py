@@ -96,7 +96,8 @@ class BodyStream:
         with suppress(TimeoutError):
             while self._gone.is_set():
                 async with asyncio.timeout(_SETTLED):
-                    await self._receive()
+                    if (await self._receive())["type"] != "http.request":
+                        return
 
     async def _discard(self) -> None:
         discarded = 0

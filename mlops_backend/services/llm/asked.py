@@ -21,7 +21,7 @@ class Place(Enum):
     """Which of several backends is asked."""
 
     MODEL = auto()  # those that have the model, in turns; another one while no byte has come
-    HOLDER = auto()  # the first that lists the model, else the first
+    HOLDER = auto()  # the same in the operator's order, for what is done to a model and not with it
     HOME = auto()  # always the first: what is uploaded there must be found there again
     ANY = auto()  # the first that answers
 
@@ -73,8 +73,8 @@ PUSH: Final = Task(Dialect.OLLAMA, Place.HOLDER, names=("model", "name"), ending
 CREATE: Final = Task(
     Dialect.OLLAMA, Place.HOME, names=("model", "name", "from"), ending=endings.progress_ending, timed=False
 )
-COPY: Final = Task(Dialect.OLLAMA, Place.HOLDER, names=("source", "destination"), timed=False)
-DELETE: Final = Task(Dialect.OLLAMA, Place.HOLDER, names=("model", "name"), timed=False)
+COPY: Final = Task(Dialect.OLLAMA, Place.HOLDER, names=("source", "destination"))
+DELETE: Final = Task(Dialect.OLLAMA, Place.HOLDER, names=("model", "name"))
 BLOB: Final = Task(Dialect.OLLAMA, Place.HOME, names=(), timed=False)
 ACCOUNT: Final = Task(Dialect.OLLAMA, Place.HOME, names=())
 OPENAI_GENERATE: Final = Task(
