@@ -16,7 +16,7 @@ RUN if [ "$EMBEDDED" = "true" ]; then \
 COPY mlops_backend /app/mlops_backend
 COPY wsgi.py hypercorn_conf.py /app/
 # Readable by any user, whatever the umask of the checkout; compiled, since nothing is written at run time.
-RUN chmod -R a+rX /app && python -m compileall -q /app
+RUN chmod -R a+rX /app && python -m compileall -q /app && mkdir /data
 
 FROM python:3.11-slim
 ARG EMBEDDED=false
@@ -28,9 +28,12 @@ RUN if [ "$EMBEDDED" = "true" ]; then \
     fi
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
+COPY --from=build --chown=10001:10001 /data /data
+ENV DATABASE_URL=sqlite:////data/mlops_backend.db
 ENV PATH="/opt/venv/bin:$PATH" PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /app
 USER 10001:10001
+VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 # No proxy, even if the environment names one: the address is the container's own.

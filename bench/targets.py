@@ -12,6 +12,15 @@ from bench.wire import HOST, Address
 
 NAMES = ("direct", "bare", "service", "nginx")
 KEY = "bench-key-0123456789abcdef"
+# Every limit there is, none of which is ever reached.
+LIMITS = {
+    "RATE_LIMIT_REQUESTS": "1000000/second",
+    "RATE_LIMIT_TOKENS": "1000000000/second",
+    "TOKENS_PER_DAY": "1000000000000",
+    "TOKENS_PER_MONTH": "1000000000000",
+    "CONCURRENT_GENERATIONS": "1000000",
+    "PRICES": "*=0.1/0.4",
+}
 
 
 def available(names: Sequence[str]) -> list[str]:
@@ -57,7 +66,9 @@ def _service(family: Family, port: int, upstream: int, folder: Path) -> Start:
     settings = {
         "HOST": HOST,
         "PORT": str(port),
-        "API_KEY": KEY,
+        "API_KEY": "administrator-of-the-bench",
+        "API_KEYS": f"bench:{KEY}",
+        **LIMITS,
         "OLLAMA_BASE_URL": f"http://{HOST}:{upstream}",
         "EMBEDDED_ENGINE": "off",
         "LOG_FORMAT": "json",

@@ -6,28 +6,26 @@ Names, defaults and meanings are public; the README's configuration table lists 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from mlops_backend import setting_values as values_of
+from mlops_backend.principal import Limits, Price, Rate
+from mlops_backend.setting_values import Network, Route
+
 PLACEHOLDER_KEY = "your-secret-api-key-change-this"
-RESERVED_NAMES = ("admin", "anonymous")
 DEFAULT_OLLAMA_URL = "http://localhost:11434"
 
-_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
-_FAMILIES: Final = (["api"], ["v1"])
-_SEGMENT: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._~-]+")
-_HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
+MOST_TOKENS = 10**15
 
-Network = IPv4Network | IPv6Network
-Route = tuple[str, str]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+RateLimit = Annotated[Rate | None, NoDecode, BeforeValidator(values_of.rate_or_none)]
+Tokens = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
+Budget = Annotated[Tokens | None, NoDecode, BeforeValidator(values_of.count_or_none)]
 
 
 class ConfigError(Exception):
@@ -50,6 +48,19 @@ class Settings(BaseSettings):
     allow_cloud_models: bool = False
     passthrough_routes: Annotated[tuple[Route, ...], NoDecode] = ()
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = ()
+    database_url: SecretStr = SecretStr("sqlite+aiosqlite:///data/mlops_backend.db")
+    redis_url: SecretStr = SecretStr("")
+    rate_limit_requests: RateLimit = None
+    rate_limit_tokens: RateLimit = None
+    tokens_per_day: Budget = None
+    tokens_per_month: Budget = None
+    concurrent_generations: Budget = None
+    token_reserve: Tokens = 1024
+    budgets_fail_open: bool = False
+    auth_failure_limit: RateLimit = Rate(60, 60, 60)
+    prices: Annotated[Mapping[str, Price], NoDecode] = {}
+    usage_retention_days: int = Field(default=90, ge=1, le=36500)
+    usage_buffer: int = Field(default=100_000, ge=1, le=10_000_000)
     host: str = "0.0.0.0"
     port: int = Field(default=8000, ge=0, le=65535)
     debug: bool = False
@@ -78,11 +89,22 @@ class Settings(BaseSettings):
         named = names * len(self.ollama_base_url) if len(names) == 1 else names
         return dict(zip(self.ollama_base_url, named, strict=False))
 
+    @property
+    def default_limits(self) -> Limits:
+        """The limits of every key that has none of its own."""
+        return Limits(
+            self.rate_limit_requests,
+            self.rate_limit_tokens,
+            self.tokens_per_day,
+            self.tokens_per_month,
+            self.concurrent_generations,
+        )
+
     @model_validator(mode="before")
     @classmethod
     def _empty_means_default(cls, values: dict[str, Any]) -> dict[str, Any]:
         """`NAME=` in a file means that nobody chose; only for the administrator's key that is a mistake."""
-        return {name: value for name, value in values.items() if name == "api_key" or not _is_blank(value)}
+        return {name: value for name, value in values.items() if name == "api_key" or not values_of.is_blank(value)}
 
     @model_validator(mode="after")
     def _ordinary_keys_are_not_the_administrators(self) -> Settings:
@@ -104,20 +126,37 @@ class Settings(BaseSettings):
     @field_validator("passthrough_routes", mode="before")
     @classmethod
     def _routes(cls, value: Any) -> Any:
-        routes = tuple(_route(item) if isinstance(item, str) else item for item in _split(value))
+        routes = tuple(
+            values_of.passed_route(item) if isinstance(item, str) else item for item in values_of.split(value)
+        )
         if len(set(routes)) < len(routes):
             raise ValueError("each route may stand there once only")
         return routes
 
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: SecretStr) -> SecretStr:
+        return SecretStr(values_of.database_url(value.get_secret_value()))
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr) -> SecretStr:
+        return SecretStr(values_of.redis_url(value.get_secret_value()))
+
+    @field_validator("prices", mode="before")
+    @classmethod
+    def _price_list(cls, value: Any) -> Any:
+        return dict(map(values_of.price, values_of.split(value))) if isinstance(value, str) else value
+
     @field_validator("ollama_host_header", mode="before")
     @classmethod
     def _hosts(cls, value: Any) -> Any:
-        return tuple(_host_header(item) for item in _split(value))
+        return tuple(values_of.host_header(item) for item in values_of.split(value))
 
     @field_validator("ollama_base_url", "openai_backends", mode="before")
     @classmethod
     def _urls(cls, value: Any) -> Any:
-        urls = tuple(_backend_url(url) for url in _split(value))
+        urls = tuple(values_of.backend_url(url) for url in values_of.split(value))
         if len(set(urls)) < len(urls):
             raise ValueError("each backend may stand there once only")
         return urls
@@ -125,22 +164,22 @@ class Settings(BaseSettings):
     @field_validator("allowed_origins", mode="before")
     @classmethod
     def _origins(cls, value: Any) -> Any:
-        return tuple(_origin(origin) for origin in _split(value))
+        return tuple(values_of.allowed_origin(origin) for origin in values_of.split(value))
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _networks(cls, value: Any) -> Any:
-        return tuple(ip_network(item, strict=False) if isinstance(item, str) else item for item in _split(value))
+        return tuple(map(values_of.network, values_of.split(value)))
 
     @field_validator("api_key")
     @classmethod
     def _usable_key(cls, value: SecretStr) -> SecretStr:
-        return SecretStr(_key(value.get_secret_value()))
+        return SecretStr(values_of.usable_key(value.get_secret_value()))
 
     @field_validator("api_keys", mode="before")
     @classmethod
     def _ordinary_keys(cls, value: Any) -> Any:
-        return _named_keys(_split(value)) if isinstance(value, str) else value
+        return values_of.named_keys(values_of.split(value)) if isinstance(value, str) else value
 
 
 def load_settings(env_file: str | None = ".env", **overrides: Any) -> Settings:
@@ -162,70 +201,3 @@ def key_source(env_file: str = ".env") -> str:
     if "API_KEY" not in os.environ or dotenv_values(env_file).get("API_KEY") == os.environ["API_KEY"]:
         return f"in {env_file}"
     return "in the environment"
-
-
-def _is_blank(value: Any) -> bool:
-    return isinstance(value, str) and not value.strip(" ,")
-
-
-def _split(value: Any) -> tuple[Any, ...]:
-    if isinstance(value, str):
-        return tuple(item.strip() for item in value.split(",") if item.strip())
-    return tuple(value)
-
-
-def _backend_url(url: str) -> str:
-    parts = urlsplit(url)
-    try:
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or parts.query or parts.fragment or any(map(str.isspace, url)):
-        raise ValueError("each backend must be an address such as http://localhost:11434")
-    return url.rstrip("/")
-
-
-def _route(value: str) -> Route:
-    method, _, path = value.partition(" ")
-    root, *segments = path.split("/")
-    usable = method in _METHODS and not root and segments[:1] in _FAMILIES and len(segments) > 1
-    if not usable or not all(map(_SEGMENT.fullmatch, segments)):
-        raise ValueError("each route must be written as a method and a path of Ollama's, such as POST /v1/systemone")
-    return method, path
-
-
-def _host_header(value: str) -> str:
-    if not _HOST.fullmatch(value):
-        raise ValueError("must be a host name such as localhost:11434")
-    return value
-
-
-def _origin(value: str) -> str:
-    scheme, separator, host = value.rstrip("/").partition("://")
-    if value != "*" and not (scheme and separator and host):
-        raise ValueError("each origin must be written as browsers send it, such as http://localhost:3000")
-    return value.rstrip("/")
-
-
-def _key(value: str) -> str:
-    if not value:
-        raise ValueError("must not be empty: set it to a long random text")
-    if not (value.isascii() and value.isprintable()) or any(mark in value for mark in " ,"):
-        raise ValueError("a key may hold printable ASCII characters only, without spaces and commas")
-    return value
-
-
-def _named_keys(pairs: tuple[str, ...]) -> dict[str, SecretStr]:
-    keys = dict(_named_key(pair) for pair in pairs)
-    if len(keys) < len(pairs) or len({key.get_secret_value() for key in keys.values()}) < len(keys):
-        raise ValueError("each name and each key may stand there once only")
-    return keys
-
-
-def _named_key(pair: str) -> tuple[str, SecretStr]:
-    name, separator, key = pair.partition(":")
-    if not separator or not name.strip():
-        raise ValueError("must be written name:key,name:key")
-    if name.strip() in RESERVED_NAMES:
-        raise ValueError(f"the names {' and '.join(RESERVED_NAMES)} are taken")
-    return name.strip(), SecretStr(_key(key.strip()))

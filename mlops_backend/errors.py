@@ -8,8 +8,11 @@
   - Forbidden 403
   - NotFound 404
   - MethodNotAllowed 405
+  - Conflict 409
   - UnsupportedMediaType 415
   - InvalidBody 422
+  - LimitExceeded 429
+    + TooManyFailedKeys
   - BackendRejected          the backend's own 4xx, status kept
   - NotImplementedHere 501
   - BackendFailed 502
@@ -24,6 +27,8 @@
     + PoolFull
     + TooManyStreams
     + Draining
+    + DatabaseDown
+    + LimitsUnavailable
   - ClockRanOut 504
     + ConnectTimedOut
     + FirstByteTimedOut
@@ -103,6 +108,13 @@ class MethodNotAllowed(AppError):
         super().__init__("The route does not take this method.", headers={"Allow": ", ".join(allowed)})
 
 
+class Conflict(AppError):
+    """What is asked does not fit what is there: a key that was revoked, one key too many."""
+
+    status = 409
+    code = "conflict"
+
+
 class UnsupportedMediaType(AppError):
     """The body declares a type that is not JSON."""
 
@@ -119,6 +131,19 @@ class InvalidBody(AppError):
     def __init__(self, message: str, details: Sequence[Mapping[str, Any]]) -> None:
         super().__init__(message)
         self.details = list(details)
+
+
+class LimitExceeded(AppError):
+    """This key's own limit; `Retry-After` and the `RateLimit` fields tell when to come again."""
+
+    status = 429
+    code = "rate_limited"
+
+
+class TooManyFailedKeys(LimitExceeded):
+    """Too many keys that nobody knows came from this address."""
+
+    code = "too_many_failed_keys"
 
 
 class BackendRejected(AppError):
@@ -213,6 +238,18 @@ class Draining(Unavailable):
     """The process is stopping and takes no new generations."""
 
     code = "draining"
+
+
+class DatabaseDown(Unavailable):
+    """What was asked needs the database, and that cannot be reached."""
+
+    code = "database_down"
+
+
+class LimitsUnavailable(Unavailable):
+    """A budget cannot be checked at present, and is not to be overdrawn."""
+
+    code = "limits_unavailable"
 
 
 class ClockRanOut(AppError):

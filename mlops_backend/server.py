@@ -29,6 +29,7 @@ from mlops_backend.middleware.request_context import services_of
 from mlops_backend.services.llm.admission import Admission
 from mlops_backend.services.llm.embedded import EngineUnavailable
 from mlops_backend.services.llm.routing import BackendPool
+from mlops_backend.services.other.migrating import NewerDatabase
 from mlops_backend.services.registry import Services
 
 BACKLOG: Final = 2048
@@ -204,7 +205,7 @@ def _on_signals(handler: Callable[[], Any]) -> None:
 
 def _is_news(entry: logging.LogRecord) -> bool:
     """Whether an entry is more than the stack trace of a refusal to start, which `serve_forever` tells in a line."""
-    return entry.exc_info is None or not isinstance(entry.exc_info[1], EngineUnavailable)
+    return entry.exc_info is None or not isinstance(entry.exc_info[1], EngineUnavailable | NewerDatabase)
 
 
 def _reason(error: Exception) -> str:

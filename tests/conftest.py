@@ -2,24 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mlops_backend.config import Settings
+from tests.databases import database_url, postgres, sqlite_template
 from tests.fakes.ollama import FakeOllama
 from tests.service import Service, serving, settings_for
+
+__all__ = ["database_url", "postgres"]
 
 ServeFactory = Callable[..., AbstractAsyncContextManager[Service]]
 
 
+def pytest_collection_finish() -> None:
+    """Take what was imported out of the garbage collector's sight: it stays, and a look at it all halts the service."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def uninterrupted() -> Iterator[None]:
+    """For tests that time what the service does: what earlier ones left takes the collector longer than they allow."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture(scope="session")
+def _database_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("databases")
+
+
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads the developer's environment or `.env`."""
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, _database_files: Path) -> Iterator[None]:
+    """No test reads the developer's environment or `.env`; each has a database of its own."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
+    file = _database_files / "test.db"
+    file.write_bytes(sqlite_template())
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{file}")
+    yield
+    for left in _database_files.iterdir():
+        left.unlink()
 
 
 @pytest.fixture

@@ -18,8 +18,10 @@ LAYERS = (
     ("blueprints", "middleware"),
     ("openapi",),
     ("services",),
-    ("schemas", "telemetry"),
+    ("schemas", "telemetry", "migrations"),
     ("errors", "config", "__init__"),
+    ("setting_values",),
+    ("principal",),
 )
 WEB = {"quart", "quart_cors", "quart_schema", "werkzeug", "hypercorn"}
 HTTP_CLIENTS = {"httpx", "httpx_aiohttp", "aiohttp", "requests", "urllib3"}
@@ -120,6 +122,14 @@ def test_only_the_root_builds_services(path: Path) -> None:
         "Upstream",
         "InfoService",
         "SettingsKeyStore",
+        "KeyStores",
+        "Database",
+        "KeyCache",
+        "ApiKeys",
+        "Ledger",
+        "Usage",
+        "Retention",
+        "PriceList",
     }
     if name_of(path) == "app":
         return

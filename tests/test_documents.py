@@ -28,6 +28,8 @@ NEVER_SENT = {"unavailable", "timeout"}
 def written(value: Any) -> str:
     """A setting's default as one writes it in the environment."""
     match value:
+        case None:
+            return "off"
         case SecretStr():
             return value.get_secret_value()
         case bool():

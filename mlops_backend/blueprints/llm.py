@@ -45,7 +45,7 @@ async def check_backends() -> ResponseReturnValue:
 
     `healthy` when all answer, `degraded` when some do; `unhealthy`, with status 503, when none does.
     """
-    health = await service(OllamaService).health()
+    health = await service(OllamaService).health(g.principal)
     return health, 503 if health["status"] == "unhealthy" else 200
 
 
@@ -58,7 +58,7 @@ async def list_models() -> ResponseReturnValue:
     What Ollama's `/api/tags` says, merged over the backends, with `count`. When a backend does not answer, `partial`
     is true and `unreachable` names it.
     """
-    return await service(OllamaService).models()
+    return await service(OllamaService).models(g.principal)
 
 
 @blueprint.post("/generate")
@@ -124,7 +124,7 @@ async def create_stream(data: StreamRequest) -> ResponseReturnValue:
     only until `expires_at`.
     """
     body = await request.get_data(True, False, False)
-    ticket = service(StreamTickets).issue(data.operation, body, g.principal.name)
+    ticket = service(StreamTickets).issue(data.operation, body, g.principal)
     url = f"/api/llm/streams/{ticket.id}"
     expires_at = datetime.fromtimestamp(ticket.expires_at, UTC).isoformat(timespec="seconds")
     return {"id": ticket.id, "url": url, "expires_at": expires_at}, 201, {"Location": url}
@@ -147,7 +147,8 @@ async def fetch_stream(ticket_id: str) -> Response:
     ticket = service(StreamTickets).redeem(ticket_id)
     if ticket is None:
         return Response("", status=204, headers={"Cache-Control": "no-store"})
-    record().principal = ticket.principal
+    noted = record()
+    noted.caller, noted.generates = ticket.principal, True
     return await _stream(ticket.operation, parse_json(ticket.body), default=SSE)
 
 

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Final
 
 from mlops_backend.config import ConfigError
-from mlops_backend.services.other.api_keys import Principal
+from mlops_backend.principal import Principal, Scope
 
 
 class Access(Enum):
@@ -16,15 +16,27 @@ class Access(Enum):
     OPEN = "open"  # nobody is asked for a key; docs/decisions/0001 says why
     DOCS = "docs"  # the same while DOCS_ENABLED, else any key
     SERVICE = "service"  # any key
-    INFERENCE = "inference"  # any key
-    MODELS_READ = "models:read"  # any key
-    MODELS_WRITE = "models:write"  # the administrator's
-    ACCOUNT = "account"  # the administrator's, while ALLOW_ACCOUNT_ROUTES
+    INFERENCE = "inference"  # a key with that scope; each request is a generation, and so a row in the ledger
+    BESIDE_INFERENCE = "beside inference"  # the same scope; nothing is generated
+    MODELS_READ = "models:read"  # a key with that scope
+    MODELS_WRITE = "models:write"  # likewise
+    USAGE_READ = "usage:read"  # likewise
+    ADMIN = "admin"  # likewise
+    ACCOUNT = "account"  # the scope `admin`, while ALLOW_ACCOUNT_ROUTES
 
 
 Methods = Mapping[str, Access]
 
-_FOR_ANY_KEY: Final = frozenset({Access.DOCS, Access.SERVICE, Access.INFERENCE, Access.MODELS_READ})
+_FOR_ANY_KEY: Final = frozenset({Access.DOCS, Access.SERVICE})
+SCOPES: Final[Mapping[Access, Scope]] = {
+    Access.INFERENCE: Scope.INFERENCE,
+    Access.BESIDE_INFERENCE: Scope.INFERENCE,
+    Access.MODELS_READ: Scope.MODELS_READ,
+    Access.MODELS_WRITE: Scope.MODELS_WRITE,
+    Access.USAGE_READ: Scope.USAGE_READ,
+    Access.ADMIN: Scope.ADMIN,
+    Access.ACCOUNT: Scope.ADMIN,
+}
 
 
 def _read(access: Access) -> Methods:
@@ -37,6 +49,9 @@ _LOOK: Final[Methods] = {"GET": Access.MODELS_READ}
 _INFER: Final[Methods] = {"POST": Access.INFERENCE}
 _MANAGE: Final[Methods] = {"POST": Access.MODELS_WRITE}
 _ACCOUNT: Final[Methods] = {"POST": Access.ACCOUNT}
+_OWN_USAGE: Final[Methods] = {"GET": Access.USAGE_READ}
+_ALL_USAGE: Final[Methods] = {"GET": Access.ADMIN}
+_ADMIN: Final[Methods] = {"POST": Access.ADMIN}
 
 TABLE: Final[Mapping[str, Methods]] = {
     # the service itself
@@ -48,6 +63,12 @@ TABLE: Final[Mapping[str, Methods]] = {
     "/docs/assets/<path:filename>": _read(Access.DOCS),
     "/openapi.json": _read(Access.DOCS),
     "/api/other/info": _read(Access.SERVICE),
+    "/metrics": _read(Access.ADMIN),
+    # keys
+    "/api/key": _read(Access.SERVICE),
+    "/api/admin/keys": {**_read(Access.ADMIN), **_ADMIN},
+    "/api/admin/keys/<key_id>": {**_read(Access.ADMIN), "PATCH": Access.ADMIN, "DELETE": Access.ADMIN},
+    "/api/admin/keys/<key_id>/rotate": _ADMIN,
     # our own API to inference
     "/api/llm/health": _LIST,
     "/api/llm/models": _LIST,
@@ -55,8 +76,15 @@ TABLE: Final[Mapping[str, Methods]] = {
     "/api/llm/stream": _INFER,
     "/api/llm/chat": _INFER,
     "/api/llm/embed": _INFER,
-    "/api/llm/streams": _INFER,
+    "/api/llm/streams": {"POST": Access.BESIDE_INFERENCE},
     "/api/llm/streams/<ticket_id>": {"GET": Access.OPEN},
+    # usage
+    "/api/usage": _OWN_USAGE,
+    "/api/usage/generations/<generation_id>": _OWN_USAGE,
+    "/api/usage/export": _OWN_USAGE,
+    "/api/admin/usage": _ALL_USAGE,
+    "/api/admin/usage/generations/<generation_id>": _ALL_USAGE,
+    "/api/admin/usage/export": _ALL_USAGE,
     # Ollama
     "/api/version": _LIST,
     "/api/tags": _LIST,
@@ -88,7 +116,7 @@ TABLE: Final[Mapping[str, Methods]] = {
     "/v1/responses": _INFER,
     "/v1/audio/transcriptions": _INFER,
     "/v1/messages": _INFER,
-    "/v1/messages/count_tokens": _INFER,
+    "/v1/messages/count_tokens": {"POST": Access.BESIDE_INFERENCE},
 }
 
 
@@ -96,9 +124,10 @@ def may(principal: Principal, access: Access, *, account_routes: bool) -> bool:
     """Whether somebody may use routes of this kind."""
     if access in _FOR_ANY_KEY:
         return True
-    if access is Access.ACCOUNT:
-        return principal.admin and account_routes
-    return access is Access.MODELS_WRITE and principal.admin
+    if access is Access.ACCOUNT and not account_routes:
+        return False
+    scope = SCOPES.get(access)
+    return scope is not None and principal.has(scope)
 
 
 def with_passthrough(routes: Sequence[tuple[str, str]]) -> Mapping[str, Methods]:

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Final, cast
 
 from quart import g, request
 from werkzeug.datastructures import Headers
 
-from mlops_backend.config import PLACEHOLDER_KEY, Network
-from mlops_backend.errors import Forbidden, MethodNotAllowed, NotFound, Unauthorized
-from mlops_backend.middleware.access import TABLE, Access, Methods, may
+from mlops_backend.config import PLACEHOLDER_KEY
+from mlops_backend.errors import AppError, Forbidden, MethodNotAllowed, NotFound, Unauthorized
+from mlops_backend.middleware.access import SCOPES, TABLE, Access, Methods, may
 from mlops_backend.middleware.asgi import Scope, path_of
+from mlops_backend.middleware.client_address import client_address, is_from_this_machine
+from mlops_backend.middleware.guess_guard import GuessGuard, presented_keys
 from mlops_backend.middleware.request_context import record
-from mlops_backend.services.other.api_keys import ANONYMOUS, KeyStore, Principal
+from mlops_backend.principal import ANONYMOUS, Principal
+from mlops_backend.services.other.api_keys import KeyStore
+from mlops_backend.setting_values import Network
 
-FORWARDING_HEADERS: Final = (
-    "Forwarded",
-    "Via",
-    "X-Forwarded-For",
-    "X-Forwarded-Host",
-    "X-Forwarded-Proto",
-    "X-Real-IP",
-)
 _NOT_IN_TABLE: Final = "This route is for nobody yet: it does not stand in the table of routes."
-_REASONS: Final[Mapping[Access | None, str]] = {
-    Access.MODELS_WRITE: "Models are managed with the administrator's key only.",
-    Access.ACCOUNT: "This route acts as the owner of the Ollama server; ALLOW_ACCOUNT_ROUTES and the administrator's "
-    "key open it.",
-}
-_LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_ACCOUNT: Final = (
+    "This route acts as the owner of the Ollama server; ALLOW_ACCOUNT_ROUTES and the administrator's key open it."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Who asks, if anybody was asked; `error` keeps them out. `generates`: it is, or would have been, a generation."""
+
+    principal: Principal | None
+    error: AppError | None = None
+    generates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,10 @@ class Gate:
     auth_enabled: bool
     docs_enabled: bool
     account_routes: bool = False
+    anonymous: Principal = ANONYMOUS
     table: Mapping[str, Methods] = field(default_factory=lambda: TABLE)
 
-    def authorise(self, method: str, route: str | None, headers: Headers, peer: str) -> Principal | None:
+    def authorise(self, method: str, route: str | None, headers: Headers, peer: str) -> Decision:
         """Decide on one request.
 
         Args:
@@ -55,25 +56,24 @@ class Gate:
             peer: address of the other end of the connection.
 
         Returns:
-            The principal, or `None` where nobody is asked for a key.
+            Who asks, and what keeps them out: `Forbidden` for a key that may not do this, `MethodNotAllowed`.
 
         Raises:
             Unauthorized: no key, an unknown one, or two that differ.
-            Forbidden: a key that may not do this; the placeholder key from anywhere but this machine.
-            MethodNotAllowed: the route is not for this method.
+            Forbidden: the placeholder key from anywhere but this machine.
+            DatabaseDown: whether the key is known cannot be told.
         """
         methods = self.table.get(route, {}) if route is not None else {}
         access = methods.get(method)
         if self._is_open(method, route, access, headers):
-            return None
+            return Decision(None)
         principal = self._identify(headers, peer)
         if route is None or (method == "OPTIONS" and methods):
-            return principal
-        if access is None and methods:
-            raise MethodNotAllowed(*methods, "OPTIONS")
-        if access is None or not may(principal, access, account_routes=self.account_routes):
-            raise Forbidden(_REASONS.get(access, _NOT_IN_TABLE))
-        return principal
+            return Decision(principal)
+        if access is None:
+            return Decision(principal, MethodNotAllowed(*methods, "OPTIONS") if methods else Forbidden(_NOT_IN_TABLE))
+        allowed = may(principal, access, account_routes=self.account_routes)
+        return Decision(principal, None if allowed else _refusal(access), generates=access is Access.INFERENCE)
 
     def _is_open(self, method: str, route: str | None, access: Access | None, headers: Headers) -> bool:
         if route is None:
@@ -86,7 +86,7 @@ class Gate:
     def _identify(self, headers: Headers, peer: str) -> Principal:
         presented = presented_keys(headers)
         if not presented and not self.auth_enabled:
-            return ANONYMOUS
+            return self.anonymous
         if not presented:
             raise Unauthorized("An API key is needed, in X-API-Key or as Authorization: Bearer.")
         known = [{key: found for key in readings if (found := self.keys.find(key))} for readings in presented]
@@ -96,40 +96,17 @@ class Gate:
         if len(owners) > 1:
             raise Unauthorized("The request carries several keys that differ.")
         ((key, principal),) = owners.items()
-        if key == PLACEHOLDER_KEY.encode() and not _from_this_machine(headers, peer):
+        if key == PLACEHOLDER_KEY.encode() and not is_from_this_machine(headers, peer):
             raise Forbidden(
                 "The placeholder API key works from this machine only; the operator must set API_KEY to a secret."
             )
         return principal
 
 
-def presented_keys(headers: Headers) -> list[frozenset[bytes]]:
-    """Every key that the request carries, each with the ways in which it may be read.
-
-    `X-API-Key` and `Authorization: Bearer` can be read in one way; of `Basic` either part may be the key. An
-    `Authorization` of another scheme is not ours, and says nothing.
-    """
-    presented = [frozenset({_raw(key)}) for key in headers.getlist("X-API-Key") if key]
-    for value in headers.getlist("Authorization"):
-        scheme, _, credential = value.partition(" ")
-        if scheme.lower() == "bearer" and credential.strip():
-            presented.append(frozenset({_raw(credential.strip())}))
-        elif scheme.lower() == "basic":
-            presented.append(_basic_parts(credential))
-    return presented
-
-
-def _basic_parts(credential: str) -> frozenset[bytes]:
-    try:
-        pair = b64decode(credential.strip(), validate=True)
-    except ValueError:
-        return frozenset()
-    user, _, password = pair.partition(b":")
-    return frozenset(part for part in (user, password) if part)
-
-
-def _raw(key: str) -> bytes:
-    return key.encode("latin-1", "replace")
+def _refusal(access: Access) -> Forbidden:
+    if access is Access.ACCOUNT:
+        return Forbidden(_ACCOUNT)
+    return Forbidden(f"This route needs a key with the scope {SCOPES[access].value}.")
 
 
 def wants_html(headers: Headers) -> bool:
@@ -137,16 +114,7 @@ def wants_html(headers: Headers) -> bool:
     return "text/html" in headers.get("Accept", "").lower()
 
 
-def client_address(headers: Headers, peer: str, trusted: Sequence[Network]) -> str:
-    """The peer's address, or the nearest untrusted one in `X-Forwarded-For` when the peer is a trusted proxy."""
-    address = peer
-    hops = [hop.strip() for value in headers.getlist("X-Forwarded-For") for hop in value.split(",")]
-    while hops and _is_in(address, trusted):
-        address = hops.pop()
-    return address if _is_address(address) else peer
-
-
-def authenticate_with(gate: Gate, trusted_proxies: Sequence[Network]) -> None:
+def authenticate_with(gate: Gate, trusted_proxies: Sequence[Network], guard: GuessGuard) -> None:
     """Put the request at hand before the gate, and note who asks; called by the `before_request` hook."""
     # The router takes //health for /health; a route has one name here.
     named = request.url_rule if not path_of(cast(Scope, request.scope)).startswith("//") else None
@@ -155,51 +123,20 @@ def authenticate_with(gate: Gate, trusted_proxies: Sequence[Network]) -> None:
     noted = record()
     noted.route = route or ""
     noted.client = client_address(request.headers, peer, trusted_proxies) if trusted_proxies else peer
-    principal = gate.authorise(request.method, route, request.headers, peer)
-    g.principal = principal
-    if principal is not None:
-        noted.principal = principal.name
+    try:
+        decision = gate.authorise(request.method, route, request.headers, peer)
+    except Unauthorized:
+        guard.failed(noted.client, request.headers)
+        raise
+    if decision.principal is not None:
+        guard.known(noted.client, request.headers)
+    g.principal = decision.principal
+    noted.caller, noted.generates = decision.principal, decision.generates
+    if decision.error is not None:
+        raise decision.error
     if route is None and request.url_rule is not None:
         raise NotFound("There is no such route.")
 
 
 def _is_preflight(headers: Headers) -> bool:
     return "Origin" in headers and "Access-Control-Request-Method" in headers
-
-
-def _from_this_machine(headers: Headers, peer: str) -> bool:
-    if any(name in headers for name in FORWARDING_HEADERS):
-        return False
-    return _is_loopback(peer) and _host_name(headers.get("Host", "")) in _LOCAL_HOSTS
-
-
-def _host_name(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].lower()
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return False
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return (mapped or parsed).is_loopback
-
-
-def _is_in(address: str, networks: Sequence[Network]) -> bool:
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return False
-    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
-    return any(parsed in network for network in networks)
-
-
-def _is_address(address: str) -> bool:
-    try:
-        ip_address(address)
-    except ValueError:
-        return False
-    return True

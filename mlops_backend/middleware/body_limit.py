@@ -6,6 +6,8 @@ import asyncio
 from typing import Final
 
 from mlops_backend.middleware.asgi import App, Message, Receive, Scope, Send
+from mlops_backend.middleware.request_context import record_of
+from mlops_backend.telemetry.record import RequestRecord
 
 DISCARD_BYTES: Final = 64 * 1024 * 1024
 DISCARD_SECONDS: Final = 2.0
@@ -28,7 +30,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(receive, self._limit)
+        body = _Body(receive, self._limit, record_of(scope))
 
         async def send_then_discard(message: Message) -> None:
             if body.arriving and is_last(message):
@@ -39,7 +41,8 @@ class BodyLimit:
 
 
 class _Body:
-    def __init__(self, receive: Receive, limit: int) -> None:
+    def __init__(self, receive: Receive, limit: int, record: RequestRecord) -> None:
+        self._record = record
         self._receive = receive
         self._limit = limit
         self._read = 0
@@ -55,6 +58,7 @@ class _Body:
         chunk = message.get("body", b"")
         room = 0 if self._discarding else max(0, self._limit + 1 - self._read)
         self._read += len(chunk)
+        self._record.bytes_in = self._read
         if self._read > self._limit + DISCARD_BYTES:
             self._end()
         return message if len(chunk) <= room else {**message, "body": chunk[:room]}

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from quart import Quart, Response, request
 from quart_schema import RequestSchemaValidationError
+from quart_schema.validation import QuerystringValidationError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from mlops_backend.errors import AppError, InvalidBody
@@ -52,7 +53,8 @@ async def _app_error(error: AppError) -> Response:
 
 
 async def _schema_error(error: RequestSchemaValidationError) -> Response:
-    return await _app_error(InvalidBody("The body does not fit the schema.", _details(error.validation_error)))
+    what = "query" if isinstance(error, QuerystringValidationError) else "body"
+    return await _app_error(InvalidBody(f"The {what} does not fit the schema.", _details(error.validation_error)))
 
 
 async def _http_error(error: HTTPException) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Final, TypeVar, cast
 
@@ -26,10 +27,16 @@ _UNREADABLE: Final = "The request cannot be read: its target has no path, or its
 
 
 class RequestContext:
-    """Gives each request its id and record; writes its one log line when everything has been sent."""
+    """Gives each request its id and record; writes its one log line when everything has been sent.
 
-    def __init__(self, app: App) -> None:
+    Args:
+        app: what answers.
+        keep: puts a generation into the ledger: its record, and `perf_counter()` seconds.
+    """
+
+    def __init__(self, app: App, keep: Callable[[RequestRecord, float], None]) -> None:
         self._app = app
+        self._keep = keep
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
@@ -46,7 +53,9 @@ class RequestContext:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                message = {**message, "headers": [*message["headers"], header]}
+                message = {**message, "headers": [*message["headers"], header, *_told(record.answer_headers)]}
+            else:
+                record.bytes_out += len(message.get("body", b""))
             await send(message)
 
         try:
@@ -55,7 +64,7 @@ class RequestContext:
             record.status, record.outcome = record.status or 500, record.outcome or "error"
             raise
         finally:
-            _finish(record)
+            _finish(record, self._keep)
 
 
 def record() -> RequestRecord:
@@ -95,9 +104,16 @@ def _request_id(scope: Scope) -> str:
     return uuid.uuid4().hex
 
 
-def _finish(record: RequestRecord) -> None:
+def _told(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
+def _finish(record: RequestRecord, keep: Callable[[RequestRecord, float], None]) -> None:
     if not record.status:
         record.status, record.outcome = _CLIENT_CLOSED, record.outcome or "client_gone"
     if not record.outcome:
         record.outcome = "done" if record.status < 400 else "refused" if record.status < 500 else "error"
-    log_request(record.fields(perf_counter()))
+    now = perf_counter()
+    log_request(record.fields(now))
+    if record.generates:
+        keep(record, now)

@@ -11,7 +11,7 @@ import structlog
 
 from mlops_backend.config import Settings
 
-_WARNINGS_ONLY = ("httpx", "httpcore", "aiohttp", "asyncio", "hypercorn.error", "hypercorn.access")
+_WARNINGS_ONLY = ("alembic", "httpx", "httpcore", "aiohttp", "asyncio", "hypercorn.error", "hypercorn.access")
 
 
 def configure_logging(settings: Settings) -> None:
@@ -40,6 +40,12 @@ def configure_logging(settings: Settings) -> None:
     root.setLevel(level)
     for name in _WARNINGS_ONLY:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def silence() -> None:
+    """Log nothing from here on: for commands, whose output is their result."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    logging.getLogger().handlers = [logging.NullHandler()]
 
 
 def _shared_processors() -> list[structlog.typing.Processor]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any, Final
+
+from mlops_backend.principal import Principal
 
 _LONGEST_NAME: Final = 256
 
@@ -14,6 +16,9 @@ _LONGEST_NAME: Final = 256
 class RequestRecord:
     """One request: who, what, how it ended. Holds no prompt and no key.
 
+    `generates` says that it is a generation, and so has a row in the ledger. `bytes_in` and `bytes_out` count the two
+    bodies as they travelled. `answer_headers` are for the answer, whoever makes it. `at` is the start in
+    seconds since the epoch.
     `count_prompt` guesses at the prompt's tokens, for a generation whose backend tells no usage; `estimated` says that
     the counts are such guesses. Times are `time.perf_counter()` seconds. `outcome` is one of `done`, `refused` (a 4xx
     of ours or of the backend), `error` (a failure on the way), `timeout`, `client_gone` and `drained`.
@@ -23,7 +28,8 @@ class RequestRecord:
     method: str
     client: str = ""
     route: str = ""
-    principal: str = ""
+    caller: Principal | None = None
+    generates: bool = False
     status: int = 0
     outcome: str = ""
     error: str = ""
@@ -34,6 +40,10 @@ class RequestRecord:
     completion_tokens: int | None = None
     estimated: bool = False
     count_prompt: Callable[[], int] | None = None
+    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    bytes_in: int = 0
+    bytes_out: int = 0
+    at: float = field(default_factory=time)
     started: float = field(default_factory=perf_counter)
     sent_upstream: float | None = None
     first_byte: float | None = None
@@ -63,9 +73,15 @@ class RequestRecord:
             "outcome": self.outcome,
             "total_ms": _ms(now - self.started),
         }
-        for name in ("client", "principal", "model", "backend", "upstream_url", "error"):
+        if self.caller is not None:
+            line["principal"], line["key_id"] = self.caller.name, self.caller.id
+        for name in ("client", "model", "backend", "upstream_url", "error", "bytes_in", "bytes_out"):
             if value := getattr(self, name):
                 line[name] = value
+        return {**line, **self._measured()}
+
+    def _measured(self) -> dict[str, Any]:
+        line: dict[str, Any] = {}
         if self.sent_upstream is not None:
             line["queue_ms"] = _ms(self.sent_upstream - self.started)
         if self.first_byte is not None:

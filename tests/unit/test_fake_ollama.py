@@ -383,6 +383,7 @@ async def test_slow_tokens(fake: FakeOllama, http: aiohttp.ClientSession, body: 
     assert time.monotonic() - started >= 8 * 0.02
 
 
+@pytest.mark.usefixtures("uninterrupted")
 @pytest.mark.parametrize("mode", [Mode.HANG_BEFORE_HEADERS, Mode.HANG_MID_STREAM, Mode.SLOW_FIRST_BYTE])
 @pytest.mark.parametrize("body", [HELLO, WHOLE])
 async def test_disconnect_is_seen_at_once(fake: FakeOllama, mode: Mode, body: dict[str, Any]) -> None:

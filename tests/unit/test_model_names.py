@@ -62,8 +62,8 @@ def test_cloud_models_are_known_by_their_names(name: str) -> None:
     """In any case and with anything behind it that might be cut off again."""
     assert is_cloud(name)
     with pytest.raises(Forbidden, match="ALLOW_CLOUD_MODELS"):
-        ModelRules(allow_cloud=False).check(["llama3", name])
-    ModelRules(allow_cloud=True).check([name])
+        ModelRules(allow_cloud=False).check(["llama3", name], None)
+    ModelRules(allow_cloud=True).check([name], None)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_cloud_models_are_known_by_their_names(name: str) -> None:
 def test_local_models_may_have_clouds_in_their_names(name: str) -> None:
     """Only the tag counts."""
     assert not is_cloud(name)
-    ModelRules(allow_cloud=False).check([name])
+    ModelRules(allow_cloud=False).check([name], None)
 
 
 def test_a_namespace_stays() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from mlops_backend.errors import NotFound, TooManyStreams
+from mlops_backend.principal import Principal
 from mlops_backend.services.llm import streams
 from mlops_backend.services.llm.streams import StreamTickets
 
+TESTER = Principal("tester", "settings:tester")
 FULL = bytes(streams.MAX_WAITING_BYTES)
 
 
@@ -26,28 +28,28 @@ def test_a_ticket_expires() -> None:
     """After `LIFE` seconds a stream is gone, and so is what it held."""
     clock = Clock()
     tickets = StreamTickets(clock)
-    ticket = tickets.issue("generate", FULL, "tester")
+    ticket = tickets.issue("generate", FULL, TESTER)
     assert ticket.expires_at == clock.now + streams.LIFE
     clock.now = ticket.expires_at
     with pytest.raises(NotFound):
         tickets.redeem(ticket.id)
-    tickets.issue("generate", FULL, "tester")
+    tickets.issue("generate", FULL, TESTER)
 
 
 def test_bytes_are_bounded() -> None:
     """Bodies that wait together hold no more than `MAX_WAITING_BYTES`."""
     tickets = StreamTickets()
-    tickets.issue("generate", FULL[:-1], "tester")
-    tickets.issue("generate", b"x", "tester")
+    tickets.issue("generate", FULL[:-1], TESTER)
+    tickets.issue("generate", b"x", TESTER)
     with pytest.raises(TooManyStreams):
-        tickets.issue("generate", b"x", "tester")
+        tickets.issue("generate", b"x", TESTER)
 
 
 def test_used_ids_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest used ids are forgotten; the newest answer `None`."""
     monkeypatch.setattr(streams, "MAX_USED", 2)
     tickets = StreamTickets()
-    issued = [tickets.issue("generate", b"", "tester") for _ in range(3)]
+    issued = [tickets.issue("generate", b"", TESTER) for _ in range(3)]
     assert [tickets.redeem(ticket.id) for ticket in issued] == issued
     with pytest.raises(NotFound):
         tickets.redeem(issued[0].id)

@@ -10,6 +10,9 @@ from quart import Quart
 
 from mlops_backend.app import create_app
 from mlops_backend.middleware.access import TABLE, Access
+from mlops_backend.principal import ORDINARY, Scope
+from mlops_backend.schemas.keys import CreateKeyRequest
+from mlops_backend.services.other.keys import ApiKeys
 from tests.conftest import ServeFactory
 from tests.fakes.ollama import FakeOllama
 from tests.service import ADMIN_KEY, ORDINARY_KEY, Service, settings_for
@@ -21,6 +24,8 @@ VALUES = {
     "<digest>": "sha256:" + "0" * 64,
     "<key>": "a-key",
     "<model>": "llama3",
+    "<key_id>": "key_unknown",
+    "<generation_id>": "unknown",
 }
 BODY: dict[str, Any] = {
     "model": "llama3",
@@ -31,7 +36,15 @@ BODY: dict[str, Any] = {
     "stream": False,
 }
 OPEN_TO_STRANGERS = {Access.OPEN, Access.DOCS}
-FOR_ANY_KEY = {Access.OPEN, Access.DOCS, Access.SERVICE, Access.INFERENCE, Access.MODELS_READ}
+WITH_ANY_KEY = {*OPEN_TO_STRANGERS, Access.SERVICE}
+OPENED_BY: Mapping[Scope, set[Access]] = {
+    Scope.INFERENCE: {Access.INFERENCE, Access.BESIDE_INFERENCE},
+    Scope.MODELS_READ: {Access.MODELS_READ},
+    Scope.MODELS_WRITE: {Access.MODELS_WRITE},
+    Scope.USAGE_READ: {Access.USAGE_READ},
+    Scope.ADMIN: set(Access) - {Access.ACCOUNT},
+}
+ORDINARY_OPENS = WITH_ANY_KEY.union(*(OPENED_BY[scope] for scope in ORDINARY))
 KEYS = {"nobody": {}, "wrong": {"X-API-Key": "wrong"}, "ordinary": {"X-API-Key": ORDINARY_KEY}}
 ADMIN = {"X-API-Key": ADMIN_KEY}
 
@@ -68,7 +81,7 @@ async def told(service: Service, headers: Mapping[str, str]) -> Mapping[Asked, i
         path, method = asked
         for name, value in VALUES.items():
             path = path.replace(name, value)
-        body = BODY if method in {"POST", "DELETE"} else None
+        body = BODY if method in {"POST", "PATCH", "DELETE"} else None
         answer = await service.stranger.request(method, path, json=body, headers=headers)
         refused = answer.status_code in {401, 403} or (answer.status_code == 405 and access_of(asked) is None)
         answers[asked] = answer.status_code if refused else "allowed"
@@ -100,12 +113,22 @@ async def test_a_stranger_reaches_what_is_open(service: Service, fake: FakeOllam
 async def test_an_ordinary_key_infers_and_reads(serve: ServeFactory, fake: FakeOllama, account_routes: bool) -> None:
     """It may do everything but manage models and act as the owner, whether or not the owner's routes are open."""
     async with serve(fake.url, allow_account_routes=account_routes) as service:
-        assert await told(service, KEYS["ordinary"]) == expected(service.app, lambda access: access in FOR_ANY_KEY, 403)
-    managing = {Access.MODELS_WRITE, Access.ACCOUNT}
+        wanted = expected(service.app, lambda access: access in ORDINARY_OPENS, 403)
+        assert await told(service, KEYS["ordinary"]) == wanted
+    managing = {Access.MODELS_WRITE, Access.ADMIN, Access.ACCOUNT}
     for asked in fake.requests:
         for rule, methods in TABLE.items():
             if rule == asked.path or ("<" in rule and asked.path.startswith(rule.partition("<")[0])):
                 assert methods.get(asked.method) not in managing
+
+
+@pytest.mark.parametrize("scope", Scope)
+async def test_a_scope_opens_its_routes(service: Service, scope: Scope) -> None:
+    """A key of the database with one scope may do what that is for and nothing else; `admin` may do everything."""
+    _, key = await service.services.get(ApiKeys).create(CreateKeyRequest(name=scope, scopes={scope}))
+    opened = WITH_ANY_KEY | OPENED_BY[scope]
+    wanted = expected(service.app, lambda access: access in opened, 403)
+    assert await told(service, {"X-API-Key": key}) == wanted
 
 
 async def test_the_administrator_manages_models(service: Service) -> None:
@@ -124,7 +147,7 @@ async def test_without_auth_anybody_is_ordinary(serve: ServeFactory, fake: FakeO
     """`AUTH_ENABLED=false`: nobody may manage anything but the administrator; a wrong key stays wrong."""
     async with serve(fake.url, auth_enabled=False, allow_account_routes=True) as service:
         app = service.app
-        assert await told(service, KEYS["nobody"]) == expected(app, lambda access: access in FOR_ANY_KEY, 403)
+        assert await told(service, KEYS["nobody"]) == expected(app, lambda access: access in ORDINARY_OPENS, 403)
         assert await told(service, KEYS["wrong"]) == expected(app, lambda access: access in OPEN_TO_STRANGERS, 401)
         assert await told(service, ADMIN) == expected(app, lambda access: True, 403)
 

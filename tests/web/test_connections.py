@@ -34,6 +34,7 @@ async def connect(service: Service) -> tuple[asyncio.StreamReader, asyncio.Strea
     return await asyncio.open_connection(host, int(port))
 
 
+@pytest.mark.usefixtures("uninterrupted")
 @pytest.mark.parametrize("stray", STRAY.values(), ids=STRAY)
 @pytest.mark.parametrize("mode", [Mode.HANG_BEFORE_HEADERS, Mode.HANG_MID_STREAM], ids=lambda mode: mode.name)
 @pytest.mark.parametrize("route", ["generate", "stream"])

@@ -25,7 +25,7 @@ async def stream_of(service: Service, family: Family, body: dict[str, Any] | Non
 
 async def told_by(fake: FakeOllama, family: Family, body: dict[str, Any]) -> httpx.Response:
     """What the fake itself answers."""
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=False) as client:
         return await client.post(fake.url + family.path, json=body)
 
 

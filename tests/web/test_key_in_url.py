@@ -10,7 +10,7 @@ import pytest
 from hypercorn.config import Config
 
 from mlops_backend.config import PLACEHOLDER_KEY
-from mlops_backend.middleware.auth import FORWARDING_HEADERS
+from mlops_backend.middleware.client_address import FORWARDING_HEADERS
 from mlops_backend.server import hypercorn_config
 from tests import service as service_module
 from tests.conftest import ServeFactory

@@ -15,9 +15,10 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import status_code_conformance
 
 from tests.fakes.ollama import FakeOllama
-from tests.service import ORDINARY_KEY, serving, settings_for
+from tests.service import ADMIN_KEY, ORDINARY_KEY, serving, settings_for
 
 CASES: Final = {"POST": 200, "GET": 15}
+CASES_OF_KEYS: Final = 30
 # What is relayed has no schema of ours: there is little to generate from.
 RELAYED_CASES: Final = 15
 CHECKS: Final = [not_a_server_error, status_code_conformance]
@@ -36,25 +37,35 @@ def test_a_thousand_generated_requests(address: str) -> None:
     operations = [result.ok() for result in schema.get_all_operations()]
     sent = 0
     for operation in operations:
-        ours = not {"ollama", "openai", "anthropic"} & set(operation.tags or ())
-        count = CASES[operation.method.upper()] if ours else RELAYED_CASES
-
-        @settings(
-            max_examples=count,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(case=operation.as_strategy())
-        def send(case: Any) -> None:
-            nonlocal sent
-            sent += 1
-            case.call_and_validate(headers={"X-API-Key": ORDINARY_KEY}, checks=CHECKS, timeout=10)
-
-        send()
+        tags = set(operation.tags or ())
+        ours = not {"ollama", "openai", "anthropic"} & tags
+        if "keys" in tags:
+            sent += send(operation, CASES_OF_KEYS, ADMIN_KEY)
+        else:
+            sent += send(operation, CASES[operation.method.upper()] if ours else RELAYED_CASES, ORDINARY_KEY)
     assert len(operations) >= 12
     assert sent >= 1000
+
+
+def send(operation: Any, count: int, key: str) -> int:
+    """Send up to `count` generated requests to one operation, check the answers, and say how many were sent."""
+    sent = 0
+
+    @settings(
+        max_examples=count,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy())
+    def ask(case: Any) -> None:
+        nonlocal sent
+        sent += 1
+        case.call_and_validate(headers={"X-API-Key": key}, checks=CHECKS, timeout=10)
+
+    ask()
+    return sent
 
 
 @contextmanager

@@ -237,6 +237,7 @@ async def test_with_all_dead_it_is_a_503(service: Service, one: FakeOllama, two:
     assert {answer.headers["retry-after"] for answer in answers} == {"5"}
 
 
+@pytest.mark.usefixtures("uninterrupted")
 @pytest.mark.parametrize("hanging", [0, 1])
 async def test_one_that_hangs_does_not_slow_down_the_rest(
     service: Service, one: FakeOllama, two: FakeOllama, hanging: int
@@ -259,7 +260,7 @@ def _always_probed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(routing, "PROBE_LIFE", 0.0)
 
 
-@pytest.mark.usefixtures("_always_probed")
+@pytest.mark.usefixtures("uninterrupted", "_always_probed")
 @pytest.mark.parametrize("path", ["/api/tags", "/api/ps", "/api/version", "/v1/models"])
 async def test_one_that_hangs_delays_a_list_once(service: Service, one: FakeOllama, path: str) -> None:
     """A list waits CONNECT_TIMEOUT for a backend of which nothing is known, and never again for one that hung then."""
@@ -270,7 +271,7 @@ async def test_one_that_hangs_delays_a_list_once(service: Service, one: FakeOlla
         assert time.monotonic() - begun < limit
 
 
-@pytest.mark.usefixtures("_always_probed")
+@pytest.mark.usefixtures("uninterrupted", "_always_probed")
 async def test_a_model_that_only_the_hanging_one_may_have(service: Service, one: FakeOllama) -> None:
     """What nobody lists waits for it CONNECT_TIMEOUT at most, then hardly at all."""
     one.probe_mode = Mode.HANG_BEFORE_HEADERS

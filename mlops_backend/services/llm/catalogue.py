@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from mlops_backend.errors import AppError, NoUsableBackend
+from mlops_backend.principal import Principal
+from mlops_backend.services.llm.model_names import canonical
 from mlops_backend.services.llm.routing import BackendPool, Probe
 
 Listed = dict[str, Any]
@@ -28,17 +30,24 @@ class Catalogue:
             "/v1/models": self._openai_models,
         }
 
-    async def answer(self, path: str) -> Listed | None:
+    async def answer(self, path: str, caller: Principal | None = None) -> Listed | None:
         """The merged answer of a route that lists things; `None` when a backend's own is the answer.
+
+        A caller whose key has a list of models sees no other.
 
         Raises:
             NoUsableBackend: none answers.
         """
         merged = self._answers.get(path)
-        return None if merged is None or self._pool.only_ollama else await merged()
+        restricted = caller is not None and bool(caller.models)
+        if merged is None or (self._pool.only_ollama and not restricted):
+            return None
+        return _allowed(await merged(), caller)
 
-    async def models(self) -> Listed:
+    async def models(self, caller: Principal | None = None) -> Listed:
         """Every model of every reachable backend; `partial` and `unreachable` tell when one is missing.
+
+        A caller whose key has a list of models sees no other.
 
         Raises:
             NoUsableBackend: none answers.
@@ -47,16 +56,16 @@ class Catalogue:
         missing = [probe.backend.address for probe in probes if not probe.reachable]
         if len(missing) == len(probes):
             raise NoUsableBackend("No backend can be reached at present.")
-        models = _merged(model for probe in probes for model in probe.models)
+        models = _allowed({"models": _merged(model for probe in probes for model in probe.models)}, caller)["models"]
         answer: Listed = {"models": models, "count": len(models)}
         return {**answer, "partial": True, "unreachable": missing} if missing else answer
 
-    async def health(self) -> Listed:
+    async def health(self, caller: Principal | None = None) -> Listed:
         """`healthy` when every backend answers, `degraded` when some do, `unhealthy` when none does."""
         probes = await self._pool.probe()
         reachable = sum(probe.reachable for probe in probes)
         status = "unhealthy" if not reachable else "healthy" if reachable == len(probes) else "degraded"
-        return {"status": status, "backends": [_describe(probe) for probe in probes]}
+        return {"status": status, "backends": [_describe(probe, caller) for probe in probes]}
 
     async def _tags(self) -> Listed:
         return {"models": (await self.models())["models"]}
@@ -116,13 +125,28 @@ def _seconds(moment: Any) -> int:
         return 0
 
 
-def _describe(probe: Probe) -> Listed:
+def _allowed(listing: Listed, caller: Principal | None) -> Listed:
+    """A list of Ollama's or of OpenAI's, with the caller's own models in it."""
+    if caller is None or not caller.models:
+        return listing
+    allowed = {}
+    for name, value in listing.items():
+        is_list = name in {"models", "data"}
+        allowed[name] = [model for model in value if caller.may_use(_name(model))] if is_list else value
+    return allowed
+
+
+def _name(model: Listed) -> str:
+    return canonical(str(model.get("name") or model.get("id") or ""))
+
+
+def _describe(probe: Probe, caller: Principal | None) -> Listed:
     described: Listed = {
         "url": probe.backend.address,
         "kind": probe.backend.kind,
         "reachable": probe.reachable,
         "version": probe.version,
         "latency_ms": round(probe.latency * 1000, 2),
-        "models": [str(model.get("name", "")) for model in probe.models],
+        "models": [str(model.get("name", "")) for model in _allowed({"models": probe.models}, caller)["models"]],
     }
     return described if probe.reachable else {**described, "error": probe.error}

@@ -29,6 +29,7 @@ from mlops_backend.services.llm.dialects.frames import MAX_FRAME_BYTES
 from mlops_backend.services.llm.dialects.ollama import check_first
 from mlops_backend.services.llm.dialects.usage import read_usage
 from mlops_backend.services.llm.headers import Pairs
+from mlops_backend.services.llm.metering import Meter, metered
 from mlops_backend.services.llm.relay import UNTIMED, Clocks, Opened, relay
 from mlops_backend.services.llm.routing import BackendPool, Candidates
 from mlops_backend.services.llm.token_estimate import estimate_prompt_tokens
@@ -67,8 +68,9 @@ class Forwarded:
 class Forwarder:
     """Asks the backends, one after the other while no byte has come, and relays the answer of the first that can."""
 
-    def __init__(self, pool: BackendPool, admission: Admission, clocks: Clocks) -> None:
+    def __init__(self, pool: BackendPool, admission: Admission, meter: Meter, clocks: Clocks) -> None:
         self._pool = pool
+        self._meter = meter
         self._admission = admission
         self._clocks = clocks
 
@@ -85,6 +87,7 @@ class Forwarder:
         stream = relay(
             self._admission,
             record,
+            lambda: metered(self._meter, asked, record),
             lambda stack: self._open(asked, answered, record, stack),
             self._clocks if asked.task.timed else UNTIMED,
             (asked.ending or generation_ending)(),

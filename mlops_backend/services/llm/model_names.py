@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from mlops_backend.errors import Forbidden
+from mlops_backend.principal import Principal
 
 _HOST: Final = "registry.ollama.ai"
 _NAMESPACE: Final = "library"
@@ -40,11 +41,25 @@ class ModelRules:
     def __init__(self, *, allow_cloud: bool) -> None:
         self._allow_cloud = allow_cloud
 
-    def check(self, models: Iterable[str]) -> None:
+    def check(self, models: Sequence[str], caller: Principal | None, *, must_name: bool = True) -> None:
         """Let every one of `models` pass, or none.
 
+        Args:
+            models: every name that any backend might read from the request.
+            caller: who asks; its key may have a list of models.
+            must_name: whether such a key has to name one, since a backend would take one that is not read here.
+
         Raises:
-            Forbidden: one of them runs in the cloud, and that is not allowed.
+            Forbidden: one of them runs in the cloud, and that is not allowed, or does not stand on the key's list.
         """
+        if caller is not None and caller.models:
+            _check_list(models, caller, must_name=must_name)
         if not self._allow_cloud and any(map(is_cloud, models)):
             raise Forbidden("Cloud models run on the account of this server's owner; ALLOW_CLOUD_MODELS is off.")
+
+
+def _check_list(models: Sequence[str], caller: Principal, *, must_name: bool) -> None:
+    if not models and must_name:
+        raise Forbidden("This key is for certain models only, and the request names none that can be read.")
+    if not all(caller.may_use(canonical(model)) for model in models):
+        raise Forbidden("This key may not use this model.")

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from mlops_backend.errors import AppError, BackendNonsense, InvalidBody
+from mlops_backend.principal import Principal
 from mlops_backend.services.llm.admission import Admission
 from mlops_backend.services.llm.asked import OWN, Asked
 from mlops_backend.services.llm.backends import Operation, raise_for_status
@@ -14,6 +15,7 @@ from mlops_backend.services.llm.dialects.compact import dumped
 from mlops_backend.services.llm.dialects.go_json import folded
 from mlops_backend.services.llm.dialects.ollama import parse_object
 from mlops_backend.services.llm.forwarding import Forwarded, Forwarder
+from mlops_backend.services.llm.metering import Meter
 from mlops_backend.services.llm.model_names import ModelRules
 from mlops_backend.services.llm.relay import Clocks
 from mlops_backend.services.llm.routing import BackendPool
@@ -33,20 +35,27 @@ class OllamaService:
     Args:
         pool: the backends.
         admission: which generations run.
+        meter: how much each caller may use.
         clocks: how long they may wait.
         default_model: for a request that names none; empty: the only one there is.
         rules: which models may be named.
     """
 
     def __init__(
-        self, pool: BackendPool, admission: Admission, clocks: Clocks, default_model: str, rules: ModelRules
+        self,
+        pool: BackendPool,
+        admission: Admission,
+        meter: Meter,
+        clocks: Clocks,
+        default_model: str,
+        rules: ModelRules,
     ) -> None:
         self._pool = pool
         self._admission = admission
         self._default_model = default_model
         self._rules = rules
         self._catalogue = Catalogue(pool)
-        self._forwarder = Forwarder(pool, admission, clocks)
+        self._forwarder = Forwarder(pool, admission, meter, clocks)
 
     async def call(self, operation: Operation, body: Mapping[str, Any], record: RequestRecord) -> bytes:
         """One whole answer, as JSON bytes in Ollama's shape.
@@ -80,8 +89,8 @@ class OllamaService:
             Forbidden: a model that may not be named.
             AppError: whatever kept the answer away. A stream's later failure is its own last frame.
         """
-        self._rules.check(asked.models)
-        if (merged := await self._catalogue.answer(asked.path)) is not None:
+        self._rules.check(asked.models, record.caller, must_name=bool(asked.task.names))
+        if (merged := await self._catalogue.answer(asked.path, record.caller)) is not None:
             return Forwarded(200, (("Content-Type", "application/json; charset=utf-8"),), dumped(merged))
         return await self._forwarder.forward(asked, record)
 
@@ -103,13 +112,13 @@ class OllamaService:
         record.outcome = "done"
         return Forwarded(200, _ESTIMATED, dumped({"input_tokens": estimate_prompt_tokens(content)}))
 
-    async def models(self) -> dict[str, Any]:
-        """Every model of every reachable backend; see `Catalogue.models`."""
-        return await self._catalogue.models()
+    async def models(self, caller: Principal | None) -> dict[str, Any]:
+        """Every model of every reachable backend that `caller` may use; see `Catalogue.models`."""
+        return await self._catalogue.models(caller)
 
-    async def health(self) -> dict[str, Any]:
+    async def health(self, caller: Principal | None) -> dict[str, Any]:
         """How each backend is; see `Catalogue.health`."""
-        return await self._catalogue.health()
+        return await self._catalogue.health(caller)
 
     async def ready(self) -> bool:
         """Whether a new generation would be taken: not draining, and some backend answers."""
@@ -118,13 +127,13 @@ class OllamaService:
     async def _asked(
         self, operation: Operation, body: Mapping[str, Any], record: RequestRecord, *, stream: bool
     ) -> Asked:
-        model = body.get("model") or self._default_model or await self._only_model()
-        self._rules.check([model])
+        model = body.get("model") or self._default_model or await self._only_model(record.caller)
+        self._rules.check([model], record.caller)
         content = dumped({**_without_variants(body), "model": model, "stream": stream})
         return Asked(OWN, "POST", f"/api/{operation}", (), content, model, (model,), OWN.ending if stream else None)
 
-    async def _only_model(self) -> str:
-        names = [str(model.get("name", "")) for model in (await self.models())["models"]]
+    async def _only_model(self, caller: Principal | None) -> str:
+        names = [str(model.get("name", "")) for model in (await self.models(caller))["models"]]
         if len(names) != 1:
             many = "several models are available" if names else "the backend has no model"
             detail = {"loc": ["model"], "msg": f"Name a model: {many}.", "type": "missing"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
@@ -16,6 +16,7 @@ from mlops_backend.telemetry.record import RequestRecord
 
 Chunks = AsyncGenerator[bytes, None]
 Opened = tuple[Chunks, bytes]
+Begin = Callable[[], Awaitable[AbstractContextManager[None]]]
 Open = Callable[[AsyncExitStack], Awaitable[Opened | None]]
 
 
@@ -43,7 +44,7 @@ def idle_late() -> AppError:
 
 
 async def relay(
-    admission: Admission, record: RequestRecord, open_stream: Open, clocks: Clocks, ending: Ending
+    admission: Admission, record: RequestRecord, meter: Begin, open_stream: Open, clocks: Clocks, ending: Ending
 ) -> Chunks:
     """One generation's stream: an empty chunk once its first chunk has arrived, then the chunks.
 
@@ -53,6 +54,7 @@ async def relay(
     Args:
         admission: admits it, or does not.
         record: filled in on the way.
+        meter: reserves what it may use, in a block whose end settles.
         open_stream: asks a backend, leaves what is to be closed on the stack, and gives the chunks and the first of
             them; `None` when it has read a whole answer, and no stream follows.
         clocks: how long it may take.
@@ -61,7 +63,7 @@ async def relay(
     Raises:
         AppError: before the empty chunk.
     """
-    with admission.admit(record) as generation:
+    with await meter(), admission.admit(record) as generation:
         wait = generation.watch.wait
         async with AsyncExitStack() as stack:
             opened = await _begun(generation, lambda: open_stream(stack), clocks)

@@ -13,6 +13,7 @@ from time import time
 from typing import Final
 
 from mlops_backend.errors import NotFound, TooManyStreams
+from mlops_backend.principal import Principal
 from mlops_backend.services.llm.backends import Operation
 
 LIFE: Final = 60.0
@@ -28,7 +29,7 @@ class StreamTicket:
     id: str
     operation: Operation
     body: bytes
-    principal: str
+    principal: Principal
     expires_at: float
 
 
@@ -41,7 +42,7 @@ class StreamTickets:
         self._used: OrderedDict[str, None] = OrderedDict()
         self._bytes = 0
 
-    def issue(self, operation: Operation, body: bytes, principal: str) -> StreamTicket:
+    def issue(self, operation: Operation, body: bytes, principal: Principal) -> StreamTicket:
         """Keep a body's JSON text for `LIFE` seconds: parsed it would take many times the room.
 
         Raises:

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Protocol
 
+from mlops_backend.principal import NO_LIMITS, Limits, Principal, Scope
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who is asking."""
-
-    name: str
-    admin: bool = False
-
-
-ANONYMOUS: Final = Principal("anonymous")
+ADMINISTRATOR: Final = Principal("admin", "admin", frozenset({Scope.ADMIN}))
 
 
 class KeyStore(Protocol):
     """Knows keys."""
 
     def find(self, key: bytes) -> Principal | None:
-        """The owner of `key`, or `None`; takes the same time for every wrong key."""
+        """The owner of `key`, or `None`; takes the same time for every wrong key.
+
+        Raises:
+            DatabaseDown: it cannot be told at present.
+        """
 
 
 class SettingsKeyStore:
@@ -32,11 +28,14 @@ class SettingsKeyStore:
     Args:
         api_key: the administrator's key.
         api_keys: name -> key of the ordinary ones.
+        limits: what each of the ordinary ones may use; the administrator has no limits.
     """
 
-    def __init__(self, api_key: str, api_keys: Mapping[str, str]) -> None:
-        ordinary = [(key.encode(), Principal(name)) for name, key in api_keys.items()]
-        self._known = [*ordinary, (api_key.encode(), Principal("admin", admin=True))]
+    def __init__(self, api_key: str, api_keys: Mapping[str, str], limits: Limits = NO_LIMITS) -> None:
+        ordinary = [
+            (key.encode(), Principal(name, f"settings:{name}", limits=limits)) for name, key in api_keys.items()
+        ]
+        self._known = [*ordinary, (api_key.encode(), ADMINISTRATOR)]
 
     def find(self, key: bytes) -> Principal | None:
         """Compare with every key, in constant time each; the administrator's comes last and wins."""
@@ -45,3 +44,21 @@ class SettingsKeyStore:
             if hmac.compare_digest(known, key):
                 found = principal
         return found
+
+
+class KeyStores:
+    """Several stores, asked in their order; the first that knows a key has it."""
+
+    def __init__(self, *stores: KeyStore) -> None:
+        self._stores = stores
+
+    def find(self, key: bytes) -> Principal | None:
+        """The owner of `key`, or `None`.
+
+        Raises:
+            DatabaseDown: a store before which nobody knew the key cannot tell.
+        """
+        for store in self._stores:
+            if (found := store.find(key)) is not None:
+                return found
+        return None

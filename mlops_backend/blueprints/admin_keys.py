@@ -1,0 +1,120 @@
+"""Keys in the database, for administrators."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import ValidationError
+from quart import Blueprint, request
+from quart.typing import ResponseReturnValue
+from quart_schema import (
+    RequestSchemaValidationError,
+    document_request,
+    document_response,
+    tag,
+    validate_querystring,
+    validate_request,
+)
+
+from mlops_backend.middleware.request_context import service
+from mlops_backend.schemas.keys import (
+    CreateKeyRequest,
+    KeyListResponse,
+    KeyResponse,
+    KeyWithSecretResponse,
+    ListKeysQuery,
+    RotateKeyRequest,
+    UpdateKeyRequest,
+)
+from mlops_backend.services.other.keys import ApiKeys
+
+blueprint = Blueprint("admin_keys", __name__, url_prefix="/api/admin/keys")
+
+_SECRET: Final = {"Cache-Control": "no-store"}
+
+
+@blueprint.post("")
+@tag(["keys"])
+@document_response(KeyWithSecretResponse, 201)
+@validate_request(CreateKeyRequest)
+async def create_key(data: CreateKeyRequest) -> ResponseReturnValue:
+    """Make a key.
+
+    `key` is shown this once: only its hash is kept. Limits that are left out are the service's defaults, `null` is no
+    limit. An administrator's key has the scope `admin`, which includes all others.
+    """
+    key, secret = await service(ApiKeys).create(data)
+    headers = {**_SECRET, "Location": f"/api/admin/keys/{key.id}"}
+    return {**key.shown(), "key": secret}, 201, headers
+
+
+@blueprint.get("")
+@tag(["keys"])
+@document_response(KeyListResponse, 200)
+@validate_querystring(ListKeysQuery)
+async def list_keys(query_args: ListKeysQuery) -> ResponseReturnValue:
+    """List the keys, oldest first.
+
+    A page at a time: `next`, unless it is `null`, is the next page's `after`. Keys of the environment are not listed.
+    """
+    keys, following = await service(ApiKeys).page(query_args)
+    return {"keys": [key.shown() for key in keys], "next": following}
+
+
+@blueprint.get("/<key_id>")
+@tag(["keys"])
+@document_response(KeyResponse, 200)
+async def get_key(key_id: str) -> ResponseReturnValue:
+    """Look at a key.
+
+    Revoked ones stay, since the ledger names them.
+    """
+    return (await service(ApiKeys).get(key_id)).shown()
+
+
+@blueprint.patch("/<key_id>")
+@tag(["keys"])
+@document_response(KeyResponse, 200)
+@validate_request(UpdateKeyRequest)
+async def update_key(key_id: str, data: UpdateKeyRequest) -> ResponseReturnValue:
+    """Change a key.
+
+    What is left out stays as it is; `models`, `limits` and `metadata` are replaced whole. Every worker takes the change
+    over within a second, as it does every other.
+    """
+    return (await service(ApiKeys).update(key_id, data)).shown()
+
+
+@blueprint.delete("/<key_id>")
+@tag(["keys"])
+@document_response(KeyResponse, 200)
+async def revoke_key(key_id: str) -> ResponseReturnValue:
+    """Revoke a key, for good.
+
+    Its secrets are deleted; the key itself stays to be looked at. Revoking it again changes nothing.
+    """
+    return (await service(ApiKeys).revoke(key_id)).shown()
+
+
+@blueprint.post("/<key_id>/rotate")
+@tag(["keys"])
+@document_response(KeyWithSecretResponse, 200)
+@document_request(RotateKeyRequest)
+async def rotate_key(key_id: str) -> ResponseReturnValue:
+    """Give a key a new secret.
+
+    `key` is shown this once. The secret before it works for `overlap_seconds` more, 0 when the body is left out; one
+    that was still in such an overlap ends at once.
+    """
+    overlap = (await _rotation()).overlap_seconds
+    key, secret = await service(ApiKeys).rotate(key_id, overlap)
+    return {**key.shown(), "key": secret}, 200, _SECRET
+
+
+async def _rotation() -> RotateKeyRequest:
+    if not await request.get_data(as_text=False):
+        return RotateKeyRequest()
+    try:
+        return RotateKeyRequest.model_validate(await request.get_json())
+    except ValidationError as error:
+        raise RequestSchemaValidationError(error) from None

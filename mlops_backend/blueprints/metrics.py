@@ -1,0 +1,25 @@
+"""What monitoring reads."""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response
+from quart_schema import tag
+
+from mlops_backend.middleware.request_context import service
+from mlops_backend.openapi import document_media_types
+from mlops_backend.telemetry.metrics import Metrics
+
+blueprint = Blueprint("metrics", __name__)
+
+
+@blueprint.get("/metrics")
+@tag(["service"])
+@document_media_types(200, "text/plain")
+async def read_metrics() -> Response:
+    """Tell how the service is, in Prometheus's text format.
+
+    Running generations, the ledger's buffer, the limits that could not be checked, whether database and Redis answer.
+    Of this process alone: several workers are scraped one by one.
+    """
+    metrics = service(Metrics)
+    return Response(metrics.text(), content_type=metrics.content_type)

@@ -1,0 +1,166 @@
+"""Usage: one's own for every key, everybody's for the administrator."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from time import time
+from typing import Any, Final
+
+from quart import Blueprint, Response, g, request
+from quart.typing import ResponseReturnValue
+from quart_schema import document_response, tag, validate_querystring
+
+from mlops_backend.errors import DatabaseDown, InvalidBody
+from mlops_backend.middleware.request_context import record, service
+from mlops_backend.openapi import document_media_types
+from mlops_backend.schemas.usage import (
+    AnyGenerationsQuery,
+    AnyUsageQuery,
+    Dimension,
+    GenerationResponse,
+    GenerationsQuery,
+    UsageQuery,
+    UsageResponse,
+)
+from mlops_backend.services.other.usage import Usage
+from mlops_backend.services.other.usage_answers import (
+    GENERATION_COLUMNS,
+    csv_head,
+    csv_lines,
+    generation_object,
+    table_columns,
+    table_object,
+    table_rows,
+)
+from mlops_backend.services.other.usage_queries import DAY, Span
+from mlops_backend.telemetry.record import RequestRecord
+
+blueprint = Blueprint("usage", __name__, url_prefix="/api")
+
+_Page = list[dict[str, Any]]
+
+CSV: Final = "text/csv"
+_DEFAULT_DAYS: Final = 30
+_UNSTORED: Final = {"Cache-Control": "no-store", "Vary": "Accept"}
+_DOWNLOAD: Final = {"Cache-Control": "no-store", "Content-Disposition": 'attachment; filename="generations.csv"'}
+
+
+@blueprint.get("/usage")
+@tag(["usage"])
+@document_media_types(200, "application/json", CSV)
+@document_response(UsageResponse, 200)
+@validate_querystring(UsageQuery)
+async def get_usage(query_args: UsageQuery) -> ResponseReturnValue:
+    """Add up the usage of one's own key.
+
+    Tokens are exact; `price` is what the operator's `PRICES` make of them. A generation appears within half a second of
+    its end. Days older than `USAGE_RETENTION_DAYS` are known as whole days: they count where their midnight (UTC) lies
+    in the span, and a series of hours does not have them. With `Accept: text/csv` the rows come as CSV.
+    """
+    return await _table(query_args, _span(query_args).of_key(g.principal.id))
+
+
+@blueprint.get("/usage/generations/<generation_id>")
+@tag(["usage"])
+@document_response(GenerationResponse, 200)
+async def get_generation(generation_id: str) -> ResponseReturnValue:
+    """Show one generation of one's own.
+
+    By its `id`, or by its request's (`X-Request-ID`): of several that share one, the newest. 404 when it is another
+    key's, or older than `USAGE_RETENTION_DAYS`.
+    """
+    return await _generation(generation_id, g.principal.id)
+
+
+@blueprint.get("/usage/export")
+@tag(["usage"])
+@document_response(GenerationResponse, 200)
+@document_media_types(200, CSV)
+@validate_querystring(GenerationsQuery)
+async def export_usage(query_args: GenerationsQuery) -> Response:
+    """Download the generations of one's own as CSV, oldest first.
+
+    One line for each generation that was not rolled up yet. A text that a spreadsheet would take for a formula has an
+    apostrophe before it. When the database fails on the way the connection is broken off: a download that ended well is
+    complete.
+    """
+    return await _export(_span(query_args).of_key(g.principal.id))
+
+
+@blueprint.get("/admin/usage")
+@tag(["usage"])
+@document_media_types(200, "application/json", CSV)
+@document_response(UsageResponse, 200)
+@validate_querystring(AnyUsageQuery)
+async def get_all_usage(query_args: AnyUsageQuery) -> ResponseReturnValue:
+    """Add up the usage of all keys, or of one.
+
+    As `/api/usage`, with `key` as a further filter.
+    """
+    return await _table(query_args, _span(query_args))
+
+
+@blueprint.get("/admin/usage/generations/<generation_id>")
+@tag(["usage"])
+@document_response(GenerationResponse, 200)
+async def get_any_generation(generation_id: str) -> ResponseReturnValue:
+    """Show one generation of any key.
+
+    By its `id`, or by its request's (`X-Request-ID`): of several that share one, the newest.
+    """
+    return await _generation(generation_id, None)
+
+
+@blueprint.get("/admin/usage/export")
+@tag(["usage"])
+@document_response(GenerationResponse, 200)
+@document_media_types(200, CSV)
+@validate_querystring(AnyGenerationsQuery)
+async def export_all_usage(query_args: AnyGenerationsQuery) -> Response:
+    """Download the generations of all keys, or of one, as CSV.
+
+    As `/api/usage/export`, with `key` as a further filter.
+    """
+    return await _export(_span(query_args))
+
+
+def _span(query: GenerationsQuery) -> Span:
+    end = int(time() * 1000) + 1 if query.end is None else query.end
+    start = max(0, end // DAY - _DEFAULT_DAYS) * DAY if query.start is None else query.start
+    if start >= end:
+        wrong = {"loc": ["from"], "msg": "must be before `to`, which is now if it is not given", "type": "value_error"}
+        raise InvalidBody("The query does not fit the schema.", [wrong])
+    told = [(dimension, getattr(query, dimension.value, None)) for dimension in Dimension]
+    return Span(start, end, tuple((dimension, value) for dimension, value in told if value is not None))
+
+
+async def _table(query: UsageQuery, span: Span) -> ResponseReturnValue:
+    table = await service(Usage).table(span, query.group_by, query.interval, query.limit)
+    if CSV not in request.headers.get("Accept", "").lower():
+        return table_object(table, span, query.interval, query.group_by), 200, _UNSTORED
+    columns = table_columns(query.interval, query.group_by)
+    lines = csv_head(columns) + csv_lines(columns, table_rows(table))
+    return Response(lines, content_type=f"{CSV}; charset=utf-8", headers=_UNSTORED)
+
+
+async def _generation(generation_id: str, key_id: str | None) -> ResponseReturnValue:
+    return generation_object(await service(Usage).generation(generation_id, key_id)), 200, _UNSTORED
+
+
+async def _export(span: Span) -> Response:
+    pages = service(Usage).pages(span)
+    first: _Page = await anext(pages, [])
+    response = Response(_lines(first, pages, record()), content_type=f"{CSV}; charset=utf-8", headers=_DOWNLOAD)
+    response.timeout = None  # Quart would cut the body after RESPONSE_TIMEOUT
+    return response
+
+
+async def _lines(first: _Page, rest: AsyncGenerator[_Page, None], noted: RequestRecord) -> AsyncGenerator[bytes, None]:
+    """CSV has no word for an error: one on the way is let through, which breaks the connection off."""
+    yield csv_head(GENERATION_COLUMNS) + csv_lines(GENERATION_COLUMNS, map(generation_object, first))
+    try:
+        async for rows in rest:
+            yield csv_lines(GENERATION_COLUMNS, map(generation_object, rows))
+    except DatabaseDown as error:
+        noted.error = error.code
+        raise

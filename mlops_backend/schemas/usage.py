@@ -1,0 +1,177 @@
+"""Questions about usage, and their answers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+MOST_ROWS: Final = 1000
+_WRITTEN: Final = "write it as 2026-01-31, 2026-01-31T12:00:00Z (a + as %2B), or in seconds since 1970"
+_LAST: Final = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+class Dimension(StrEnum):
+    """What usage may be told apart by."""
+
+    KEY = "key"
+    MODEL = "model"
+    BACKEND = "backend"
+    OUTCOME = "outcome"
+    DIALECT = "dialect"
+    ROUTE = "route"
+
+
+class Interval(StrEnum):
+    """How long each row of a series is."""
+
+    NONE = "none"
+    HOUR = "hour"
+    DAY = "day"
+
+
+def milliseconds(value: Any) -> Any:
+    """A time in milliseconds since the epoch.
+
+    Raises:
+        ValueError: it is neither in seconds since the epoch nor as ISO 8601 has it, or not between 1970 and 9999.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        seconds = float(value) if value.replace(".", "", 1).isdecimal() else _read(value).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError(_WRITTEN) from None
+    if not 0 <= seconds <= _LAST.timestamp():
+        raise ValueError("must be between the years 1970 and 9999")
+    return round(seconds * 1000)
+
+
+def _read(text: str) -> datetime:
+    read = datetime.fromisoformat(text)
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not hold a NUL character")
+    return text
+
+
+def _parts(value: Any) -> Any:
+    """`a,b` and `a`, `b` given apart; none of them twice."""
+    parts = [value] if isinstance(value, str) else value
+    if not isinstance(parts, list):
+        return value
+    return list(dict.fromkeys(part.strip() for text in parts for part in str(text).split(",") if part.strip()))
+
+
+_TIME: Final = {"type": "string", "examples": ["2026-01-31", "2026-01-31T12:00:00Z", "1769860800"]}
+Time = Annotated[int, BeforeValidator(milliseconds), WithJsonSchema(_TIME)] | None
+Text = Annotated[str, AfterValidator(_without_nul), Field(max_length=1024)] | None
+
+
+class GenerationsQuery(BaseModel):
+    """Which generations."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+    start: Time = Field(None, alias="from", description="Default: midnight of UTC, 30 days before `to`")
+    end: Time = Field(None, alias="to", description="Those that started before; default: now")
+    model: Text = Field(None, description="As the client named it")
+    backend: Text = Field(None, description="Its address")
+    outcome: Text = Field(None, description="`done`, `refused`, `error`, `timeout`, `client_gone` or `drained`")
+    dialect: Text = Field(None, description="`ollama`, `openai` or `anthropic`")
+    route: Text = Field(None, description="Such as `/v1/chat/completions`")
+
+
+class UsageQuery(GenerationsQuery):
+    """Which generations, and how they are added up."""
+
+    group_by: Annotated[list[Dimension], BeforeValidator(_parts)] = Field(
+        [], description="Any of `key`, `model`, `backend`, `outcome`, `dialect`, `route`, with commas"
+    )
+    interval: Interval = Field(Interval.NONE, description="A series by hour or by day of UTC")
+    limit: int = Field(MOST_ROWS, ge=1, le=MOST_ROWS, description="Rows at most; `truncated` says that there are more")
+
+
+class AnyGenerationsQuery(GenerationsQuery):
+    """Which generations of which key."""
+
+    key: Text = Field(None, description="A key's id")
+
+
+class AnyUsageQuery(UsageQuery):
+    """Which generations of which key, and how they are added up."""
+
+    key: Text = Field(None, description="A key's id")
+
+
+class UsageAmounts(BaseModel):
+    """Sums; `estimated` of the generations have counts that are guesses. `price` is a decimal number."""
+
+    generations: int
+    estimated: int
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    total_ms: int
+    bytes_in: int
+    bytes_out: int
+    price: str
+
+
+class UsageRow(UsageAmounts):
+    """One group; it has what it was asked to be told apart by, and `start` in a series."""
+
+    start: str | None = None
+    key: str | None = None
+    name: str | None = None
+    model: str | None = None
+    backend: str | None = None
+    outcome: str | None = None
+    dialect: str | None = None
+    route: str | None = None
+
+
+class UsageResponse(BaseModel):
+    """Usage from `from` to before `to`; `total` is all of it, whatever `rows` holds."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    start: str = Field(alias="from")
+    end: str = Field(alias="to")
+    interval: Interval
+    group_by: list[Dimension]
+    rows: list[UsageRow]
+    total: UsageAmounts
+    truncated: bool
+    hourly_from: str | None = Field(None, description="With `interval=hour`: what is older is known by days only")
+
+
+class GenerationResponse(BaseModel):
+    """One generation; times in milliseconds, `price` a decimal number."""
+
+    id: str
+    request_id: str
+    started_at: str
+    key: str
+    name: str
+    route: str
+    dialect: str
+    model: str
+    backend: str
+    outcome: str
+    status: int
+    error: str
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    estimated: bool
+    first_byte_ms: int | None
+    total_ms: int
+    bytes_in: int
+    bytes_out: int
+    price: str

