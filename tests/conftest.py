@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ import pytest
 from mlops_backend.config import Settings
 from tests.databases import database_url, postgres, sqlite_template
 from tests.fakes.ollama import FakeOllama
-from tests.service import Service, serving, settings_for
+from tests.service import ADMIN_KEY, ORDINARY_KEY, Service, serving, settings_for
 
 __all__ = ["database_url", "postgres"]
 
+KEYS = (ADMIN_KEY.encode(), ORDINARY_KEY.encode())
 ServeFactory = Callable[..., AbstractAsyncContextManager[Service]]
 
 
@@ -35,6 +36,16 @@ def uninterrupted() -> Iterator[None]:
     gc.enable()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """No test's output, and so no log of a service that it runs, may show a key."""
+    report = yield
+    if report.passed and any(key.decode() in text for _, text in report.sections for key in KEYS):
+        report.outcome = "failed"
+        report.longrepr = "A key stands in what was logged or printed."
+    return report
+
+
 @pytest.fixture(scope="session")
 def _database_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("databases")
@@ -49,8 +60,10 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, _database_files: 
     file.write_bytes(sqlite_template())
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{file}")
     yield
+    shown = [left.name for left in _database_files.iterdir() if any(key in left.read_bytes() for key in KEYS)]
     for left in _database_files.iterdir():
         left.unlink()
+    assert not shown, "a key stands in the database"
 
 
 @pytest.fixture
