@@ -22,10 +22,12 @@ from mlops_backend.errors import AppError, InvalidBody
 from mlops_backend.middleware.request_context import services_of
 from mlops_backend.principal import ORDINARY, Scope
 from mlops_backend.schemas.keys import CreateKeyRequest, ListKeysQuery, RotateKeyRequest
+from mlops_backend.services.other.copying import NotEmpty, copy_all
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.keys import ApiKeys
 from mlops_backend.services.other.migrating import NewerDatabase, UnknownStep, current, downgrade, upgrade
 from mlops_backend.services.registry import Services
+from mlops_backend.setting_values import database_url
 from mlops_backend.telemetry.logging import silence
 
 T = TypeVar("T")
@@ -169,6 +171,24 @@ def current_(info: ScriptInfo) -> None:
     _migrate(info, None)
 
 
+@db.command("copy")
+@click.argument("target_url")
+@click.pass_obj
+def copy_(info: ScriptInfo, target_url: str) -> None:
+    """Copy all into the empty database TARGET_URL, in one transaction; stop the service first."""
+
+    async def work(services: Services) -> None:
+        target = services.get(Database).beside(database_url(target_url))
+        try:
+            async with services.get(Database).reading() as source, target.migrating() as connection:
+                copied = await copy_all(source, connection)
+        finally:
+            await target.aclose()
+        click.echo("\n".join(f"{table}\t{count}" for table, count in copied.items()))
+
+    _run(info, work)
+
+
 def _migrate(info: ScriptInfo, change: Callable[[Any], Awaitable[None]] | None) -> None:
     async def work(services: Services) -> None:
         async with services.get(Database).migrating() as connection:
@@ -196,7 +216,16 @@ def _run(info: ScriptInfo, work: Work[None], *, opened: bool = True) -> None:
 
     try:
         asyncio.run(with_database())
-    except (AppError, NewerDatabase, UnknownStep, ValidationError, ValueError, SQLAlchemyError, OSError) as error:
+    except (
+        AppError,
+        NewerDatabase,
+        NotEmpty,
+        UnknownStep,
+        ValidationError,
+        ValueError,
+        SQLAlchemyError,
+        OSError,
+    ) as error:
         click.echo(_sentence(error), err=True)
         sys.exit(1)
 
@@ -228,8 +257,9 @@ def _limit(text: str) -> tuple[str, str | int | None]:
 def _moment(text: str) -> str:
     if not _DURATION.fullmatch(text):
         return text
+    length = _duration(text)
     try:
-        return (datetime.now(UTC) + _duration(text)).isoformat()
+        return (datetime.now(UTC) + length).isoformat()
     except OverflowError:
         raise ValueError(f"{text!r} is too far away") from None
 
@@ -238,4 +268,7 @@ def _duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is no time: write it as 30d, 12h, 90m or 45s")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    try:
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    except OverflowError:
+        raise ValueError(f"{text!r} is too far away") from None

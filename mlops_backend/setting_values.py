@@ -9,6 +9,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from mlops_backend.principal import Price, Rate
 
@@ -26,6 +28,23 @@ _DRIVERS: Final = {
     "postgresql": "postgresql+asyncpg",
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
+# What others call sslmode is asyncpg's ssl, with the same values.
+_SSLMODE: Final = re.compile(r"([?&])sslmode=")
+_PARAMETERS: Final = frozenset(
+    {
+        "host",
+        "port",
+        "user",
+        "password",
+        "database",
+        "passfile",
+        "ssl",
+        "target_session_attrs",
+        "krbsrvname",
+        "gsslib",
+        "prepared_statement_cache_size",
+    }
+)
 _DEAREST: Final = Decimal(1_000_000)
 
 Network = IPv4Network | IPv6Network
@@ -134,9 +153,27 @@ def database_url(value: str) -> str:
     """
     scheme, separator, rest = value.partition("://")
     driver = _DRIVERS.get(scheme.lower())
-    if driver is None or not separator or not rest.strip("/"):
+    url = _SSLMODE.sub(r"\1ssl=", f"{driver}://{rest}")
+    if driver is None or not separator or not rest.strip("/") or not _may_be_database(url):
         raise ValueError("must be written sqlite:///data/file.db or postgresql://user:password@host/database")
-    return f"{driver}://{rest}"
+    return url
+
+
+def _may_be_database(url: str) -> bool:
+    """Whether it can be read; a file of SQLite's has no host: `sqlite://file.db` lacks a slash.
+
+    Raises:
+        ValueError: PostgreSQL's own tools have parameters that its driver here would stumble over.
+    """
+    try:
+        read: URL = make_url(url)
+    except (ArgumentError, ValueError):
+        return False
+    if read.get_backend_name() == "sqlite":
+        return not read.host
+    if unknown := sorted(set(read.query) - _PARAMETERS):
+        raise ValueError(f"asyncpg knows no parameter {unknown[0]!r}")
+    return True
 
 
 def redis_url(value: str) -> str:
@@ -145,7 +182,11 @@ def redis_url(value: str) -> str:
     Raises:
         ValueError: of another kind.
     """
-    if value and not value.startswith(("redis://", "rediss://", "unix://")):
+    try:
+        usable = value.startswith(("redis://", "rediss://", "unix://")) and urlsplit(value).port != 0
+    except ValueError:
+        usable = False
+    if value and not usable:
         raise ValueError("must be written redis://host:6379/0, rediss://… or unix:///path/to/socket")
     return value
 
@@ -162,6 +203,10 @@ def price(text: str) -> tuple[str, Price]:
         read = [Decimal(amount) for amount in (prompt, completion)]
     except InvalidOperation:
         read = []
-    if not pattern.strip() or not separator or not all(0 <= amount <= _DEAREST for amount in read) or not read:
+    if not pattern.strip() or not separator or not all(map(_may_be_price, read)) or not read:
         raise ValueError("must be written model=prompt/completion, each a price of a million tokens")
     return pattern.strip(), Price(*read)
+
+
+def _may_be_price(amount: Decimal) -> bool:
+    return amount.is_finite() and 0 <= amount <= _DEAREST

@@ -11,9 +11,11 @@ from quart.typing import ResponseReturnValue
 from quart_schema import document_response, tag, validate_request
 from werkzeug.exceptions import MethodNotAllowed
 
+from mlops_backend.errors import Forbidden
 from mlops_backend.middleware.json_body import parse_json
 from mlops_backend.middleware.request_context import record, service
 from mlops_backend.openapi import NDJSON, SSE, document_media_types, document_open
+from mlops_backend.principal import Scope
 from mlops_backend.schemas.llm import (
     ChatRequest,
     ChatResponse,
@@ -30,6 +32,7 @@ from mlops_backend.services.llm.backends import Operation
 from mlops_backend.services.llm.dialects.sse import as_events
 from mlops_backend.services.llm.ollama_service import OllamaService
 from mlops_backend.services.llm.streams import StreamTickets
+from mlops_backend.services.other.key_cache import KeyCache
 
 blueprint = Blueprint("llm", __name__, url_prefix="/api/llm")
 
@@ -140,7 +143,7 @@ async def fetch_stream(ticket_id: str) -> Response:
     """Start and stream what was prepared, once.
 
     Server-sent events, or one JSON object a line when `Accept` names `application/x-ndjson`. Fetched again it answers
-    204, which tells `EventSource` to stop.
+    204, which tells `EventSource` to stop. 403 when the key that prepared it may not start it any more.
     """
     if request.method != "GET":
         raise MethodNotAllowed(valid_methods=["GET", "OPTIONS"])
@@ -149,6 +152,10 @@ async def fetch_stream(ticket_id: str) -> Response:
         return Response("", status=204, headers={"Cache-Control": "no-store"})
     noted = record()
     noted.caller, noted.generates = ticket.principal, True
+    owner = service(KeyCache).current(ticket.principal)
+    if owner is None or not owner.has(Scope.INFERENCE):
+        raise Forbidden("The key that this stream was prepared with may not start it any more.")
+    noted.caller = owner
     return await _stream(ticket.operation, parse_json(ticket.body), default=SSE)
 
 

@@ -118,7 +118,7 @@ DIFFERENCES: Final[Mapping[str, Difference]] = {
     "unknown": Difference(404, 404, get("/api/nope"), OWN),
     "unknown post": Difference(404, 404, post("/api/stop", {"model": "tiny"}), OWN),
     "unknown v1": Difference(404, 404, post("/v1/images/generations", {"model": "tiny"}), OWN),
-    "unknown beside": Difference(404, 404, get("/metrics"), OWN),
+    "unknown beside": Difference(404, 404, get("/metric"), OWN),
     "blob without digest": Difference(404, 404, get("/api/blobs", "POST"), OWN),
     "v1 model with a slash": Difference(404, 404, get("/v1/models/ns%2Ftiny"), OWN),
     "get of a post": Difference(405, 405, get("/api/chat"), OWN),

@@ -114,6 +114,7 @@ def test_mistakes_are_one_line(shell: Shell) -> None:
         assert shell.refusal(f"keys create --name one {options}").startswith(named)
     assert "60d" not in shell.refusal("keys rotate key_unknown --overlap 60d")
     assert "no time" in shell.refusal("keys rotate key_unknown --overlap soon")
+    assert "too far away" in shell.refusal("keys rotate key_unknown --overlap 999999999w")
 
 
 def test_the_tables_go_back_and_forth(shell: Shell) -> None:
@@ -125,6 +126,18 @@ def test_the_tables_go_back_and_forth(shell: Shell) -> None:
     assert shell.result("db upgrade") == f"{HEAD}\n"
     assert key_id in shell.result("keys list")
     assert shell.result("db downgrade base") == shell.result("db current") == "base\n"
+
+
+def test_a_database_is_copied_once(shell: Shell, tmp_path: Path) -> None:
+    """All goes into an empty one, whose keys then are the same; a second time, and a wrong address, is one line."""
+    key_id, _ = shell.make()
+    target = f"sqlite:///{tmp_path}/copies/copy.db"
+    counts = dict(line.split("\t") for line in shell.result(f"db copy {target}").splitlines())
+    assert (counts["api_keys"], counts["api_key_secrets"], counts["generations"]) == ("1", "1", "0")
+    assert Shell(target).result(f"keys show {key_id}") == shell.result(f"keys show {key_id}")
+    assert "not empty" in shell.refusal(f"db copy {target}")
+    assert "postgresql://" in shell.refusal("db copy mysql://localhost/x")
+    assert "database" in shell.refusal("db copy postgresql://nobody@127.0.0.1:1/none")
 
 
 def test_a_database_that_cannot_be_used_is_one_line(newer: str, tmp_path: Path) -> None:

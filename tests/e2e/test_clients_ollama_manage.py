@@ -17,7 +17,7 @@ from tests.service import ADMIN_KEY, ORDINARY_KEY
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("no_clients_settings", "faked")]
 CLIENTS = [ollama.Client, ollama.AsyncClient]
 SIZE = 100_000
-REFUSAL = "Models are managed with the administrator's key only."
+REFUSAL = "This route needs a key with the scope models:write."
 PROGRESSING: dict[str, dict[str, Any]] = {
     "pull": {"model": "fresh"},
     "push": {"model": "llama3"},

@@ -20,7 +20,7 @@ from tests.e2e.tiny_ollama import MODEL, SENTENCE, TinyOllama, tiny_ollama
 
 ORDINARY: Final = "ordinary-key-of-the-command-line"
 WRONG: Final = "wrong-key-of-the-command-line"
-FORBIDDEN: Final = "Models are managed with the administrator's key only."
+FORBIDDEN: Final = "This route needs a key with the scope models:write."
 NOBODY: Final = "127.0.0.1:1/library/nope"
 _KEYS: Final = {"API_KEYS": f"tester:{ORDINARY}", "KEY_IN_URL": "true"}
 _TERMINAL: Final = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")

@@ -25,7 +25,7 @@ from tests.e2e.server_process import ServerProcess, running
 from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
 from tests.fakes.ollama_modes import ODD_WORDS
 from tests.fakes.ollama_shapes import RUNNER_DIED
-from tests.service import ORDINARY_KEY, serving, settings_for
+from tests.service import ADMIN_KEY, ORDINARY_KEY, serving, settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -46,6 +46,9 @@ TESTED_HERE: Final = {
     "keys",
     "keys-output",
     "keys-cli",
+    "limits",
+    "limited",
+    "limited-output",
     "error",
     "error-output",
     "module",
@@ -210,6 +213,32 @@ async def test_keys_are_handed_out(newcomer: Newcomer) -> None:
             headers = {"X-API-Key": key}
             assert (await client.get("/api/llm/models", headers=headers)).json()["count"] == 1
             assert (await client.get("/api/admin/keys", headers=headers)).status_code == 403
+
+
+async def test_limits_are_set_and_told(tmp_path: Path) -> None:
+    """A key whose limits were changed as the README says is refused as it says, after as many calls as it may make."""
+    async with FakeOllama() as fake, serving(settings_for(fake.url)) as service:
+        made = (
+            await service.client.post("/api/admin/keys", json={"name": "one"}, headers={"X-API-Key": ADMIN_KEY})
+        ).json()
+        admin, caller = (
+            Newcomer(tmp_path, key, service.url.removeprefix("http://")) for key in (ADMIN_KEY, made["key"])
+        )
+        (changed,) = objects(await admin.shell(admin.text_of(BLOCKS["limits"]).replace("key_4f0q…", made["id"])))
+        command = caller.text_of(BLOCKS["limited"])
+        last = [await caller.shell(command) for _ in range(21)][-1]
+    assert changed["limits"] == {"requests": "20/hour", "tokens_per_day": 100_000, "concurrent": None}
+    shown, told = BLOCKS["limited-output"].text, last.replace("\r\n", "\n")
+    assert told.partition("\n")[0].startswith(shown.partition("\n")[0])
+    for line in shown.partition("\n\n")[0].splitlines()[1:]:
+        pattern = re.sub(r"\d+", r"\\d+", re.escape(line)) if "-policy" not in line else re.escape(line)
+        assert re.search(f"^{pattern}$", told, re.MULTILINE), line
+    (answer,), (sample,) = (objects(text.partition("\n\n")[2]) for text in (told, shown))
+    assert answer.pop("request_id") != sample.pop("request_id")
+    answer, sample = (
+        {name: re.sub(r"in \d+ s", "in a while", text) for name, text in found.items()} for found in (answer, sample)
+    )
+    assert answer == sample
 
 
 async def test_errors_name_the_field(newcomer: Newcomer) -> None:

@@ -21,6 +21,8 @@ class Ledger:
     def __init__(self) -> None:
         self.used_before: dict[str, int] = {}
         self.down = False
+        self.answering = asyncio.Event()
+        self.answering.set()
         self.asked: list[tuple[str, datetime]] = []
 
     async def used(self, principal_id: str, since: datetime) -> int:
@@ -28,6 +30,7 @@ class Ledger:
         self.asked.append((principal_id, since))
         for _ in range(3):
             await asyncio.sleep(0)
+        await self.answering.wait()
         if self.down:
             raise DatabaseDown("The ledger cannot be read.")
         return self.used_before.get(f"{since:%Y-%m-%d}", 0)

@@ -91,6 +91,16 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("DRAIN_TIMEOUT", "-1"),
         ("UPSTREAM_MAX_CONNECTIONS", "0"),
         ("MAX_BODY_BYTES", "-5"),
+        ("DATABASE_URL", "mysql://u:secret@host/db"),
+        ("DATABASE_URL", "postgresql://u:secret@host:port/db"),
+        ("DATABASE_URL", "postgresql://u:secret@host/db?channel_binding=require"),
+        ("DATABASE_URL", "sqlite://file.db"),
+        ("REDIS_URL", "http://:secret@host"),
+        ("REDIS_URL", "redis://:secret@host:port/0"),
+        ("REDIS_URL", "redis://:sec/ret@host:6379"),
+        ("REDIS_URL", "redis://[::1"),
+        ("PRICES", "llama3=nan/1"),
+        ("PRICES", "llama3=1/snan"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
     ],
@@ -102,8 +112,15 @@ def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, name:
         load_settings(None)
     assert str(refused.value).startswith(f"{name}: ")
     assert "\n" not in str(refused.value)
-    if name.startswith("API_KEY"):
+    if name.startswith(("API_KEY", "DATABASE", "REDIS")):
         assert value not in str(refused.value)
+
+
+def test_a_database_may_be_asked_for_encryption_as_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sslmode`, which every other client of PostgreSQL takes, is not a parameter of the driver's."""
+    monkeypatch.setenv("DATABASE_URL", "postgres://u:p@host/db?host=other&sslmode=require")
+    url = load_settings(None).database_url.get_secret_value()
+    assert url == "postgresql+asyncpg://u:p@host/db?host=other&ssl=require"
 
 
 def test_keys_do_not_show() -> None:

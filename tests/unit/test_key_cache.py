@@ -5,12 +5,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from secrets import token_urlsafe
 from time import perf_counter
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
@@ -215,6 +216,50 @@ async def test_a_key_that_cannot_be_read_harms_no_other(world: World) -> None:
     assert world.cache.find(secret) is None
     assert world.cache.find(good) is not None
     assert [line.get("key_id") for line in logged] == [first]
+
+
+@pytest.mark.parametrize(("column", "wrong"), [("limits", "[1]"), ("scopes", "{"), ("models", "5")])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_what_a_person_wrote_wrongly_ends_no_following(world: World, column: str, wrong: str) -> None:
+    """Even text that is no JSON: changes are followed again once it is right."""
+    key_id, secret = await world.make()
+    spoil = text(f"UPDATE api_keys SET {column} = :wrong, revision = 9")
+    async with world.database.writing() as connection:
+        right = (await connection.execute(text(f"SELECT {column} FROM api_keys"))).scalar()
+        await connection.execute(update(api_key_revision).values(value=9))
+        await connection.execute(spoil, {"wrong": wrong})
+    await world.look()
+    async with world.database.writing() as connection:
+        await connection.execute(spoil, {"wrong": right})
+        await connection.execute(text("UPDATE api_keys SET revision = 10"))
+        await connection.execute(update(api_key_revision).values(value=10))
+    await world.look()
+    assert getattr(world.cache.find(secret), "id", None) == key_id
+
+
+async def test_an_owner_is_known_as_it_is_now(world: World) -> None:
+    """One of a key that was changed, disabled or whose secrets are over; the settings' own never change."""
+    key_id, secret = await world.make()
+    then = world.cache.find(secret)
+    assert then is not None
+    assert world.cache.current(then) == then
+    await world.change(key_id, scopes=["usage:read"])
+    now = world.cache.current(then)
+    assert now is not None
+    assert now.scopes == {Scope.USAGE_READ}
+    await world.change(key_id, expires_at=datetime.fromtimestamp(world.clock.now + 5, UTC).isoformat())
+    world.clock.now += 5
+    await world.look()
+    assert world.cache.current(then) is None
+    _, secret = await world.make()
+    then = world.cache.find(secret)
+    assert then is not None
+    await world.keys.revoke(then.id)
+    assert world.cache.current(then) is None
+    assert world.cache.current(ADMINISTRATOR) == ADMINISTRATOR
+    world.clock.now += TRUST + 1
+    with pytest.raises(DatabaseDown):
+        world.cache.current(then)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

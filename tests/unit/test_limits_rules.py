@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mlops_backend.errors import DatabaseDown, LimitExceeded
+from mlops_backend.errors import DatabaseDown, LimitExceeded, LimitsUnavailable
 from mlops_backend.principal import Limits, Principal, Rate
-from mlops_backend.services.other.limits import redis_store
+from mlops_backend.services.other.limits import redis_store, seeds
 from mlops_backend.services.other.limits.decision import headers
 from mlops_backend.services.other.limits.limiter import UNLIMITED, Seed
 from mlops_backend.services.other.limits.memory import MemoryLimiter
@@ -280,6 +280,20 @@ async def test_a_budget_begins_with_what_the_ledger_knows(limiter: AnyLimiter, l
     clock.now += 24 * HOUR
     await limiter.reserve(tester, 5, 5)
     assert ledger.asked == [("k1", july.replace(day=13))]
+
+
+async def test_a_ledger_that_hangs_keeps_nobody_waiting(
+    limiter: AnyLimiter, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A budget that cannot be begun in time is refused; the question goes on, and who comes again joins it."""
+    monkeypatch.setattr(seeds, "PATIENCE", 0.05)
+    ledger.answering.clear()
+    for _ in range(2):
+        with pytest.raises(LimitsUnavailable):
+            await limiter.reserve(key(tokens_per_day=10), 1, 1)
+    assert len(ledger.asked) == 1
+    ledger.answering.set()
+    (await limiter.reserve(key(tokens_per_day=10), 1, 1)).settle(2)
 
 
 async def test_budgets_fail_closed_with_the_ledger(limiter: AnyLimiter, ledger: Ledger) -> None:

@@ -26,6 +26,8 @@ def guess(**body: Any) -> int:
         {"messages": [{"role": "user", "content": [{"type": "text", "text": TEXT}]}]},
         {"system": [{"type": "text", "text": TEXT}], "messages": []},
         {"input": [TEXT[:340], TEXT[340:]]},
+        {"prompt": list(range(170))},
+        {"input": [[1] * 100, [2] * 75]},
         {"prompt": TEXT, "images": ["x" * 100_000], "options": {"stop": ["x" * 999]}, "model": "m" * 999},
         {
             "messages": [
@@ -43,6 +45,14 @@ def test_texts_count_and_nothing_else_does(body: dict[str, Any]) -> None:
 def test_what_is_no_object_has_no_tokens(body: bytes) -> None:
     """A form, or nothing."""
     assert estimate_prompt_tokens(body) == 0
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"x":"\\ud800","prompt":"%s"}', b'{"x":"\xff","prompt":"%s"}', b' {"prompt":"%s"} and more']
+)
+def test_what_only_go_reads_counts_too(body: bytes) -> None:
+    """Ollama takes half a surrogate pair, bytes that are not UTF-8, and anything behind the object."""
+    assert 170 <= estimate_prompt_tokens(body % TEXT.encode()) <= 185
 
 
 def test_the_guess_takes_little_time_for_any_body() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from time import perf_counter, time
 from typing import Any, Final
@@ -14,14 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert
 
-from mlops_backend.errors import NotFound
+from mlops_backend.errors import NotFound, Unavailable
 from mlops_backend.schemas.usage import Dimension, Interval
+from mlops_backend.services.other import usage as usage_module
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.ledger import Ledger
 from mlops_backend.services.other.prices import PriceList
 from mlops_backend.services.other.retention import Retention
 from mlops_backend.services.other.tables import api_keys, generations, usage_daily
-from mlops_backend.services.other.usage import Usage, UsageTable
+from mlops_backend.services.other.usage import AT_ONCE, Usage, UsageTable
 from mlops_backend.services.other.usage_queries import DAY, HOUR, Span, column_of
 from tests.ledger_rows import TESTER, finished, insert_rows, midnight, note, opened, row, until_written, writing_to
 
@@ -294,3 +295,29 @@ async def test_what_is_not_ones_own_is_not_there(database_url: str, known_as: st
         note(ledger, finished(1, caller=None))
         with pytest.raises(NotFound):
             await Usage(database, ledger, PriceList({})).generation(known_as, TESTER.id)
+
+
+async def test_however_many_ask_the_keys_and_the_ledger_find_a_connection(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Questions about usage take turns, and wait for a while only; what a budget needs to know waits for none."""
+    monkeypatch.setattr(usage_module, "_PATIENCE", 0.1)
+    async with opened(database_url) as database:
+        usage = asked(database)
+        held = asyncio.Event()
+
+        async def slow(*_: object) -> Sequence[Any]:
+            await held.wait()
+            return []
+
+        monkeypatch.setattr(usage, "_read", slow)
+        pages = [asyncio.create_task(anext(usage.pages(EVERYTHING), None)) for _ in range(AT_ONCE)]
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):
+            await usage.generation("x", None)
+        monkeypatch.undo()
+        assert await usage.used("k", datetime.fromtimestamp(0, UTC)) == 0
+        held.set()
+        assert await asyncio.gather(*pages) == [None] * AT_ONCE
+        with pytest.raises(NotFound):
+            await usage.generation("x", None)

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from mlops_backend.services.llm import streams
 from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama
-from tests.service import Service
+from tests.service import ADMIN_KEY, Service
 from tests.web.test_llm_routes import events_of, lines_of
 
 PROMPT = {"model": "llama3", "prompt": "Hi"}
@@ -60,6 +60,24 @@ async def test_a_body_is_checked_when_it_is_posted(service: Service) -> None:
     for body in ({"prompt": 5}, {"messages": "Hi"}):
         assert (await service.client.post("/api/llm/streams", json=body)).status_code == 422
     assert (await service.stranger.post("/api/llm/streams", json=PROMPT)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "change", [None, {"enabled": False}, {"scopes": ["usage:read"]}, {"models": ["other"]}], ids=str
+)
+async def test_a_key_that_lost_its_right_starts_no_stream(
+    service: Service, fake: FakeOllama, change: dict[str, Any] | None
+) -> None:
+    """Revoked, disabled or changed after the stream was prepared: 403, and no backend is asked."""
+    admin = {"X-API-Key": ADMIN_KEY}
+    key = (await service.client.post("/api/admin/keys", json={"name": "one"}, headers=admin)).json()
+    answer = await service.client.post("/api/llm/streams", json=PROMPT, headers={"X-API-Key": key["key"]})
+    address = f"/api/admin/keys/{key['id']}"
+    changed = service.client.patch(address, json=change, headers=admin) if change else None
+    assert (await (changed or service.client.delete(address, headers=admin))).status_code == 200
+    refused = await service.stranger.get(answer.json()["url"])
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    assert not [request for request in fake.requests if request.path == "/api/generate"]
 
 
 async def test_a_failed_start_has_a_status(service: Service) -> None:

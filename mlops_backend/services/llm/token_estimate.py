@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pydantic_core import from_json
+from mlops_backend.services.llm.dialects.go_json import value_of
 
 _CHARACTERS_PER_TOKEN: Final = 4
 _TOKENS_PER_TURN: Final = 4
@@ -21,10 +21,7 @@ _MOST_VALUES: Final = 50_000
 
 def estimate_prompt_tokens(body: bytes) -> int:
     """How many tokens the prompt of a request in any dialect may have; 0 for what is not JSON."""
-    try:
-        value = from_json(body)
-    except ValueError:
-        return 0
+    value = value_of(body)
     if not isinstance(value, dict):
         return 0
     turns = value.get("messages") if isinstance(value.get("messages"), list) else ()
@@ -40,6 +37,8 @@ def _characters(body: dict[str, Any]) -> int:
         value = left.pop()
         if isinstance(value, str):
             characters += len(value)
+        elif isinstance(value, list) and value and type(value[0]) is int:
+            characters += _CHARACTERS_PER_TOKEN * len(value)  # tokens that the caller has made already
         elif isinstance(value, list):
             left += value[:_MOST_VALUES]
         elif isinstance(value, dict):

@@ -51,6 +51,10 @@ class Database:
         """Whether it is a file of this machine."""
         return self._url.get_backend_name() == "sqlite"
 
+    def beside(self, url: str) -> Database:
+        """Another one, reached in the same way."""
+        return type(self)(url)
+
     async def open(self) -> None:
         """Connect and bring the tables up to date; a database that is away is waited for in the background.
 
@@ -172,7 +176,8 @@ class _Watched:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None and _is_away(error):
-            self._database._note(up=False, reason=str(getattr(error, "orig", error))[:_LONGEST_REASON])
+            cause = getattr(error, "orig", error)
+            self._database._note(up=False, reason=(str(cause) or type(cause).__name__)[:_LONGEST_REASON])
             raise DatabaseDown(_AWAY) from error
 
 

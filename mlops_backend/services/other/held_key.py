@@ -26,7 +26,8 @@ class HeldKey:
         """A key that stands in as many rows as it has secrets, `hash` and `secret_expires_at` beside its own columns.
 
         Raises:
-            ValueError, TypeError: a newer version of this service, or a person, wrote what is not understood here.
+            ValueError, TypeError, AttributeError: a newer version of this service, or a person, wrote what is not
+                understood here.
         """
         row = rows[0]
         scopes, limits = frozenset(map(Scope, row["scopes"])), defaults.replaced(row["limits"])

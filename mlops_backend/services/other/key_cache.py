@@ -11,14 +11,13 @@ from typing import Final
 
 import structlog
 from sqlalchemy import RowMapping, select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mlops_backend.errors import DatabaseDown
 from mlops_backend.principal import Limits, Principal
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.held_key import HeldKey
-from mlops_backend.services.other.key_secrets import PREFIX, hash_of
+from mlops_backend.services.other.key_secrets import ID_PREFIX, PREFIX, hash_of
 from mlops_backend.services.other.tables import api_key_revision, api_key_secrets, api_keys
 
 POLL: Final = 0.5
@@ -95,6 +94,19 @@ class KeyCache:
             raise DatabaseDown("The key cannot be looked up at present; try again soon.")
         return None
 
+    def current(self, principal: Principal) -> Principal | None:
+        """The owner of a key as it is now: `None` once none of its secrets works; one of the settings never changes.
+
+        Raises:
+            DatabaseDown: nobody can say, as for a key that is known.
+        """
+        if not principal.id.startswith(ID_PREFIX):
+            return principal
+        if self._monotonic() - self._confirmed > TRUST:
+            raise DatabaseDown("The key cannot be looked up at present; try again soon.")
+        held, now = self._keys.get(principal.id), self._clock()
+        return held.principal if held is not None and any(end > now for end in held.ends.values()) else None
+
     def expiry(self, key_id: str) -> float | None:
         """When a key expires, in seconds since the epoch; `None`: never, or it is not one of the database's."""
         held = self._keys.get(key_id)
@@ -114,9 +126,10 @@ class KeyCache:
         try:
             async with self._refreshing, asyncio.timeout(_REFRESH_TIMEOUT):
                 await self._refresh()
-        except (DatabaseDown, SQLAlchemyError, TimeoutError) as error:
+        except Exception as error:  # whatever is wrong with a row, changes must still be followed once it is right
             if not self._stale:
-                log.error("keys cannot be read; those that are known work for a while", error=str(error))
+                reason = str(error) or type(error).__name__
+                log.error("keys cannot be read; those that are known work for a while", error=reason)
             self._stale = True
         else:
             if self._stale:
@@ -166,7 +179,7 @@ class KeyCache:
             return
         try:
             held = HeldKey.read(rows, self._defaults)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             log.error("a key in the database cannot be read, and is not taken", key_id=row["id"], error=str(error))
             return
         self._keys[row["id"]] = held

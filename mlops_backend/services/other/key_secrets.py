@@ -11,6 +11,7 @@ from secrets import choice, token_urlsafe
 from typing import Final
 
 PREFIX: Final = b"mlb_"
+ID_PREFIX: Final = "key_"
 _BYTES: Final = 32
 _ALPHABET: Final = string.ascii_lowercase + string.digits
 _ID_LENGTH: Final = 12
@@ -28,4 +29,4 @@ def hash_of(secret: bytes) -> bytes:
 
 def new_id() -> str:
     """A key's public id, which tells nothing of its secret."""
-    return "key_" + "".join(choice(_ALPHABET) for _ in range(_ID_LENGTH))
+    return ID_PREFIX + "".join(choice(_ALPHABET) for _ in range(_ID_LENGTH))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row, Select
 
-from mlops_backend.errors import NotFound
+from mlops_backend.errors import NotFound, Unavailable
 from mlops_backend.schemas.usage import Dimension, Interval
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.generation_row import LONGEST_ID, fitting, row_of
@@ -30,6 +31,9 @@ from mlops_backend.services.other.usage_queries import (
 )
 
 _PAGE: Final = 1000
+# The pool has 15 connections, and the keys and the ledger need some of them whatever is asked here.
+AT_ONCE: Final = 4
+_PATIENCE: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +64,13 @@ class Usage:
         self._database = database
         self._ledger = ledger
         self._prices = prices
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def table(self, span: Span, dimensions: Sequence[Dimension], interval: Interval, limit: int) -> UsageTable:
         """Usage by groups, `limit` of them at most.
 
         Raises:
+            Unavailable: too many others ask.
             DatabaseDown: it cannot be reached.
         """
         found = await self._all(amounts(span, dimensions, interval, limit + 1))
@@ -118,7 +124,7 @@ class Usage:
         """
         start = round(since.timestamp() * 1000)
         async with self._ledger.still():
-            ((written,),) = await self._all(tokens_since(principal_id, start))
+            ((written,),) = await self._read(tokens_since(principal_id, start))
             unwritten = self._ledger.unwritten()
         mine = (row.tokens for row in unwritten if row.key_id == principal_id and row.started_at >= start)
         return int(written) + sum(mine)
@@ -132,6 +138,18 @@ class Usage:
         return {key_id: key_name(key_id, found.get(key_id)) for key_id in ids}
 
     async def _all(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        """Ask when it is one's turn: whoever asks much must not keep the database from those who check keys."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise Unavailable("Too many questions about usage are asked at present; try again soon.") from None
+        try:
+            return await self._read(query)
+        finally:
+            self._turns.release()
+
+    async def _read(self, query: Select[Any]) -> Sequence[Row[Any]]:
         async with self._database.reading() as connection:
             return (await connection.execute(query)).all()
 

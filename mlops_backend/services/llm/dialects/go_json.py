@@ -11,9 +11,12 @@ import json
 import re
 import string
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
+
+from pydantic_core import from_json
 
 from mlops_backend.errors import InvalidJSON
 
@@ -70,6 +73,19 @@ def members(text: str, at: int = 0) -> list[Member] | None:
     if found is not None and len(found) > _MOST_MEMBERS:
         raise InvalidJSON("The body has too many fields.")
     return found
+
+
+def value_of(body: bytes) -> Any:
+    """The body's value as some backend may read it; `None` where none can.
+
+    Go takes what is no JSON to others: texts that are no Unicode, and anything behind the first value.
+    """
+    with suppress(ValueError):
+        return from_json(body)
+    with suppress(ValueError, RecursionError):
+        text = text_of(body)
+        return _DECODER.raw_decode(text, _behind_space(text, 0))[0]
+    return None
 
 
 def last_of(found: Sequence[Member], name: str) -> Any:
