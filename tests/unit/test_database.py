@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mlops_backend.errors import DatabaseDown
+from mlops_backend.services.other import database as database_module
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.tables import api_key_revision, api_keys
 
@@ -56,3 +62,30 @@ async def test_an_error_in_a_transaction_takes_it_back(database_url: str) -> Non
         assert (await connection.execute(select(api_key_revision.c.value))).scalar() == 0
     await database.aclose()
     assert database.up
+
+
+async def test_waiting_for_a_database_ends_though_a_cancel_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that tidies up after a cancel may fail itself: its error must not make the service wait for ever."""
+    monkeypatch.setattr(database_module, "_RETRY_AFTER", 0.01)
+    waiting = asyncio.Event()
+
+    class Locked(Database):
+        """One that never comes."""
+
+        @asynccontextmanager
+        async def migrating(self) -> AsyncIterator[AsyncConnection]:
+            """Swallow what ends the waiting."""
+            if self._opening is not None:
+                waiting.set()
+                try:
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    raise DatabaseDown("database is locked") from None
+            raise DatabaseDown("database is locked")
+            yield
+
+    database = Locked("sqlite+aiosqlite:///nowhere/file.db")
+    await database.open()
+    await waiting.wait()
+    async with asyncio.timeout(5):
+        await database.aclose()

@@ -44,6 +44,7 @@ class Database:
         self._ready = False
         self._opening: asyncio.Task[None] | None = None
         self._missed = False
+        self._closing = False
         self.up = False
 
     @property
@@ -69,6 +70,7 @@ class Database:
 
     async def aclose(self) -> None:
         """Close every connection."""
+        self._closing = True
         if self._opening is not None:
             self._opening.cancel()
             with suppress(asyncio.CancelledError):
@@ -137,7 +139,8 @@ class Database:
         self._note(up=True)
 
     async def _migrate_later(self) -> None:
-        while not self._ready:
+        # An error of a driver that tidies up can take the place of a cancel: the flag ends what that should have.
+        while not self._ready and not self._closing:
             await asyncio.sleep(_RETRY_AFTER)
             try:
                 await self._migrate()
