@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -38,6 +39,7 @@ KEEP_ALIVE: Final = 75
 # that `docker stop --time 40` leaves.
 _LAST_BYTES: Final = 1.0
 _CLOSING: Final = 6.0
+_LAST_RESORT: Final = 4.0
 _RELOAD_POLL: Final = 1.0
 # A signal to the process group of `make run` comes twice, make passes its own on; systemd signals the group as well.
 _ECHO: Final = 0.3
@@ -155,6 +157,7 @@ class Server:
         if not serving.done():
             structlog.get_logger().warning("closing_took_too_long")
             serving.cancel()
+            _exit_within(_LAST_RESORT)
         elif not serving.cancelled():
             serving.result()
 
@@ -195,6 +198,13 @@ class Server:
         structlog.get_logger().info("reloading")
         self.reload = True
         self._stop.set()
+
+
+def _exit_within(seconds: float) -> None:
+    """End the process though something neither ends nor can be cancelled, as a driver's thread before a locked file."""
+    timer = threading.Timer(seconds, os._exit, [1])
+    timer.daemon = True
+    timer.start()
 
 
 def _on_signals(handler: Callable[[], Any]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,16 @@ async def test_a_killed_process_has_written_all_but_the_last_second(
     assert written == distinct
     assert ids <= {answer.headers["x-request-id"] for answer in answers}
     assert wait is None or written == GENERATIONS
+
+
+async def test_a_locked_database_does_not_keep_the_process(fake: FakeOllama, tmp_path: Path) -> None:
+    """Another program holds SQLite's lock: generations go on, and a stop is a stop, if a late one."""
+    file = tmp_path / "locked.db"
+    async with serving_process(tmp_path, fake.url, DATABASE_URL=f"sqlite:///{file}") as process:
+        with closing(sqlite3.connect(file)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            async with process.client() as client:
+                answer = await client.post("/api/llm/generate", json={"model": "llama3", "prompt": "Hi"})
+            assert answer.status_code == 200
+            process.signal(signal.SIGTERM)
+            await process.ended(20)

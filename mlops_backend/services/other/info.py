@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from importlib.metadata import version
 from time import monotonic
 from typing import Any, Final
@@ -41,5 +42,6 @@ class InfoService:
         }
 
 
+@cache
 def _versions() -> dict[str, str]:
     return {library: version(library) for library in LIBRARIES}

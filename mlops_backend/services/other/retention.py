@@ -19,7 +19,7 @@ from mlops_backend.services.other.tables import generations, usage_daily
 from mlops_backend.services.other.usage_queries import DAY
 
 _EVERY: Final = 3600.0
-_CLOSING_TIME: Final = 5.0
+_CLOSING_TIME: Final = 1.0
 _LOCK: Final = 0x6D6C6F71  # any number that nobody else takes for PostgreSQL's advisory locks
 _KEYS: Final = tuple(column.name for column in usage_daily.primary_key if column.name != "day")
 _SUMS: Final = ("prompt_tokens", "completion_tokens", "total_ms", "bytes_in", "bytes_out", "price")
@@ -48,7 +48,7 @@ class Retention:
         self._task = asyncio.create_task(self._run())
 
     async def aclose(self) -> None:
-        """Stop; a day under way is finished if that takes no more than five seconds, else left as it was."""
+        """Stop; a day under way is finished if that takes no more than a second, else left as it was."""
         self._closing.set()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=_CLOSING_TIME)
