@@ -1,9 +1,8 @@
-"""Ten thousand generations of every ending over two workers: each is in the ledger once, as it ended."""
+"""Thousands of generations of every ending over two workers: each is in the ledger once, as it ended."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
 from collections import Counter
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
+import pytest
 
 from tests.databases import Postgres
 from tests.e2e.raw_client import RawClient
@@ -21,7 +21,6 @@ from tests.e2e.server_process import KEY, ServerProcess, serving_process
 from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
 from tests.fakes.redis_server import RedisServer
 
-TOTAL: Final = int(os.environ.get("LEDGER_TEST_TOTAL", "10000"))
 AT_ONCE: Final = 48
 SLOW: Final = 80
 PROMPT_TOKENS: Final = 4
@@ -222,7 +221,7 @@ ENDINGS: Final[dict[Callable[[Driver, str], Awaitable[None]], float]] = {
 }
 
 
-async def drive(driver: Driver) -> None:
+async def drive(driver: Driver, total: int) -> None:
     """Ask as many times as wanted, so many at once; the slow ones all together beside them."""
     pace = asyncio.Semaphore(AT_ONCE)
 
@@ -230,7 +229,7 @@ async def drive(driver: Driver) -> None:
         async with pace:
             await ending(driver, name)
 
-    kinds = driver.random.choices(list(ENDINGS), list(ENDINGS.values()), k=TOTAL - 2 * SLOW)
+    kinds = driver.random.choices(list(ENDINGS), list(ENDINGS.values()), k=total - 2 * SLOW)
     async with asyncio.TaskGroup() as clients:
         for number in range(SLOW):
             clients.create_task((late if number % 2 else idle)(driver, f"s{number:05}"))
@@ -278,7 +277,10 @@ def tokens_of(fakes: dict[str, FakeOllama]) -> int:
     return sum(asked[model] * (PROMPT_TOKENS + written.get(model, 0)) for model in ("hangs", *written))
 
 
-async def test_every_generation_is_in_the_ledger_once_and_as_it_ended(tmp_path: Path, postgres: Postgres) -> None:
+@pytest.mark.parametrize("total", [2000, pytest.param(10_000, marks=pytest.mark.soak)])
+async def test_every_generation_is_in_the_ledger_once_and_as_it_ended(
+    tmp_path: Path, postgres: Postgres, total: int
+) -> None:
     """Whatever its end and whoever served it; the sums are those of the backends."""
     url = await asyncio.to_thread(postgres.fresh)
     with RedisServer() as redis:
@@ -301,7 +303,7 @@ async def test_every_generation_is_in_the_ledger_once_and_as_it_ended(tmp_path: 
             ]
             driver = Driver(workers, fakes, await limited_key(workers[0]))
             await use_up_the_limit(driver)
-            await drive(driver)
+            await drive(driver, total)
             await stop_while_streaming(driver)
             errors = [worker.errors for worker in workers]
             told = tokens_of(fakes)
