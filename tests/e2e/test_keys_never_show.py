@@ -50,6 +50,12 @@ async def use(client: httpx.AsyncClient, key: str) -> list[str]:
     return answers
 
 
+def asking(process: ServerProcess) -> httpx.AsyncClient:
+    """A client without a key, and without a connection that could close just as it is used again."""
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.AsyncClient(base_url=process.url, limits=limits, timeout=20, trust_env=False)
+
+
 def command_lines(process: ServerProcess) -> str:
     """What the list of processes shows of it and its children."""
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
@@ -74,7 +80,7 @@ async def test_no_key_is_seen_again(tmp_path: Path, fake: FakeOllama) -> None:
         "AUTH_FAILURE_LIMIT": "off",
     }
     async with serving_process(tmp_path, fake.url, **settings) as process:
-        async with httpx.AsyncClient(base_url=process.url, timeout=20, trust_env=False) as client:
+        async with asking(process) as client:
             keys = [KEY, ORDINARY, *await made(client)]
             answers = [answer for key in keys for answer in await use(client, key)]
             metrics = (await client.get("/metrics", headers={"X-API-Key": KEY})).text
@@ -103,7 +109,7 @@ async def test_no_password_of_a_server_is_seen(tmp_path: Path, fake: FakeOllama)
     }
     body = {"model": "llama3", "prompt": "x", "stream": False}
     async with serving_process(tmp_path, fake.url, **settings) as process:
-        async with httpx.AsyncClient(base_url=process.url, timeout=20, trust_env=False) as client:
+        async with asking(process) as client:
             answer = await client.post("/api/generate", json=body, headers={"X-API-Key": ORDINARY})
             usage = await client.get("/api/usage", headers={"X-API-Key": ORDINARY})
             unknown = await client.get("/api/tags", headers={"X-API-Key": "mlb_unknown"})
