@@ -14,6 +14,9 @@ from quart_cors import cors
 from mlops_backend import __version__
 from mlops_backend.blueprints.admin_keys import blueprint as admin_keys_blueprint
 from mlops_backend.blueprints.anthropic import blueprint as anthropic_blueprint
+from mlops_backend.blueprints.conversation_files import blueprint as conversation_files_blueprint
+from mlops_backend.blueprints.database import admin_blueprint as admin_database_blueprint
+from mlops_backend.blueprints.database import blueprint as database_blueprint
 from mlops_backend.blueprints.docs import blueprint as docs_blueprint
 from mlops_backend.blueprints.llm import blueprint as llm_blueprint
 from mlops_backend.blueprints.metrics import blueprint as metrics_blueprint
@@ -22,6 +25,7 @@ from mlops_backend.blueprints.openai import blueprint as openai_blueprint
 from mlops_backend.blueprints.other import blueprint as other_blueprint
 from mlops_backend.blueprints.own_key import blueprint as own_key_blueprint
 from mlops_backend.blueprints.passthrough import passthrough
+from mlops_backend.blueprints.replies import blueprint as replies_blueprint
 from mlops_backend.blueprints.root import blueprint as root_blueprint
 from mlops_backend.blueprints.usage import blueprint as usage_blueprint
 from mlops_backend.cli import COMMANDS
@@ -50,6 +54,11 @@ from mlops_backend.services.llm.startup import EMBEDDED_HOST, choose_backends
 from mlops_backend.services.llm.streams import StreamTickets
 from mlops_backend.services.llm.upstream import Upstream
 from mlops_backend.services.other.api_keys import KeyStores, SettingsKeyStore
+from mlops_backend.services.other.conversation_export import Exports
+from mlops_backend.services.other.conversation_import import Imports
+from mlops_backend.services.other.conversation_turns import Turns
+from mlops_backend.services.other.conversation_writes import Bounds
+from mlops_backend.services.other.conversations import Conversations
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.file_limit import raise_file_limit
 from mlops_backend.services.other.info import InfoService
@@ -62,6 +71,7 @@ from mlops_backend.services.other.limits.memory import MemoryLimiter
 from mlops_backend.services.other.limits.routes import RouteLimiter
 from mlops_backend.services.other.meter import GenerationMeter
 from mlops_backend.services.other.prices import PriceList
+from mlops_backend.services.other.replies import Replies
 from mlops_backend.services.other.retention import Retention
 from mlops_backend.services.other.usage import Usage
 from mlops_backend.services.registry import Services
@@ -79,6 +89,10 @@ BLUEPRINTS: Final = (
     own_key_blueprint,
     usage_blueprint,
     admin_keys_blueprint,
+    database_blueprint,
+    conversation_files_blueprint,
+    admin_database_blueprint,
+    replies_blueprint,
 )
 
 
@@ -129,8 +143,9 @@ def _add_services(app: Quart, settings: Settings) -> None:
     retention = Retention(database, settings.usage_retention_days)
     limiter = _limiter(settings, usage)
     services.add(RouteLimiter(limiter))
-    services.add(_metrics(admission, database, ledger, limiter))
-    services.add(OllamaService(pool, admission, GenerationMeter(limiter), clocks, settings.default_model, rules))
+    door = services.add(OllamaService(pool, admission, GenerationMeter(limiter), clocks, settings.default_model, rules))
+    replies = _conversations(services, settings, database, door)
+    services.add(_metrics(admission, database, ledger, limiter, replies))
     services.add(StreamTickets())
     services.add(InfoService(__version__, {"auth": settings.auth_enabled, "docs": settings.docs_enabled}))
     upstream = services.add(
@@ -141,16 +156,32 @@ def _add_services(app: Quart, settings: Settings) -> None:
             unix_sockets={EMBEDDED_HOST: engine.socket_path},
         )
     )
-    _add_lifespan(app, settings, engine, (database, cache, upstream, limiter, ledger, retention))
+    _add_lifespan(app, settings, engine, (database, cache, upstream, limiter, ledger, retention, replies))
 
 
-def _metrics(admission: Admission, database: Database, ledger: Ledger, limiter: Limiter) -> Metrics:
+def _conversations(services: Services, settings: Settings, database: Database, door: OllamaService) -> Replies:
+    bounds = Bounds(
+        settings.conversations_per_key,
+        settings.conversation_messages,
+        settings.conversation_bytes,
+        settings.conversation_bytes_per_key,
+    )
+    conversations = services.add(Conversations(database, bounds))
+    services.add(Exports(database))
+    services.add(Imports(conversations, bounds))
+    turns = services.add(Turns(conversations, bounds))
+    return services.add(Replies(database, turns, door, settings.default_context))
+
+
+def _metrics(admission: Admission, database: Database, ledger: Ledger, limiter: Limiter, replies: Replies) -> Metrics:
     metrics = Metrics()
     metrics.gauge("generations_running", "Generations that run now.", lambda: admission.running)
     metrics.gauge("database_up", "1 while the database answers.", lambda: database.up)
     metrics.gauge("ledger_waiting", "Generations that are not in the database yet.", lambda: ledger.waiting)
     metrics.counter("ledger_written", "Generations that were written into the ledger.", lambda: ledger.written)
     metrics.counter("ledger_dropped", "Generations that the ledger lost.", lambda: ledger.dropped)
+    metrics.gauge("replies_waiting", "Replies that are not in their conversations yet.", lambda: replies.waiting)
+    metrics.counter("replies_lost", "Replies that could not be kept.", lambda: replies.lost)
     metrics.gauge("redis_up", "1 while Redis answers, or none is used.", lambda: limiter.redis_up)
     metrics.counter("limits_unchecked", "Generations let through without Redis.", lambda: limiter.failed_open)
     metrics.counter("limits_refused", "Generations refused without Redis.", lambda: limiter.failed_closed)

@@ -61,6 +61,11 @@ class Settings(BaseSettings):
     prices: Annotated[Mapping[str, Price], NoDecode] = {}
     usage_retention_days: int = Field(default=90, ge=1, le=36500)
     usage_buffer: int = Field(default=100_000, ge=1, le=10_000_000)
+    conversations_per_key: int = Field(default=100_000, ge=1, le=10_000_000)
+    conversation_messages: int = Field(default=2000, ge=2, le=100_000)
+    conversation_bytes: int = Field(default=33_554_432, ge=1024)
+    conversation_bytes_per_key: int = Field(default=1_073_741_824, ge=1024)
+    default_context: int = Field(default=4096, ge=128, le=100_000_000)
     host: str = "0.0.0.0"
     port: int = Field(default=8000, ge=0, le=65535)
     debug: bool = False

@@ -9,6 +9,8 @@
   - NotFound 404
   - MethodNotAllowed 405
   - Conflict 409
+    + ConversationFull
+  - PreconditionFailed 412
   - UnsupportedMediaType 415
   - InvalidBody 422
   - LimitExceeded 429
@@ -113,6 +115,19 @@ class Conflict(AppError):
 
     status = 409
     code = "conflict"
+
+
+class ConversationFull(Conflict):
+    """A conversation, or all of a key's, would become larger than is allowed."""
+
+    code = "conversation_full"
+
+
+class PreconditionFailed(AppError):
+    """Somebody else has changed it since: it has another version than `If-Match` names."""
+
+    status = 412
+    code = "precondition_failed"
 
 
 class UnsupportedMediaType(AppError):

@@ -129,6 +129,9 @@ def test_only_the_root_builds_services(path: Path) -> None:
         "Ledger",
         "Usage",
         "Retention",
+        "Conversations",
+        "Turns",
+        "Replies",
         "PriceList",
     }
     if name_of(path) == "app":

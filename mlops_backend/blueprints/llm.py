@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from quart import Blueprint, Response, g, request
 from quart.typing import ResponseReturnValue
@@ -14,6 +13,7 @@ from werkzeug.exceptions import MethodNotAllowed
 from mlops_backend.errors import Forbidden
 from mlops_backend.middleware.json_body import parse_json
 from mlops_backend.middleware.request_context import record, service
+from mlops_backend.middleware.stream_answer import stream_answer
 from mlops_backend.openapi import NDJSON, SSE, document_media_types, document_open
 from mlops_backend.principal import Scope
 from mlops_backend.schemas.llm import (
@@ -29,14 +29,11 @@ from mlops_backend.schemas.llm import (
     StreamTicketResponse,
 )
 from mlops_backend.services.llm.backends import Operation
-from mlops_backend.services.llm.dialects.sse import as_events
 from mlops_backend.services.llm.ollama_service import OllamaService
 from mlops_backend.services.llm.streams import StreamTickets
 from mlops_backend.services.other.key_cache import KeyCache
 
 blueprint = Blueprint("llm", __name__, url_prefix="/api/llm")
-
-_STREAM_HEADERS: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "Vary": "Accept"}
 
 
 @blueprint.get("/health")
@@ -164,16 +161,4 @@ async def _answer(operation: Operation, body: dict[str, Any]) -> Response:
 
 
 async def _stream(operation: Operation, body: Any, *, default: str) -> Response:
-    lines: AsyncGenerator[bytes, None] = await service(OllamaService).stream(operation, body, record())
-    media_type = _wanted(default)
-    chunks = as_events(lines) if media_type == SSE else lines
-    response = Response(chunks, content_type=media_type, headers=_STREAM_HEADERS)
-    response.timeout = None  # Quart would cut the body after RESPONSE_TIMEOUT
-    return response
-
-
-def _wanted(default: str) -> str:
-    """The media type that `Accept` names outright; a wildcard leaves the default."""
-    accept = request.headers.get("Accept", "").lower()
-    other = SSE if default == NDJSON else NDJSON
-    return other if other in accept and default not in accept else default
+    return stream_answer(await service(OllamaService).stream(operation, body, record()), default=default)

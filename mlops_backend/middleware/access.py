@@ -52,6 +52,8 @@ _ACCOUNT: Final[Methods] = {"POST": Access.ACCOUNT}
 _OWN_USAGE: Final[Methods] = {"GET": Access.USAGE_READ}
 _ALL_USAGE: Final[Methods] = {"GET": Access.ADMIN}
 _ADMIN: Final[Methods] = {"POST": Access.ADMIN}
+_READ_OWN: Final[Methods] = {"GET": Access.BESIDE_INFERENCE}
+_CHANGE_OWN: Final[Methods] = {"POST": Access.BESIDE_INFERENCE}
 
 TABLE: Final[Mapping[str, Methods]] = {
     # the service itself
@@ -69,6 +71,7 @@ TABLE: Final[Mapping[str, Methods]] = {
     "/api/admin/keys": {**_read(Access.ADMIN), **_ADMIN},
     "/api/admin/keys/<key_id>": {**_read(Access.ADMIN), "PATCH": Access.ADMIN, "DELETE": Access.ADMIN},
     "/api/admin/keys/<key_id>/rotate": _ADMIN,
+    "/api/admin/keys/<key_id>/conversations": {"DELETE": Access.ADMIN},
     # our own API to inference
     "/api/llm/health": _LIST,
     "/api/llm/models": _LIST,
@@ -85,6 +88,21 @@ TABLE: Final[Mapping[str, Methods]] = {
     "/api/admin/usage": _ALL_USAGE,
     "/api/admin/usage/generations/<generation_id>": _ALL_USAGE,
     "/api/admin/usage/export": _ALL_USAGE,
+    # conversations
+    "/api/database/conversations": {**_READ_OWN, **_CHANGE_OWN},
+    "/api/database/conversations/export": _READ_OWN,
+    "/api/database/conversations/import": _CHANGE_OWN,
+    "/api/database/conversations/<conversation_id>": {
+        **_READ_OWN,
+        "PATCH": Access.BESIDE_INFERENCE,
+        "DELETE": Access.BESIDE_INFERENCE,
+    },
+    "/api/database/conversations/<conversation_id>/append": _CHANGE_OWN,
+    "/api/database/conversations/<conversation_id>/truncate": _CHANGE_OWN,
+    "/api/database/conversations/<conversation_id>/messages": _INFER,
+    "/api/database/conversations/<conversation_id>/regenerate": _INFER,
+    "/api/database/conversations/<conversation_id>/export": _READ_OWN,
+    "/api/database/conversations/<conversation_id>/images/<image_hash>": _READ_OWN,
     # Ollama
     "/api/version": _LIST,
     "/api/tags": _LIST,

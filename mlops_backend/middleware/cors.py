@@ -12,6 +12,7 @@ ALLOWED_HEADERS: Final = (
     "Accept",
     "Last-Event-ID",
     "Idempotency-Key",
+    "If-Match",
     "X-Request-ID",
     "OpenAI-Beta",
     "OpenAI-Organization",
@@ -33,6 +34,17 @@ ALLOWED_HEADERS: Final = (
     "x-stainless-runtime-version",
     "x-stainless-timeout",
 )
-EXPOSED_HEADERS: Final = ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Token-Count")
+EXPOSED_HEADERS: Final = (
+    "X-Request-ID",
+    "Retry-After",
+    "RateLimit",
+    "RateLimit-Policy",
+    "X-Token-Count",
+    "ETag",
+    "Location",
+    "X-Message-ID",
+    "X-Reply-ID",
+    "X-Omitted-Messages",
+)
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PREFLIGHT_LIFE: Final = 7200

@@ -65,7 +65,9 @@ class _Inference(_Body):
     keep_alive: Number | str | None = Field(None, description="Seconds, or a duration such as 5m; below 0: for ever")
 
 
-class _Generating(_Inference):
+class Generating(_Inference):
+    """What a request for a generation may say of it, whatever it is made from."""
+
     format: Literal["", "json"] | dict[str, Any] | None = Field(None, description="`json` or a JSON schema")
     think: bool | str | None = None
     logprobs: bool | None = None
@@ -74,7 +76,7 @@ class _Generating(_Inference):
     shift: bool | None = None
 
 
-class GenerateRequest(_Generating):
+class GenerateRequest(Generating):
     """A prompt to complete. A `stream` field is ignored: the route decides."""
 
     model_config = ConfigDict(
@@ -103,7 +105,7 @@ class Message(_Body):
     tool_name: str | None = None
 
 
-class ChatRequest(_Generating):
+class ChatRequest(Generating):
     """A conversation to continue; answered as a stream when `stream` is true."""
 
     model_config = ConfigDict(

@@ -26,6 +26,8 @@ VALUES = {
     "<model>": "llama3",
     "<key_id>": "key_unknown",
     "<generation_id>": "unknown",
+    "<conversation_id>": "0" * 32,
+    "<image_hash>": "0" * 64,
 }
 BODY: dict[str, Any] = {
     "model": "llama3",

@@ -15,11 +15,20 @@ from tests.conftest import ServeFactory
 from tests.fakes.ollama import FakeOllama
 from tests.service import ADMIN_KEY, Service
 
-STREAMS = {("post", "/api/llm/stream"), ("post", "/api/llm/chat"), ("get", "/api/llm/streams/{ticket_id}")}
+TALK = "/api/database/conversations"
+STREAMS = {
+    ("post", "/api/llm/stream"),
+    ("post", "/api/llm/chat"),
+    ("get", "/api/llm/streams/{ticket_id}"),
+    ("post", f"{TALK}/{{conversation_id}}/messages"),
+    ("post", f"{TALK}/{{conversation_id}}/regenerate"),
+}
 MODEL = "smollm2:135m"
 OPEN = {"/health", "/health/live", "/health/ready", "/api/llm/streams/{ticket_id}"}
+ADMIN = {"X-API-Key": ADMIN_KEY}
 BODIES = {f"/api/llm/{name}" for name in ("generate", "stream", "chat", "embed", "streams")}
-ERRORS = {"400", "401", "403", "404", "405", "408", "413", "415", "422", "500", "501", "502", "503", "504"}
+CLIENTS_ERRORS = {"400", "401", "403", "404", "405", "408", "409", "412", "413", "415", "422"}
+ERRORS = CLIENTS_ERRORS | {"500", "501", "502", "503", "504"}
 
 
 @pytest.fixture
@@ -86,7 +95,7 @@ async def test_only_open_routes_go_without_a_key(document: dict[str, Any]) -> No
 async def test_every_body_has_an_example_that_fits(fake: FakeOllama, serve: ServeFactory) -> None:
     """Each body is required and shows an example that its route takes."""
     fake.models = [MODEL]
-    async with serve(fake.url, allow_account_routes=True) as service:
+    async with serve(fake.url, allow_account_routes=True, default_model=MODEL) as service:
         document = (await service.stranger.get("/openapi.json")).json()
         with_body = {(method, path): op for method, path, op in operations(document) if "requestBody" in op}
         assert {path for _, path in with_body} >= BODIES
@@ -95,9 +104,16 @@ async def test_every_body_has_an_example_that_fits(fake: FakeOllama, serve: Serv
             body = operation["requestBody"]
             assert body["required"] is True
             example = body["content"]["application/json"]["example"]
-            url = path.replace("{key_id}", key.id)
-            answer = await service.stranger.request(method, url, json=example, headers={"X-API-Key": ADMIN_KEY})
+            url = path.replace("{key_id}", key.id).replace("{conversation_id}", await _talk(service))
+            answer = await service.stranger.request(method, url, json=example, headers=ADMIN)
             assert answer.is_success, (path, answer.text)
+
+
+async def _talk(service: Service) -> str:
+    """The id of a conversation in which something was asked."""
+    asked = {"messages": [{"role": "user", "content": "Hi"}]}
+    made = await service.stranger.post(TALK, json=asked, headers=ADMIN)
+    return str(made.json()["id"])
 
 
 async def test_streams_show_their_media_types(service: Service, document: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from tests.service import ADMIN_KEY, ORDINARY_KEY, serving, settings_for
 
 CASES: Final = {"POST": 100, "GET": 15}
 CASES_OF_KEYS: Final = 30
+CASES_OF_CONVERSATIONS: Final = 12
 # What is relayed has no schema of ours: there is little to generate from.
 RELAYED_CASES: Final = 15
 CHECKS: Final = [not_a_server_error, status_code_conformance]
@@ -41,10 +42,16 @@ def test_a_thousand_generated_requests(address: str) -> None:
         ours = not {"ollama", "openai", "anthropic"} & tags
         if "keys" in tags:
             sent += send(operation, CASES_OF_KEYS, ADMIN_KEY)
+        elif "conversations" in tags:
+            sent += send(operation, CASES_OF_CONVERSATIONS, _key_for(operation.path))
         else:
             sent += send(operation, CASES[operation.method.upper()] if ours else RELAYED_CASES, ORDINARY_KEY)
     assert len(operations) >= 12
     assert sent >= 1000
+
+
+def _key_for(path: str) -> str:
+    return ADMIN_KEY if path.startswith("/api/admin/") else ORDINARY_KEY
 
 
 def send(operation: Any, count: int, key: str) -> int:

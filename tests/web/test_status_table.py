@@ -167,6 +167,22 @@ async def test_405_says_what_is_allowed(service: Service) -> None:
     assert (await service.client.head("/api/llm/streams/unknown")).status_code == 405
 
 
+async def test_409_when_something_stands_in_the_way(service: Service) -> None:
+    """What cannot be done as things are: a reply made anew where nothing was asked."""
+    made = (await service.client.post("/api/database/conversations", json={})).json()
+    answer = await service.client.post(f"/api/database/conversations/{made['id']}/regenerate", json={})
+    assert_error(answer, 409, "conflict")
+
+
+async def test_412_when_somebody_was_faster(service: Service) -> None:
+    """A change of another version than the present one is refused."""
+    made = await service.client.post("/api/database/conversations", json={})
+    url, version = made.headers["location"], {"If-Match": made.headers["etag"]}
+    answers = [await service.client.patch(url, json={"title": "x"}, headers=version) for _ in range(2)]
+    assert answers[0].status_code == 200
+    assert_error(answers[1], 412, "precondition_failed")
+
+
 @pytest.mark.parametrize("declared", [True, False])
 async def test_413_reaches_the_client(serve: ServeFactory, fake: FakeOllama, declared: bool) -> None:
     """A body over the limit, declared or chunked, is answered with 413 although the client is still sending."""

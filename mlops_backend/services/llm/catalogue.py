@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
+from time import monotonic
 from typing import Any, Final
 
 from mlops_backend.errors import AppError, NoUsableBackend
@@ -16,6 +17,9 @@ Listed = dict[str, Any]
 # The Ollama whose API the translation to OpenAI's was compared with; clients look at it to know what they may ask.
 SPOKEN_VERSION: Final = "0.9.3"
 _RUNNING_TIMEOUT: Final = 5.0
+# A generation waits for this, so it is asked rarely and not for long.
+_CONTEXTS_LIFE: Final = 10.0
+_CONTEXTS_TIMEOUT: Final = 1.0
 
 
 class Catalogue:
@@ -23,6 +27,8 @@ class Catalogue:
 
     def __init__(self, pool: BackendPool) -> None:
         self._pool = pool
+        self._contexts: Mapping[str, int] = {}
+        self._contexts_until = 0.0
         self._answers: Mapping[str, Callable[[], Awaitable[Listed]]] = {
             "/api/tags": self._tags,
             "/api/ps": self._running,
@@ -66,6 +72,29 @@ class Catalogue:
         reachable = sum(probe.reachable for probe in probes)
         status = "unhealthy" if not reachable else "healthy" if reachable == len(probes) else "degraded"
         return {"status": status, "backends": [_describe(probe, caller) for probe in probes]}
+
+    async def context_length(self, model: str) -> int | None:
+        """How many tokens the context of a loaded model has; the least of them when several backends have it loaded.
+
+        `None` when nobody tells: it is not loaded, or its Ollama is older than 0.10.
+        """
+        if monotonic() > self._contexts_until:
+            self._contexts_until = monotonic() + _CONTEXTS_LIFE
+            try:
+                async with asyncio.timeout(_CONTEXTS_TIMEOUT):
+                    self._contexts = await self._loaded_contexts()
+            except (AppError, TimeoutError):
+                self._contexts = {}
+        return self._contexts.get(canonical(model))
+
+    async def _loaded_contexts(self) -> Mapping[str, int]:
+        probes = [probe for probe in await self._pool.probe() if probe.reachable]
+        found: dict[str, int] = {}
+        for model in (model for models in await asyncio.gather(*map(_loaded, probes)) for model in models):
+            length, name = model.get("context_length"), canonical(str(model.get("name", "")))
+            if isinstance(length, int) and length > 0:
+                found[name] = min(length, found.get(name, length))
+        return found
 
     async def _tags(self) -> Listed:
         return {"models": (await self.models())["models"]}

@@ -120,6 +120,19 @@ class OllamaService:
         """How each backend is; see `Catalogue.health`."""
         return await self._catalogue.health(caller)
 
+    async def context_length(self, model: str, caller: Principal | None) -> int | None:
+        """How many tokens the context of a model has, prompt and reply together; `None` when nobody tells.
+
+        Args:
+            model: empty for the one that a request gets which names none.
+            caller: who asks.
+        """
+        name = model or self._default_model
+        if not name:
+            names = await self._names(caller)
+            name = names[0] if len(names) == 1 else ""
+        return await self._catalogue.context_length(name) if name else None
+
     async def ready(self) -> bool:
         """Whether a new generation would be taken: not draining, and some backend answers."""
         return not self._admission.draining and await self._pool.any_reachable()
@@ -133,12 +146,15 @@ class OllamaService:
         return Asked(OWN, "POST", f"/api/{operation}", (), content, model, (model,), OWN.ending if stream else None)
 
     async def _only_model(self, caller: Principal | None) -> str:
-        names = [str(model.get("name", "")) for model in (await self.models(caller))["models"]]
+        names = await self._names(caller)
         if len(names) != 1:
             many = "several models are available" if names else "the backend has no model"
             detail = {"loc": ["model"], "msg": f"Name a model: {many}.", "type": "missing"}
             raise InvalidBody("The body names no model, and there is no single one to take instead.", [detail])
         return names[0]
+
+    async def _names(self, caller: Principal | None) -> list[str]:
+        return [str(model.get("name", "")) for model in (await self.models(caller))["models"]]
 
 
 def _without_variants(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -20,8 +20,11 @@ from mlops_backend.services.other.migrating import NewerDatabase, upgrade
 _RETRY_AFTER: Final = 1.0
 _OPEN_TIMEOUT: Final = 10.0
 _POOL_TIMEOUT: Final = 5.0
+# What an error says of a statement goes into the log, where no message's text may stand.
+_QUIET: Final[Mapping[str, Any]] = {"pool_timeout": _POOL_TIMEOUT, "hide_parameters": True}
 _BUSY_TIMEOUT: Final = 10.0
 _LONGEST_REASON: Final = 500
+_WRITERS: Final = 10
 _WRITING: Final = "mlops_writing"
 _AWAY: Final = "The database cannot be reached at present; try again soon."
 
@@ -45,6 +48,7 @@ class Database:
         self._opening: asyncio.Task[None] | None = None
         self._missed = False
         self._closing = False
+        self._turn = asyncio.Semaphore(1 if self.is_sqlite else _WRITERS)
         self.up = False
 
     @property
@@ -95,7 +99,7 @@ class Database:
         Raises:
             DatabaseDown: it cannot be reached; whether the last commit happened is not known then.
         """
-        async with self._connection(writing=True) as connection, connection.begin():
+        async with self._writers_turn(), self._connection(writing=True) as connection, connection.begin():
             yield connection
 
     @asynccontextmanager
@@ -112,6 +116,23 @@ class Database:
                 await connection.execution_options(**{_WRITING: True})
                 async with connection.begin():
                     yield connection
+
+    @asynccontextmanager
+    async def _writers_turn(self) -> AsyncIterator[None]:
+        """Writers stand in a line before they take a connection.
+
+        SQLite has one at a time, and would let the others look again and again. Those who wait for a row of PostgreSQL
+        must not take all of its connections.
+        """
+        try:
+            async with asyncio.timeout(_BUSY_TIMEOUT):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise DatabaseDown(_AWAY) from None
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @asynccontextmanager
     async def _connection(self, *, writing: bool) -> AsyncIterator[AsyncConnection]:
@@ -158,10 +179,10 @@ class Database:
         if not self.is_sqlite:
             timeouts = {"timeout": _POOL_TIMEOUT, "command_timeout": 60}
             return create_async_engine(
-                self._url, pool_timeout=_POOL_TIMEOUT, pool_pre_ping=True, pool_recycle=1800, connect_args=timeouts
+                self._url, **_QUIET, pool_pre_ping=True, pool_recycle=1800, connect_args=timeouts
             )
         engine = create_async_engine(
-            self._url, pool_timeout=_POOL_TIMEOUT, connect_args={"timeout": _BUSY_TIMEOUT, "isolation_level": None}
+            self._url, **_QUIET, connect_args={"timeout": _BUSY_TIMEOUT, "isolation_level": None}
         )
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)

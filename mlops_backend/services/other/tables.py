@@ -22,7 +22,9 @@ from sqlalchemy import (
     Table,
 )
 
-HEAD: Final = "0002"
+from mlops_backend.services.other.exact_text import ExactText
+
+HEAD: Final = "0003"
 
 metadata: Final = MetaData()
 
@@ -112,4 +114,84 @@ usage_daily: Final = Table(
     Column("bytes_out", BigInteger, nullable=False),
     Column("price", BigInteger, nullable=False),
     Index("ix_usage_daily_key_id", "key_id", "day"),
+)
+
+# A key's conversations and their messages. `owner` is what stands for the key in the full-text index: 32 hexadecimal
+# digits of its SHA-256, since an id may have marks that end a word.
+conversations: Final = Table(
+    "conversations",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("key_id", String(256), nullable=False),
+    Column("owner", String(32), nullable=False),
+    Column("title", String(200), nullable=False),
+    Column("model", String(512), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("next_sequence", BigInteger, nullable=False),
+    Column("message_count", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Index("ix_conversations_key_id", "key_id", "updated_at", "id"),
+)
+
+# How much of each key there is; changed with what it counts.
+conversation_owners: Final = Table(
+    "conversation_owners",
+    metadata,
+    Column("key_id", String(256), primary_key=True),
+    Column("conversations", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+)
+
+# `number` grows over all conversations and is never used twice: the full-text search pages by it. `sequence` orders one
+# conversation. Its title is a row too, with the role `title` and the sequence 0, so that one index finds both.
+messages: Final = Table(
+    "messages",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False),
+    Column("conversation_id", String(32), ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    Column("owner", String(32), nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("content", ExactText, nullable=False),
+    Column("thinking", ExactText, nullable=False),
+    Column("tool_calls", ExactText, nullable=False),
+    Column("tool_name", ExactText, nullable=False),
+    Column("model", String(512), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("error", String(64), nullable=False),
+    Column("prompt_tokens", BigInteger),
+    Column("completion_tokens", BigInteger),
+    Column("estimated", Boolean, nullable=False),
+    Column("omitted", Integer, nullable=False),
+    Column("first_byte_ms", Integer),
+    Column("total_ms", BigInteger),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("replaced_at", BigInteger),
+    Index("ix_messages_id", "id", unique=True),
+    Index("ix_messages_conversation_id", "conversation_id", "sequence", unique=True),
+    Index("ix_messages_owner", "owner", "number"),
+    sqlite_autoincrement=True,
+)
+
+# Each image once, by the SHA-256 of its bytes, and which messages show it.
+images: Final = Table(
+    "images",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("media_type", String(32), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+message_images: Final = Table(
+    "message_images",
+    metadata,
+    Column("message_number", ForeignKey("messages.number", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("hash", String(64), ForeignKey("images.hash"), nullable=False),
+    Index("ix_message_images_hash", "hash"),
 )

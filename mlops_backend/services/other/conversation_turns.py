@@ -1,0 +1,192 @@
+"""Turns: a question takes its place and keeps one for its reply, which comes later, if it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from time import time
+from typing import Final
+
+from sqlalchemy import exists, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mlops_backend.errors import Conflict
+from mlops_backend.schemas.conversations import AskRequest
+from mlops_backend.services.other import conversation_reads as reads
+from mlops_backend.services.other import conversation_writes as writes
+from mlops_backend.services.other import stored_images
+from mlops_backend.services.other.conversation_reads import LAST
+from mlops_backend.services.other.conversation_rows import Conversation, Message, new_id
+from mlops_backend.services.other.conversation_writes import Bounds, Draft, Match
+from mlops_backend.services.other.conversations import Conversations
+from mlops_backend.services.other.tables import messages
+
+_ASKING: Final = ("user", "tool")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A question that was stored, and the place that its reply will have.
+
+    `last` is the sequence of the last message that the model is shown, and `message_id` that message's id; `model` the
+    conversation's own, for a request that names none.
+    """
+
+    key_id: str
+    conversation_id: str
+    version: int
+    message_id: str
+    last: int
+    reply_id: str
+    reply_sequence: int
+    model: str
+
+
+class Turns:
+    """Takes questions and keeps replies.
+
+    Args:
+        conversations: where they stand.
+        bounds: how much may be kept; a reply that has come is kept anyway.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, conversations: Conversations, bounds: Bounds, clock: Callable[[], float] = time) -> None:
+        self._conversations = conversations
+        self._bounds = bounds
+        self._clock = clock
+
+    async def ask(self, key_id: str, conversation_id: str, asked: Draft, match: Match) -> Turn:
+        """Put a message at the end, with a place for the reply behind it.
+
+        Raises:
+            NotFound: the key has no such conversation.
+            PreconditionFailed: it is at another version.
+            ConversationFull: it would become too large.
+            DatabaseDown: it cannot be stored.
+        """
+
+        async def work(connection: AsyncConnection) -> Turn:
+            mine = await writes.locked(connection, key_id, conversation_id, match)
+            place = mine.next_sequence
+            draft = replace(asked, message=replace(asked.message, sequence=place))
+            mine = await writes.named(connection, mine, [draft])
+            mine = replace(mine, next_sequence=place + 2, updated_at=self._now())
+            mine = await writes.append(connection, mine, [draft], self._bounds)
+            return _turn(mine, draft.message.id, place, place + 1)
+
+        return await self._conversations.change(work)
+
+    async def again(self, key_id: str, conversation_id: str, match: Match) -> Turn:
+        """Keep a place for another reply to what was asked last.
+
+        Raises:
+            Conflict: nothing was asked.
+            NotFound, PreconditionFailed, ConversationFull, DatabaseDown: see `ask`.
+        """
+
+        async def work(connection: AsyncConnection) -> Turn:
+            mine = await writes.locked(connection, key_id, conversation_id, match)
+            question = await _asked_last(connection, conversation_id)
+            place = mine.next_sequence
+            await writes.check_room(connection, mine, 1, self._bounds)
+            mine = replace(mine, next_sequence=place + 1)
+            await writes.store_quietly(connection, mine)
+            return _turn(mine, question.id, question.sequence, place)
+
+        return await self._conversations.change(work)
+
+    async def keep(self, turn: Turn, reply: Message) -> int | None:
+        """Put a reply at its place; the version that the conversation has then, `None` when it is not wanted any more.
+
+        Of several replies to one question the one that was asked for last is the current one. Done twice it is done
+        once.
+
+        Raises:
+            DatabaseDown: it cannot be stored.
+        """
+
+        async def work(connection: AsyncConnection) -> int | None:
+            mine = await writes.locked(connection, turn.key_id, turn.conversation_id)
+            if await _is_there(connection, turn.conversation_id, turn.reply_id):
+                return mine.version
+            if not await _is_there(connection, turn.conversation_id, turn.message_id):
+                return None
+            replaced, newer = await self._replace(connection, turn)
+            mine = replace(
+                mine,
+                message_count=mine.message_count - replaced,
+                updated_at=self._now(),
+                # One that was chosen meanwhile stays.
+                model=reply.model if reply.model and mine.model == turn.model else mine.model,
+            )
+            kept = replace(reply, replaced_at=self._now() if newer else None)
+            return (await writes.add_reply(connection, mine, kept)).version
+
+        return await self._conversations.change(work)
+
+    async def _replace(self, connection: AsyncConnection, turn: Turn) -> tuple[int, bool]:
+        """Set aside the older replies to the same question; how many there were, and whether there is a newer one."""
+        table = messages.c
+        here = (table.conversation_id == turn.conversation_id, table.replaced_at.is_(None))
+        next_question = select(func.min(table.sequence)).where(
+            *here, table.sequence > turn.last, table.role.in_(_ASKING)
+        )
+        end = (await connection.execute(next_question)).scalar_one_or_none()
+        rivals = [*here, table.role == "assistant", table.sequence > turn.last]
+        if end is not None:
+            rivals.append(table.sequence < end)
+        older = update(messages).where(*rivals, table.sequence < turn.reply_sequence).values(replaced_at=self._now())
+        replaced = (await connection.execute(older)).rowcount
+        # What somebody appended has no outcome: it is no reply that was asked for.
+        later = (table.sequence > turn.reply_sequence, table.outcome != "")
+        newer = select(exists(select(table.number).where(*rivals, *later)))
+        return replaced, bool((await connection.execute(newer)).scalar_one())
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+
+def question(asked: AskRequest, now: int) -> Draft:
+    """A message as it is asked, without its place.
+
+    Raises:
+        InvalidBody: an image cannot be read.
+    """
+    message = Message(
+        id=new_id(now),
+        sequence=0,
+        role=asked.role,
+        content=asked.content,
+        tool_name=asked.tool_name,
+        created_at=now,
+    )
+    return Draft(message, stored_images.decoded(asked.images, "images"))
+
+
+def _turn(conversation: Conversation, message_id: str, last: int, place: int) -> Turn:
+    return Turn(
+        key_id=conversation.key_id,
+        conversation_id=conversation.id,
+        version=conversation.version,
+        message_id=message_id,
+        last=last,
+        reply_id=new_id(conversation.updated_at),
+        reply_sequence=place,
+        model=conversation.model,
+    )
+
+
+async def _asked_last(connection: AsyncConnection, conversation_id: str) -> Message:
+    """What the last reply replied to; the last message where that has no reply yet."""
+    async with aclosing(reads.newest_first(connection, conversation_id, LAST, 4)) as backwards:
+        async for message in backwards:
+            if message.role in _ASKING:
+                return message
+    raise Conflict("Nothing was asked in this conversation yet.")
+
+
+async def _is_there(connection: AsyncConnection, conversation_id: str, message_id: str) -> bool:
+    mine = (messages.c.conversation_id == conversation_id, messages.c.id == message_id)
+    return bool((await connection.execute(select(exists(select(messages.c.number).where(*mine))))).scalar_one())

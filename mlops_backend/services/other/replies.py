@@ -1,0 +1,268 @@
+"""Replies: a stored question goes through the one door to inference, and what comes back is kept as it was sent."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from time import monotonic, perf_counter, time
+from typing import Any, Final, Literal, Protocol
+
+import structlog
+
+from mlops_backend.errors import AppError, DatabaseDown, NotFound
+from mlops_backend.principal import Principal
+from mlops_backend.services.llm.dialects.compact import dumped
+from mlops_backend.services.llm.dialects.ollama import parse_object
+from mlops_backend.services.other.conversation_history import history, room
+from mlops_backend.services.other.conversation_rows import Message
+from mlops_backend.services.other.conversation_turns import Turn, Turns
+from mlops_backend.services.other.database import Database
+from mlops_backend.services.other.reply_text import ReplyText
+from mlops_backend.telemetry.record import RequestRecord
+
+_AT_ONCE: Final = 8
+_PATIENCE: Final = 60.0
+_RETRY_AFTER: Final = 1.0
+_MOST_WAITING: Final = 1000
+_MOST_WAITING_BYTES: Final = 64 * 1024 * 1024
+_CLIENT_WAITS: Final = 5.0
+_CLOSING_TIME: Final = 2.0
+# In a text the quotes would stand behind a backslash; a false find only keeps a chunk until the next one.
+_LAST: Final = re.compile(rb'"done"\s*:\s*true|"error"\s*:')
+
+log: Final = structlog.get_logger(__name__)
+
+
+class Door(Protocol):
+    """The way to inference, where keys, limits and the ledger are."""
+
+    async def call(self, operation: Literal["chat"], body: Mapping[str, Any], record: RequestRecord) -> bytes:
+        """One whole answer."""
+        ...
+
+    async def stream(
+        self, operation: Literal["chat"], body: Mapping[str, Any], record: RequestRecord
+    ) -> AsyncGenerator[bytes, None]:
+        """A stream of whole lines."""
+        ...
+
+    async def context_length(self, model: str, caller: Principal | None) -> int | None:
+        """How many tokens a model takes, as far as anybody tells."""
+        ...
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a client is answered: the whole of it, or its lines; and what the headers tell."""
+
+    headers: Mapping[str, str]
+    body: bytes | AsyncGenerator[bytes, None]
+
+
+class Replies:
+    """Asks, relays and keeps.
+
+    Args:
+        database: where the history is read.
+        turns: where questions and replies are kept.
+        door: the way to inference.
+        context: tokens that a model is taken to have, of which nobody tells more.
+    """
+
+    def __init__(self, database: Database, turns: Turns, door: Door, context: int) -> None:
+        self._database = database
+        self._turns = turns
+        self._door = door
+        self._context = context
+        self._keeping: set[asyncio.Task[int | None]] = set()
+        self._waiting_bytes = 0
+        self.lost = 0
+        self._closing = asyncio.Event()
+        self._turn_to_write = asyncio.Semaphore(_AT_ONCE)
+
+    @property
+    def waiting(self) -> int:
+        """How many replies have ended and are not kept yet."""
+        return len(self._keeping)
+
+    async def open(self) -> None:
+        """Nothing is needed before the first question."""
+
+    async def aclose(self) -> None:
+        """Let the replies that have ended be kept, within seconds; the log says what was lost."""
+        self._closing.set()
+        if not self._keeping:
+            return
+        _, late = await asyncio.wait(self._keeping, timeout=_CLOSING_TIME)
+        for task in late:
+            task.cancel()
+        for task in late:
+            with suppress(asyncio.CancelledError, AppError):
+                await task
+        if late:
+            log.error("replies are lost: the database was away to the end", lost=len(late))
+
+    async def reply(self, turn: Turn, asked: Mapping[str, Any], record: RequestRecord, *, stream: bool) -> Answer:
+        """The reply to a question that was stored; its first bytes have already arrived.
+
+        Args:
+            turn: the question, and the place of the reply.
+            asked: what a model may be told beside the messages.
+            record: filled in on the way.
+            stream: whether its lines are wanted as they come.
+
+        Raises:
+            AppError: whatever kept the reply away; its headers tell of the question that stays.
+        """
+        headers = {"ETag": f'"{turn.version}"', "X-Message-ID": turn.message_id, "Cache-Control": "no-cache"}
+        try:
+            body, omitted = await self._body(turn, asked, record)
+            headers |= {"X-Reply-ID": turn.reply_id, "X-Omitted-Messages": str(omitted)}
+            if stream:
+                lines = await self._door.stream("chat", body, record)
+                return Answer(headers, self._relayed(turn, omitted, lines, record))
+            return Answer(
+                headers, await self._whole(turn, omitted, await self._door.call("chat", body, record), record)
+            )
+        except AppError as error:
+            error.headers.update({name: headers[name] for name in ("ETag", "X-Message-ID")})
+            raise
+
+    async def _body(self, turn: Turn, asked: Mapping[str, Any], record: RequestRecord) -> tuple[dict[str, Any], int]:
+        model = str(asked.get("model") or turn.model)
+        context = _wanted_context(asked) or await self._door.context_length(model, record.caller) or self._context
+        async with self._database.reading() as connection:
+            shown = await history(connection, turn.conversation_id, turn.last, room(context, asked))
+        named = {"model": model} if model else {}
+        return {**asked, **named, "messages": shown.messages}, shown.omitted
+
+    async def _relayed(
+        self, turn: Turn, omitted: int, lines: AsyncGenerator[bytes, None], record: RequestRecord
+    ) -> AsyncGenerator[bytes, None]:
+        """The lines as they come; the last one when the reply is kept.
+
+        A line counts as sent when the next one is asked for, which the client's connection does once it has taken it.
+        """
+        text, held = ReplyText(), b""
+        try:
+            async for chunk in lines:
+                if held:
+                    chunk, held = held + chunk, b""
+                if _LAST.search(chunk):
+                    held = chunk
+                    continue
+                yield chunk
+                text.add(chunk)
+        except BaseException:
+            await lines.aclose()
+            self._keep(turn, omitted, text, record)
+            raise
+        text.add(held)
+        keeping = self._keep(turn, omitted, text, record)
+        yield _with_place(held, await self._place(turn, omitted, keeping))
+
+    async def _whole(self, turn: Turn, omitted: int, answer: bytes, record: RequestRecord) -> bytes:
+        text = ReplyText()
+        text.take(parse_object(answer))
+        keeping = self._keep(turn, omitted, text, record)
+        return _with_place(answer, await self._place(turn, omitted, keeping))
+
+    async def _place(self, turn: Turn, omitted: int, keeping: asyncio.Task[int | None] | None) -> dict[str, Any]:
+        """What the last object tells of where the reply is kept; it waits for that, but not for long."""
+        version = None
+        if keeping is not None:
+            await asyncio.wait({keeping}, timeout=_CLIENT_WAITS)
+            version = keeping.result() if keeping.done() and not keeping.cancelled() else None
+        is_none = keeping is None or (keeping.done() and version is None)
+        return {
+            "id": turn.conversation_id,
+            "version": version or turn.version,
+            "message_id": turn.message_id,
+            "reply_id": None if is_none else turn.reply_id,
+            "omitted_messages": omitted,
+            "stored": version is not None,
+        }
+
+    def _keep(
+        self, turn: Turn, omitted: int, text: ReplyText, record: RequestRecord
+    ) -> asyncio.Task[int | None] | None:
+        """Keep a reply, in a task of its own: its client may be gone.
+
+        Where not a word had come there is none to keep, unless that was the whole of it.
+        """
+        text.read()
+        outcome = record.outcome or "error"
+        if outcome != "done" and not (text.content or text.thinking or text.tool_calls):
+            return None
+        task = asyncio.create_task(self._kept(turn, _message(turn, omitted, text, record, outcome)))
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+        return task
+
+    async def _kept(self, turn: Turn, reply: Message) -> int | None:
+        """Keep it, also when the database is away for a while; the version of the conversation then."""
+        size, until = reply.size, monotonic() + _PATIENCE
+        self._waiting_bytes += size
+        try:
+            while True:
+                try:
+                    async with self._turn_to_write:
+                        return await self._turns.keep(turn, reply)
+                except DatabaseDown:
+                    if monotonic() > until or self._is_crowded():
+                        log.error("a reply is lost: the database is away", conversation=turn.conversation_id)
+                        self.lost += 1
+                        return None
+                await asyncio.sleep(_RETRY_AFTER / 10 if self._closing.is_set() else 0)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), _RETRY_AFTER)
+        except NotFound:
+            return None  # the conversation was deleted meanwhile, and the reply with it
+        except Exception:
+            log.exception("a reply is lost", conversation=turn.conversation_id)
+            self.lost += 1
+            return None
+        finally:
+            self._waiting_bytes -= size
+
+    def _is_crowded(self) -> bool:
+        return len(self._keeping) > _MOST_WAITING or self._waiting_bytes > _MOST_WAITING_BYTES
+
+
+def _wanted_context(asked: Mapping[str, Any]) -> int | None:
+    options = asked.get("options")
+    wanted = options.get("num_ctx") if isinstance(options, Mapping) else None
+    return int(wanted) if isinstance(wanted, int | float) and wanted >= 1 else None
+
+
+def _message(turn: Turn, omitted: int, text: ReplyText, record: RequestRecord, outcome: str) -> Message:
+    first_byte = record.first_byte
+    return Message(
+        id=turn.reply_id,
+        sequence=turn.reply_sequence,
+        role="assistant",
+        content=text.content,
+        thinking=text.thinking,
+        tool_calls=text.tool_calls,
+        created_at=int(time() * 1000),
+        model=(text.model or record.model)[:512],
+        outcome=outcome,
+        error="too_long_to_keep" if text.too_long else record.error,
+        prompt_tokens=record.prompt_tokens,
+        completion_tokens=record.completion_tokens,
+        estimated=record.estimated,
+        omitted=omitted,
+        first_byte_ms=None if first_byte is None else round((first_byte - record.started) * 1000),
+        total_ms=round((perf_counter() - record.started) * 1000),
+    )
+
+
+def _with_place(lines: bytes, place: Mapping[str, Any]) -> bytes:
+    """The last object with one member more; every byte that it had stays."""
+    body = lines.rstrip()
+    if not body.endswith(b"}"):
+        return lines
+    return body[:-1] + b',"conversation":' + dumped(place) + b"}" + lines[len(body) :]

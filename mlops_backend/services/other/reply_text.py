@@ -1,0 +1,86 @@
+"""A reply, put together from the lines of its stream as they pass."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from mlops_backend.services.llm.dialects.endings import lines_of
+
+# Lines are kept as they come, and read so many bytes at a time: a token costs no more than its place in a list.
+_UNREAD: Final = 64 * 1024
+LONGEST: Final = 8 * 1024 * 1024
+
+
+class ReplyText:
+    """The text of one reply.
+
+    `content` and `thinking` grow only while lines are read; `model` is what the backend calls it; `too_long` says that
+    the rest of a reply of more than `LONGEST` characters was not kept.
+    """
+
+    __slots__ = ("_contents", "_length", "_lines", "_size", "_thoughts", "model", "too_long", "tool_calls")
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._contents: list[str] = []
+        self._thoughts: list[str] = []
+        self._length = 0
+        self.tool_calls: list[dict[str, Any]] = []
+        self.model = ""
+        self.too_long = False
+
+    @property
+    def content(self) -> str:
+        """What was said."""
+        return "".join(self._contents)
+
+    @property
+    def thinking(self) -> str:
+        """What was thought."""
+        return "".join(self._thoughts)
+
+    def add(self, lines: bytes) -> None:
+        """Take whole lines that have been sent."""
+        self._lines.append(lines)
+        self._size += len(lines)
+        if self._size > _UNREAD:
+            self.read()
+
+    def read(self) -> None:
+        """Read what has come so far."""
+        joined = b"".join(self._lines)
+        self._lines.clear()
+        self._size = 0
+        for told in lines_of(joined):
+            self.take(told)
+
+    def take(self, told: Any) -> None:
+        """Add what one object tells."""
+        message = told.get("message")
+        if not isinstance(message, dict):
+            return
+        self.model = self.model or str(told.get("model") or "")
+        content, thinking = (_text(message.get(name)) for name in ("content", "thinking"))
+        self._length += len(content) + len(thinking)
+        if self._length > LONGEST:
+            self.too_long = True
+            return
+        self._contents.append(content)
+        self._thoughts.append(thinking)
+        calls = message.get("tool_calls")
+        self.tool_calls += filter(_is_json_object, calls) if isinstance(calls, list) else []
+
+
+def _is_json_object(call: Any) -> bool:
+    """Whether it can be told to anybody: a backend in Python may write NaN, which is no JSON."""
+    try:
+        json.dumps(call, allow_nan=False)
+    except ValueError:
+        return False
+    return isinstance(call, dict)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
