@@ -51,6 +51,9 @@ TESTED_HERE: Final = {
     "limited-output",
     "error",
     "error-output",
+    "conversation",
+    "conversation-output",
+    "conversation-read",
     "module",
     "quart-run",
     "hypercorn",
@@ -239,6 +242,23 @@ async def test_limits_are_set_and_told(tmp_path: Path) -> None:
         {name: re.sub(r"in \d+ s", "in a while", text) for name, text in found.items()} for found in (answer, sample)
     )
     assert answer == sample
+
+
+async def test_a_conversation_is_kept(newcomer: Newcomer) -> None:
+    """A message is replied to, the last line says what the README shows, and both are read and found again."""
+    script = newcomer.text_of(BLOCKS["conversation"]) + BLOCKS["conversation-read"].text
+    *lines, conversation, found = objects(await newcomer.shell(script))
+    (sample,) = objects(BLOCKS["conversation-output"].text.replace("…,", ""))
+    assert sample.keys() <= lines[-1].keys()
+    assert lines[-1]["conversation"] == {
+        **sample["conversation"],
+        "id": conversation["id"],
+        "message_id": conversation["messages"][0]["id"],
+        "reply_id": conversation["messages"][1]["id"],
+    }
+    said = "".join(line["message"]["content"] for line in lines)
+    assert [message["content"] for message in conversation["messages"]] == ["Name a colour.", said]
+    assert [one["id"] for one in found["conversations"]] == [conversation["id"]]
 
 
 async def test_errors_name_the_field(newcomer: Newcomer) -> None:
