@@ -62,6 +62,7 @@ from mlops_backend.services.other.conversations import Conversations
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.file_limit import raise_file_limit
 from mlops_backend.services.other.info import InfoService
+from mlops_backend.services.other.kept_replies import KeptReplies
 from mlops_backend.services.other.key_cache import KeyCache
 from mlops_backend.services.other.keys import ApiKeys
 from mlops_backend.services.other.ledger import Ledger
@@ -159,7 +160,7 @@ def _add_services(app: Quart, settings: Settings) -> None:
     _add_lifespan(app, settings, engine, (database, cache, upstream, limiter, ledger, retention, replies))
 
 
-def _conversations(services: Services, settings: Settings, database: Database, door: OllamaService) -> Replies:
+def _conversations(services: Services, settings: Settings, database: Database, door: OllamaService) -> KeptReplies:
     bounds = Bounds(
         settings.conversations_per_key,
         settings.conversation_messages,
@@ -170,10 +171,14 @@ def _conversations(services: Services, settings: Settings, database: Database, d
     services.add(Exports(database))
     services.add(Imports(conversations, bounds))
     turns = services.add(Turns(conversations, bounds))
-    return services.add(Replies(database, turns, door, settings.default_context))
+    kept = services.add(KeptReplies(turns))
+    services.add(Replies(database, kept, door, settings.default_context))
+    return kept
 
 
-def _metrics(admission: Admission, database: Database, ledger: Ledger, limiter: Limiter, replies: Replies) -> Metrics:
+def _metrics(
+    admission: Admission, database: Database, ledger: Ledger, limiter: Limiter, replies: KeptReplies
+) -> Metrics:
     metrics = Metrics()
     metrics.gauge("generations_running", "Generations that run now.", lambda: admission.running)
     metrics.gauge("database_up", "1 while the database answers.", lambda: database.up)

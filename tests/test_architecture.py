@@ -132,6 +132,7 @@ def test_only_the_root_builds_services(path: Path) -> None:
         "Conversations",
         "Turns",
         "Replies",
+        "KeptReplies",
         "PriceList",
     }
     if name_of(path) == "app":

@@ -14,7 +14,7 @@ import pytest
 
 from mlops_backend.services.other import database
 from mlops_backend.services.other.database import Database
-from mlops_backend.services.other.replies import Replies
+from mlops_backend.services.other.kept_replies import KeptReplies
 from tests.conftest import ServeFactory
 from tests.e2e.writers import PLACES, WRITERS, Crowd, Writer, faults_of
 from tests.service import Service
@@ -32,7 +32,7 @@ async def nothing_left(services: list[Service], fake: EchoingOllama) -> AsyncIte
     async with asyncio.timeout(PATIENCE):
         for service in services:
             pool: Any = service.services.get(Database)._engine.pool  # type: ignore[union-attr]
-            while service.admission.running or service.services.get(Replies).waiting or pool.checkedout():
+            while service.admission.running or service.services.get(KeptReplies).waiting or pool.checkedout():
                 await asyncio.sleep(0.01)
         while fake.active or tasks_of_services() - before:
             await asyncio.sleep(0.01)

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import httpx
 
-from mlops_backend.services.other import replies
 from mlops_backend.services.other.database import Database
+from mlops_backend.services.other.kept_replies import KeptReplies
 from tests.databases import Postgres
 from tests.e2e.raw_client import RawClient
 from tests.fakes.ollama import FakeOllama
@@ -64,7 +64,7 @@ async def in_ledger(service: Service, answer: httpx.Response) -> dict[str, Any]:
 async def consistent(service: Service) -> bool:
     """Whether nothing runs and waits any more, and what is stored agrees with itself."""
     async with asyncio.timeout(5):
-        while service.admission.running or service.services.get(replies.Replies)._keeping:
+        while service.admission.running or service.services.get(KeptReplies).waiting:
             await asyncio.sleep(0.01)
     found = await contradictions(service.services.get(Database))
     assert found == []

@@ -5,35 +5,25 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from time import monotonic, perf_counter, time
+from time import perf_counter, time
 from typing import Any, Final, Literal, Protocol
 
-import structlog
-
-from mlops_backend.errors import AppError, DatabaseDown, NotFound
+from mlops_backend.errors import AppError
 from mlops_backend.principal import Principal
 from mlops_backend.services.llm.dialects.compact import dumped
 from mlops_backend.services.llm.dialects.ollama import parse_object
 from mlops_backend.services.other.conversation_history import history, room
 from mlops_backend.services.other.conversation_rows import Message
-from mlops_backend.services.other.conversation_turns import Turn, Turns
+from mlops_backend.services.other.conversation_turns import Turn
 from mlops_backend.services.other.database import Database
+from mlops_backend.services.other.kept_replies import KeptReplies
 from mlops_backend.services.other.reply_text import ReplyText
 from mlops_backend.telemetry.record import RequestRecord
 
-_AT_ONCE: Final = 8
-_PATIENCE: Final = 60.0
-_RETRY_AFTER: Final = 1.0
-_MOST_WAITING: Final = 1000
-_MOST_WAITING_BYTES: Final = 64 * 1024 * 1024
 _CLIENT_WAITS: Final = 5.0
-_CLOSING_TIME: Final = 2.0
 # In a text the quotes would stand behind a backslash; a false find only keeps a chunk until the next one.
 _LAST: Final = re.compile(rb'"done"\s*:\s*true|"error"\s*:')
-
-log: Final = structlog.get_logger(__name__)
 
 
 class Door(Protocol):
@@ -63,47 +53,20 @@ class Answer:
 
 
 class Replies:
-    """Asks, relays and keeps.
+    """Asks, and relays what is answered.
 
     Args:
         database: where the history is read.
-        turns: where questions and replies are kept.
+        kept: where replies go.
         door: the way to inference.
         context: tokens that a model is taken to have, of which nobody tells more.
     """
 
-    def __init__(self, database: Database, turns: Turns, door: Door, context: int) -> None:
+    def __init__(self, database: Database, kept: KeptReplies, door: Door, context: int) -> None:
         self._database = database
-        self._turns = turns
+        self._kept = kept
         self._door = door
         self._context = context
-        self._keeping: set[asyncio.Task[int | None]] = set()
-        self._waiting_bytes = 0
-        self.lost = 0
-        self._closing = asyncio.Event()
-        self._turn_to_write = asyncio.Semaphore(_AT_ONCE)
-
-    @property
-    def waiting(self) -> int:
-        """How many replies have ended and are not kept yet."""
-        return len(self._keeping)
-
-    async def open(self) -> None:
-        """Nothing is needed before the first question."""
-
-    async def aclose(self) -> None:
-        """Let the replies that have ended be kept, within seconds; the log says what was lost."""
-        self._closing.set()
-        if not self._keeping:
-            return
-        _, late = await asyncio.wait(self._keeping, timeout=_CLOSING_TIME)
-        for task in late:
-            task.cancel()
-        for task in late:
-            with suppress(asyncio.CancelledError, AppError):
-                await task
-        if late:
-            log.error("replies are lost: the database was away to the end", lost=len(late))
 
     async def reply(self, turn: Turn, asked: Mapping[str, Any], record: RequestRecord, *, stream: bool) -> Answer:
         """The reply to a question that was stored; its first bytes have already arrived.
@@ -124,9 +87,8 @@ class Replies:
             if stream:
                 lines = await self._door.stream("chat", body, record)
                 return Answer(headers, self._relayed(turn, omitted, lines, record))
-            return Answer(
-                headers, await self._whole(turn, omitted, await self._door.call("chat", body, record), record)
-            )
+            whole = await self._door.call("chat", body, record)
+            return Answer(headers, await self._whole(turn, omitted, whole, record))
         except AppError as error:
             error.headers.update({name: headers[name] for name in ("ETag", "X-Message-ID")})
             raise
@@ -149,20 +111,26 @@ class Replies:
         text, held = ReplyText(), b""
         try:
             async for chunk in lines:
-                if held:
-                    chunk, held = held + chunk, b""
+                if held:  # it was not the last one
+                    yield held
+                    text.add(held)
+                    held = b""
                 if _LAST.search(chunk):
                     held = chunk
                     continue
                 yield chunk
                 text.add(chunk)
         except BaseException:
-            await lines.aclose()
-            self._keep(turn, omitted, text, record)
+            try:
+                await lines.aclose()
+            finally:
+                self._keep(turn, omitted, text, record)
             raise
         text.add(held)
         keeping = self._keep(turn, omitted, text, record)
-        yield _with_place(held, await self._place(turn, omitted, keeping))
+        place = await self._place(turn, omitted, keeping)
+        if held:
+            yield _with_place(held, place)
 
     async def _whole(self, turn: Turn, omitted: int, answer: bytes, record: RequestRecord) -> bytes:
         text = ReplyText()
@@ -189,47 +157,12 @@ class Replies:
     def _keep(
         self, turn: Turn, omitted: int, text: ReplyText, record: RequestRecord
     ) -> asyncio.Task[int | None] | None:
-        """Keep a reply, in a task of its own: its client may be gone.
-
-        Where not a word had come there is none to keep, unless that was the whole of it.
-        """
+        """Keep what has come of a reply; where not a word had, there is none, unless that was the whole of it."""
         text.read()
         outcome = record.outcome or "error"
         if outcome != "done" and not (text.content or text.thinking or text.tool_calls):
             return None
-        task = asyncio.create_task(self._kept(turn, _message(turn, omitted, text, record, outcome)))
-        self._keeping.add(task)
-        task.add_done_callback(self._keeping.discard)
-        return task
-
-    async def _kept(self, turn: Turn, reply: Message) -> int | None:
-        """Keep it, also when the database is away for a while; the version of the conversation then."""
-        size, until = reply.size, monotonic() + _PATIENCE
-        self._waiting_bytes += size
-        try:
-            while True:
-                try:
-                    async with self._turn_to_write:
-                        return await self._turns.keep(turn, reply)
-                except DatabaseDown:
-                    if monotonic() > until or self._is_crowded():
-                        log.error("a reply is lost: the database is away", conversation=turn.conversation_id)
-                        self.lost += 1
-                        return None
-                await asyncio.sleep(_RETRY_AFTER / 10 if self._closing.is_set() else 0)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._closing.wait(), _RETRY_AFTER)
-        except NotFound:
-            return None  # the conversation was deleted meanwhile, and the reply with it
-        except Exception:
-            log.exception("a reply is lost", conversation=turn.conversation_id)
-            self.lost += 1
-            return None
-        finally:
-            self._waiting_bytes -= size
-
-    def _is_crowded(self) -> bool:
-        return len(self._keeping) > _MOST_WAITING or self._waiting_bytes > _MOST_WAITING_BYTES
+        return self._kept.keep(turn, _message(turn, omitted, text, record, outcome))
 
 
 def _wanted_context(asked: Mapping[str, Any]) -> int | None:
