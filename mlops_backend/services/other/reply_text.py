@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
-from mlops_backend.services.llm.dialects.endings import lines_of
+from pydantic_core import from_json
 
 # Lines are kept as they come, and read so many bytes at a time: a token costs no more than its place in a list.
 _UNREAD: Final = 64 * 1024
+_HALF: Final = re.compile("[\ud800-\udfff]")
 LONGEST: Final = 8 * 1024 * 1024
 
 
@@ -53,8 +55,9 @@ class ReplyText:
         joined = b"".join(self._lines)
         self._lines.clear()
         self._size = 0
-        for told in lines_of(joined):
-            self.take(told)
+        for line in joined.split(b"\n"):
+            if (told := _object(line)) is not None:
+                self.take(told)
 
     def take(self, told: Any) -> None:
         """Add what one object tells."""
@@ -73,6 +76,18 @@ class ReplyText:
         self.tool_calls += filter(_is_json_object, calls) if isinstance(calls, list) else []
 
 
+def _object(line: bytes) -> dict[str, Any] | None:
+    """One line's object; what a strict reader refuses, such as half of a surrogate pair, is read as browsers do."""
+    try:
+        value = from_json(line)
+    except ValueError:
+        try:
+            value = json.loads(line.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            return None
+    return value if isinstance(value, dict) else None
+
+
 def _is_json_object(call: Any) -> bool:
     """Whether it can be told to anybody: a backend in Python may write NaN, which is no JSON."""
     try:
@@ -83,4 +98,4 @@ def _is_json_object(call: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+    return _HALF.sub("\N{REPLACEMENT CHARACTER}", value) if isinstance(value, str) else ""
