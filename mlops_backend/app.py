@@ -54,10 +54,10 @@ from mlops_backend.services.llm.startup import EMBEDDED_HOST, choose_backends
 from mlops_backend.services.llm.streams import StreamTickets
 from mlops_backend.services.llm.upstream import Upstream
 from mlops_backend.services.other.api_keys import KeyStores, SettingsKeyStore
+from mlops_backend.services.other.conversation_bounds import Bounds
 from mlops_backend.services.other.conversation_export import Exports
 from mlops_backend.services.other.conversation_import import Imports
 from mlops_backend.services.other.conversation_turns import Turns
-from mlops_backend.services.other.conversation_writes import Bounds
 from mlops_backend.services.other.conversations import Conversations
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.file_limit import raise_file_limit

@@ -20,9 +20,9 @@ from mlops_backend.schemas.conversations import (
     ChangeConversationRequest,
     CreateConversationRequest,
 )
+from mlops_backend.services.other.conversation_bounds import Bounds
 from mlops_backend.services.other.conversation_rows import Message
 from mlops_backend.services.other.conversation_turns import Turn, Turns, question
-from mlops_backend.services.other.conversation_writes import Bounds
 from mlops_backend.services.other.conversations import Conversations
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.tables import conversation_owners, conversations, images, message_images, messages

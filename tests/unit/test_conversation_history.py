@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mlops_backend.services.other import conversation_writes as writes
+from mlops_backend.services.other.conversation_bounds import Bounds
 from mlops_backend.services.other.conversation_history import History, history, room, tokens_of
 from mlops_backend.services.other.conversation_rows import Message
-from mlops_backend.services.other.conversation_writes import Bounds, Draft
+from mlops_backend.services.other.conversation_writes import Draft
 from mlops_backend.services.other.database import Database
 from mlops_backend.setting_values import database_url as with_driver
 from tests.databases import sqlite_template

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mlops_backend.errors import InvalidBody
 from mlops_backend.schemas.conversations import CreateConversationRequest
 from mlops_backend.services.other import stored_images
+from mlops_backend.services.other.conversation_bounds import Bounds
 from mlops_backend.services.other.conversation_rows import Message, StoredImage
-from mlops_backend.services.other.conversation_writes import Bounds
 from mlops_backend.services.other.conversations import Conversations
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.stored_images import Image

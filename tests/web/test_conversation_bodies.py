@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tests.conftest import ServeFactory
-from tests.fakes.ollama import FakeOllama
+from tests.fakes.ollama import FakeOllama, Mode
 from tests.service import ADMIN_KEY, Service
 from tests.web.talk import BASE, PNG, SAID, begin, encoded, heard, kept, message, post, read, say
 from tests.web.test_status_table import assert_error
@@ -155,9 +155,9 @@ async def test_a_conversation_has_only_so_many_messages(serve: ServeFactory, fak
     """However one tries to add more; a reply that has come is kept, and a replaced one counts."""
     many = [message("user", "Hi")] * 4
     async with serve(fake.url, conversation_messages=4) as service:
-        made = await begin(service, *many[:3])
+        made = await begin(service, *many[:2])
         before = await kept(service)
-        for path, body in (("", {"messages": [*many, many[0]]}), (f"/{made['id']}/append", {"messages": many[:2]})):
+        for path, body in (("", {"messages": [*many, many[0]]}), (f"/{made['id']}/append", {"messages": many[:3]})):
             error = assert_error(await service.client.post(BASE + path, json=body), 409, "conversation_full")
             assert "4 messages (CONVERSATION_MESSAGES)" in error["error"]
         assert await kept(service) == before
@@ -170,6 +170,18 @@ async def test_a_conversation_has_only_so_many_messages(serve: ServeFactory, fak
             assert "CONVERSATION_MESSAGES" in error["error"]
         assert await kept(service) == before
     assert len(heard(fake)) == 1
+
+
+async def test_what_was_asked_has_room_for_its_reply(serve: ServeFactory, fake: FakeOllama) -> None:
+    """A question is taken only with its reply's place; when none comes at first, it can be made later."""
+    async with serve(fake.url, conversation_messages=4) as service:
+        made = await begin(service, *[message("user", "Hi")] * 2)
+        fake.mode = Mode.ERROR_500
+        assert (await post(service, made["id"], "messages", {"content": "x"})).status_code == 502
+        fake.mode = Mode.NORMAL
+        assert_error(await post(service, made["id"], "messages", {"content": "y"}), 409, "conversation_full")
+        assert '"stored":true' in (await post(service, made["id"], "regenerate", {})).text
+        assert_error(await post(service, made["id"], "regenerate", {}), 409, "conversation_full")
 
 
 async def test_a_conversation_has_only_so_many_bytes(serve: ServeFactory, fake: FakeOllama) -> None:

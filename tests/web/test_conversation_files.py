@@ -342,8 +342,11 @@ async def test_what_does_not_fit_is_told(service: Service, what: str) -> None:
     ],
 )
 async def test_limits_hold(fake: FakeOllama, serve: ServeFactory, database_url: str, limit: str, value: int) -> None:
-    """A file that goes beyond one, and be it with its last conversation, is 409, and nothing of it is stored."""
-    told = document(talk(), talk(), talk(said("user", "x" * 1025), said("system"), said("system")))
+    """A file that goes beyond one, and be it with its last conversation, is 409, and nothing of it is stored.
+
+    One conversation may have twice as much as when it is written: replies may have made it so large.
+    """
+    told = document(talk(), talk(), talk(said("user", "x" * 2049), *[said("system")] * 4))
     async with serve(fake.url, database_url=database_url, **{limit: value}) as service:
         assert_error(answer := await service.client.post(IMPORT, json=told), 409, "conversation_full")
         assert limit.upper() in answer.json()["error"]

@@ -82,6 +82,7 @@ def _create_conversations() -> None:
         sa.Column("bytes", sa.BigInteger, nullable=False),
     )
     op.create_index("ix_conversations_key_id", "conversations", ["key_id", "updated_at", "id"])
+    op.create_index("ix_conversations_id", "conversations", ["key_id", "id"])
     op.create_table(
         "conversation_owners",
         sa.Column("key_id", sa.String(256), primary_key=True),

@@ -20,6 +20,7 @@ _RUNNING_TIMEOUT: Final = 5.0
 # A generation waits for this, so it is asked rarely and not for long.
 _CONTEXTS_LIFE: Final = 10.0
 _CONTEXTS_TIMEOUT: Final = 1.0
+_MOST_CONTEXTS: Final = 10_000
 
 
 class Catalogue:
@@ -27,8 +28,9 @@ class Catalogue:
 
     def __init__(self, pool: BackendPool) -> None:
         self._pool = pool
-        self._contexts: Mapping[str, int] = {}
+        self._contexts: dict[str, int] = {}
         self._contexts_until = 0.0
+        self._looking = asyncio.Lock()
         self._answers: Mapping[str, Callable[[], Awaitable[Listed]]] = {
             "/api/tags": self._tags,
             "/api/ps": self._running,
@@ -76,21 +78,22 @@ class Catalogue:
     async def context_length(self, model: str) -> int | None:
         """How many tokens the context of a loaded model has; the least of them when several backends have it loaded.
 
-        `None` when nobody tells: it is not loaded, or its Ollama is older than 0.10.
+        What was told last counts while it is not loaded. `None` when nobody told: it was not loaded since this process
+        started, or its Ollama is older than 0.10.
         """
-        if monotonic() > self._contexts_until:
-            self._contexts_until = monotonic() + _CONTEXTS_LIFE
-            try:
-                async with asyncio.timeout(_CONTEXTS_TIMEOUT):
-                    self._contexts = await self._loaded_contexts()
-            except (AppError, TimeoutError):
-                self._contexts = {}
+        async with self._looking:
+            if monotonic() > self._contexts_until:
+                self._contexts = {**self._contexts, **await self._loaded_contexts()}
+                while len(self._contexts) > _MOST_CONTEXTS:
+                    del self._contexts[next(iter(self._contexts))]
+                self._contexts_until = monotonic() + _CONTEXTS_LIFE
         return self._contexts.get(canonical(model))
 
-    async def _loaded_contexts(self) -> Mapping[str, int]:
+    async def _loaded_contexts(self) -> dict[str, int]:
         probes = [probe for probe in await self._pool.probe() if probe.reachable]
+        lists = await asyncio.gather(*(_loaded(probe, _CONTEXTS_TIMEOUT) for probe in probes))
         found: dict[str, int] = {}
-        for model in (model for models in await asyncio.gather(*map(_loaded, probes)) for model in models):
+        for model in (model for models in lists for model in models):
             length, name = model.get("context_length"), canonical(str(model.get("name", "")))
             if isinstance(length, int) and length > 0:
                 found[name] = min(length, found.get(name, length))
@@ -134,9 +137,9 @@ def _merged(models: Iterable[Listed]) -> list[Listed]:
     return list(merged.values())
 
 
-async def _loaded(probe: Probe) -> list[Listed]:
+async def _loaded(probe: Probe, seconds: float = _RUNNING_TIMEOUT) -> list[Listed]:
     try:
-        async with asyncio.timeout(_RUNNING_TIMEOUT):
+        async with asyncio.timeout(seconds):
             return await probe.backend.running()
     except (AppError, TimeoutError):
         return []

@@ -19,6 +19,8 @@ from mlops_backend.services.other.tables import messages
 
 _PORTION: Final = 50
 _ASCII_PER_TOKEN: Final = 3
+# However large a context is said to be: all of it is in memory for as long as the model speaks, more than once.
+MOST_BYTES: Final = 16 * 1024 * 1024
 _TOKENS_PER_MESSAGE: Final = 8
 # What today's models make of one image is between 256 and 1,600 tokens.
 _TOKENS_PER_IMAGE: Final = 768
@@ -86,12 +88,14 @@ async def _fitting(backwards: AsyncGenerator[Message, None], left: int) -> tuple
     """Whole turns, as long as they fit, and whether all do; the newest one is there anyway."""
     kept: list[Message] = []
     turn: list[Message] = []
+    left_bytes = MOST_BYTES
     async for message in backwards:
         if message.role == "system":
             continue
         turn.append(message)
         left -= _tokens(message)
-        if left < 0 and kept:
+        left_bytes -= message.size
+        if kept and (left < 0 or left_bytes < 0):
             return kept, False
         if message.role == "user":
             kept += turn

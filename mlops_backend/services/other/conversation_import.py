@@ -14,8 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mlops_backend.schemas.conversation_export import ConversationsDocument, ExportedConversation, ExportedMessage
 from mlops_backend.services.other import conversation_writes as writes
 from mlops_backend.services.other import stored_images
+from mlops_backend.services.other.conversation_bounds import Bounds, check_size, count
 from mlops_backend.services.other.conversation_rows import Conversation, Message, new_id
-from mlops_backend.services.other.conversation_writes import Bounds, Draft
+from mlops_backend.services.other.conversation_writes import Draft
 from mlops_backend.services.other.conversations import Conversations
 from mlops_backend.services.other.stored_images import Image
 from mlops_backend.services.other.tables import conversations, messages
@@ -64,8 +65,13 @@ def _read(key_id: str, body: Any, bounds: Bounds) -> list[_Whole]:
     told = ConversationsDocument.model_validate(body).conversations
     wholes = [_whole(key_id, each, ("conversations", index)) for index, each in enumerate(told)]
     for whole in wholes:
-        writes.check_size(whole.conversation, len(whole.drafts), bounds)
+        check_size(whole.conversation, len(whole.drafts), _for_imports(bounds))
     return wholes
+
+
+def _for_imports(bounds: Bounds) -> Bounds:
+    """Replies may have made a conversation larger than anybody could have asked for: it must come back all the same."""
+    return replace(bounds, messages=2 * bounds.messages, bytes=2 * bounds.bytes)
 
 
 def _whole(key_id: str, told: ExportedConversation, loc: tuple[str | int, ...]) -> _Whole:
@@ -128,7 +134,7 @@ async def _store(connection: AsyncConnection, wholes: Sequence[_Whole], bounds: 
         await connection.execute(insert(messages), some)
     await stored_images.keep(connection, await _shown(connection, wholes))
     size = sum(whole.conversation.bytes for whole in wholes)
-    await writes.count(connection, wholes[0].conversation.key_id, len(wholes), size, bounds)
+    await count(connection, wholes[0].conversation.key_id, len(wholes), size, bounds)
 
 
 def _rows(whole: _Whole) -> Iterator[Mapping[str, Any]]:

@@ -16,9 +16,10 @@ from mlops_backend.schemas.conversations import AskRequest
 from mlops_backend.services.other import conversation_reads as reads
 from mlops_backend.services.other import conversation_writes as writes
 from mlops_backend.services.other import stored_images
+from mlops_backend.services.other.conversation_bounds import Bounds, check_room
 from mlops_backend.services.other.conversation_reads import LAST
 from mlops_backend.services.other.conversation_rows import Conversation, Message, new_id
-from mlops_backend.services.other.conversation_writes import Bounds, Draft, Match
+from mlops_backend.services.other.conversation_writes import Draft, Match
 from mlops_backend.services.other.conversations import Conversations
 from mlops_backend.services.other.tables import messages
 
@@ -73,7 +74,7 @@ class Turns:
             draft = replace(asked, message=replace(asked.message, sequence=place))
             mine = await writes.named(connection, mine, [draft])
             mine = replace(mine, next_sequence=place + 2, updated_at=self._now())
-            mine = await writes.append(connection, mine, [draft], self._bounds)
+            mine = await writes.append(connection, mine, [draft], self._bounds, and_replies=1)
             return _turn(mine, draft.message.id, place, place + 1)
 
         return await self._conversations.change(work)
@@ -88,9 +89,10 @@ class Turns:
 
         async def work(connection: AsyncConnection) -> Turn:
             mine = await writes.locked(connection, key_id, conversation_id, match)
-            question = await _asked_last(connection, conversation_id)
+            question, is_answered = await _asked_last(connection, conversation_id)
             place = mine.next_sequence
-            await writes.check_room(connection, mine, 1, self._bounds)
+            if is_answered:  # else the question has had room for its reply
+                await check_room(connection, mine, 1, self._bounds)
             mine = replace(mine, next_sequence=place + 1)
             await writes.store_quietly(connection, mine)
             return _turn(mine, question.id, question.sequence, place)
@@ -178,12 +180,14 @@ def _turn(conversation: Conversation, message_id: str, last: int, place: int) ->
     )
 
 
-async def _asked_last(connection: AsyncConnection, conversation_id: str) -> Message:
-    """What the last reply replied to; the last message where that has no reply yet."""
+async def _asked_last(connection: AsyncConnection, conversation_id: str) -> tuple[Message, bool]:
+    """What was asked last, and whether there is a reply to it."""
+    is_answered = False
     async with aclosing(reads.newest_first(connection, conversation_id, LAST, 4)) as backwards:
         async for message in backwards:
             if message.role in _ASKING:
-                return message
+                return message, is_answered
+            is_answered |= message.role == "assistant"
     raise Conflict("Nothing was asked in this conversation yet.")
 
 

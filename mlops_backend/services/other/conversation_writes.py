@@ -7,29 +7,19 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mlops_backend.errors import ConversationFull, NotFound, PreconditionFailed
+from mlops_backend.errors import NotFound, PreconditionFailed
 from mlops_backend.services.other import stored_images
+from mlops_backend.services.other.conversation_bounds import Bounds, check_room, check_size, count
 from mlops_backend.services.other.conversation_rows import Conversation, Message, is_id, new_id, owner_of, title_from
 from mlops_backend.services.other.stored_images import Image
-from mlops_backend.services.other.tables import conversation_owners, conversations, messages
+from mlops_backend.services.other.tables import conversations, messages
 
 Match = Callable[[int], bool]
 
 _COLUMNS: Final = [conversations.c[name] for name in Conversation.__dataclass_fields__]
 _TITLE: Final = "title"
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How much may be kept: of a key, and of one conversation; bytes are those of texts and images."""
-
-    conversations: int
-    messages: int
-    bytes: int
-    bytes_of_key: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,40 +75,40 @@ async def create(
     Raises:
         ConversationFull: it is one too many for its key, or too large.
     """
-    await count(connection, conversation.key_id, 1, 0, bounds)
-    await connection.execute(insert(conversations), [row(conversation)])
-    await _keep_title(connection, conversation)
-    return await append(connection, conversation, drafts, bounds)
+    made = replace(_grown(conversation, drafts), version=1)
+    check_size(made, len(drafts), bounds)
+    await connection.execute(insert(conversations), [row(made)])
+    await _keep_title(connection, made)
+    await _insert(connection, made, drafts)
+    await count(connection, made.key_id, 1, made.bytes, bounds)
+    return made
 
 
 async def append(
-    connection: AsyncConnection, conversation: Conversation, drafts: Sequence[Draft], bounds: Bounds
+    connection: AsyncConnection,
+    conversation: Conversation,
+    drafts: Sequence[Draft],
+    bounds: Bounds,
+    *,
+    and_replies: int = 0,
 ) -> Conversation:
     """Put messages at the places that they name; the conversation is to have counted them into `next_sequence`.
+
+    So many replies that are to follow need room as well.
 
     Raises:
         ConversationFull: it would become too large.
     """
-    added = sum(draft.whole.size for draft in drafts)
-    current = sum(draft.message.replaced_at is None for draft in drafts)
-    grown = replace(
-        conversation,
-        message_count=conversation.message_count + current,
-        bytes=conversation.bytes + added,
-    )
-    await check_room(connection, grown, len(drafts), bounds)
+    grown = _grown(conversation, drafts)
+    await check_room(connection, grown, len(drafts) + and_replies, bounds)
     await _insert(connection, grown, drafts)
-    await count(connection, grown.key_id, 0, added, bounds)
+    await count(connection, grown.key_id, 0, grown.bytes - conversation.bytes, bounds)
     return await store(connection, grown)
 
 
 async def add_reply(connection: AsyncConnection, conversation: Conversation, reply: Message) -> Conversation:
     """Put a reply at its place; it is kept whatever the bounds say, since it has been sent already."""
-    grown = replace(
-        conversation,
-        message_count=conversation.message_count + (reply.replaced_at is None),
-        bytes=conversation.bytes + reply.size,
-    )
+    grown = _grown(conversation, [Draft(reply)])
     await _insert(connection, grown, [Draft(reply)])
     await count(connection, grown.key_id, 0, reply.size, None)
     return await store(connection, grown)
@@ -205,6 +195,16 @@ def titled(title: str, drafts: Sequence[Draft]) -> str:
     return title or next((made for made in said if made), "")
 
 
+def _grown(conversation: Conversation, drafts: Sequence[Draft]) -> Conversation:
+    """The conversation with so many messages more in its counts."""
+    current = sum(draft.message.replaced_at is None for draft in drafts)
+    return replace(
+        conversation,
+        message_count=conversation.message_count + current,
+        bytes=conversation.bytes + sum(draft.whole.size for draft in drafts),
+    )
+
+
 async def _insert(connection: AsyncConnection, conversation: Conversation, drafts: Sequence[Draft]) -> None:
     plain = [draft.message.row(conversation.id, conversation.owner) for draft in drafts if not draft.images]
     if plain:
@@ -236,58 +236,6 @@ def title_row(conversation: Conversation) -> Mapping[str, Any]:
         created_at=conversation.updated_at,
     )
     return {**title.row(conversation.id, conversation.owner), "bytes": 0}
-
-
-async def check_room(connection: AsyncConnection, grown: Conversation, added: int, bounds: Bounds) -> None:
-    """See that a conversation, as it is about to be, has room for so many messages more.
-
-    Raises:
-        ConversationFull: it has not.
-    """
-    mine = (messages.c.conversation_id == grown.id, messages.c.sequence > 0)
-    there = (await connection.execute(select(func.count()).select_from(messages).where(*mine))).scalar_one()
-    check_size(grown, there + added, bounds)
-
-
-def check_size(conversation: Conversation, number: int, bounds: Bounds) -> None:
-    """See that a conversation of so many messages may be as large as it is.
-
-    Raises:
-        ConversationFull: it may not.
-    """
-    if number > bounds.messages:
-        raise ConversationFull(
-            f"A conversation has at most {bounds.messages} messages (CONVERSATION_MESSAGES), replaced ones included."
-        )
-    if conversation.bytes > bounds.bytes:
-        raise ConversationFull(
-            f"A conversation has at most {bounds.bytes} bytes of text and images (CONVERSATION_BYTES)."
-        )
-
-
-async def count(connection: AsyncConnection, key_id: str, number: int, size: int, bounds: Bounds | None) -> None:
-    """Count what a key has; whoever does so for the same key waits here."""
-    kind = sqlite if connection.dialect.name == "sqlite" else postgresql
-    table = conversation_owners.c
-    row = {"key_id": key_id, "conversations": number, "bytes": size}
-    counted = (
-        kind.insert(conversation_owners)
-        .values(**row)
-        .on_conflict_do_update(
-            index_elements=["key_id"],
-            set_={"conversations": table.conversations + number, "bytes": table.bytes + size},
-        )
-        .returning(table.conversations, table.bytes)
-    )
-    conversations_now, bytes_now = (await connection.execute(counted)).one()
-    if bounds is None:
-        return
-    if number > 0 and conversations_now > bounds.conversations:
-        raise ConversationFull(f"A key has at most {bounds.conversations} conversations (CONVERSATIONS_PER_KEY).")
-    if size > 0 and bytes_now > bounds.bytes_of_key:
-        raise ConversationFull(
-            f"A key's conversations have at most {bounds.bytes_of_key} bytes together (CONVERSATION_BYTES_PER_KEY)."
-        )
 
 
 def row(conversation: Conversation) -> Mapping[str, Any]:

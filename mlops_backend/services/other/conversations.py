@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from random import random
 from time import time
 from typing import Any, Final, TypeVar
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mlops_backend.errors import InvalidBody, NotFound
+from mlops_backend.errors import DatabaseDown, InvalidBody, NotFound
 from mlops_backend.schemas.conversations import (
     ChangeConversationRequest,
     CreateConversationRequest,
@@ -20,15 +22,17 @@ from mlops_backend.schemas.conversations import (
 from mlops_backend.services.other import conversation_reads as reads
 from mlops_backend.services.other import conversation_writes as writes
 from mlops_backend.services.other import stored_images
+from mlops_backend.services.other.conversation_bounds import Bounds
 from mlops_backend.services.other.conversation_rows import Conversation, Message, is_id, new_id, owner_of
-from mlops_backend.services.other.conversation_writes import Bounds, Draft, Match
+from mlops_backend.services.other.conversation_writes import Draft, Match
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.message_search import Found, found
 from mlops_backend.services.other.search_words import parsed
 
 T = TypeVar("T")
 
-_TRIES: Final = 4
+_TRIES: Final = 5
+_PAUSE: Final = 0.05
 _AT_ONCE: Final = 100
 # PostgreSQL's word for two transactions that wait for each other, of which it ended one.
 _DEADLOCK: Final = "40P01"
@@ -209,14 +213,15 @@ class Conversations:
         Raises:
             DatabaseDown: it cannot be stored.
         """
-        for left in reversed(range(_TRIES)):
+        for tried in range(_TRIES):
             try:
                 async with self._database.writing() as connection:
                     return await work(connection)
             except DBAPIError as error:
-                if not left or not _is_passing(error):
+                if not _is_passing(error) or (tried + 1 == _TRIES and isinstance(error, IntegrityError)):
                     raise
-        raise AssertionError  # pragma: no cover - the last try returns or raises
+            await asyncio.sleep(random() * _PAUSE * tried)  # noqa: S311 - not to meet the same one again
+        raise DatabaseDown("Others write the same at present; try again soon.")
 
     async def _search(self, key_id: str, asked: ListConversationsQuery, text: str) -> tuple[list[Listed], str | None]:
         words = parsed(text)

@@ -22,6 +22,7 @@ from mlops_backend.services.other.reply_text import ReplyText
 from mlops_backend.telemetry.record import RequestRecord
 
 _CLIENT_WAITS: Final = 5.0
+_DRAINED_CLIENT_WAITS: Final = 0.3
 # In a text the quotes would stand behind a backslash; a false find only keeps a chunk until the next one.
 _LAST: Final = re.compile(rb'"done"\s*:\s*true|"error"\s*:')
 
@@ -128,7 +129,9 @@ class Replies:
             raise
         text.add(held)
         keeping = self._keep(turn, omitted, text, record)
-        place = await self._place(turn, omitted, keeping)
+        # When the process stops every stream ends at once, and each is to have its end.
+        seconds = _DRAINED_CLIENT_WAITS if record.outcome == "drained" else _CLIENT_WAITS
+        place = await self._place(turn, omitted, keeping, seconds)
         if held:
             yield _with_place(held, place)
 
@@ -136,13 +139,15 @@ class Replies:
         text = ReplyText()
         text.take(parse_object(answer))
         keeping = self._keep(turn, omitted, text, record)
-        return _with_place(answer, await self._place(turn, omitted, keeping))
+        return _with_place(answer, await self._place(turn, omitted, keeping, _CLIENT_WAITS))
 
-    async def _place(self, turn: Turn, omitted: int, keeping: asyncio.Task[int | None] | None) -> dict[str, Any]:
+    async def _place(
+        self, turn: Turn, omitted: int, keeping: asyncio.Task[int | None] | None, seconds: float
+    ) -> dict[str, Any]:
         """What the last object tells of where the reply is kept; it waits for that, but not for long."""
         version = None
         if keeping is not None:
-            await asyncio.wait({keeping}, timeout=_CLIENT_WAITS)
+            await asyncio.wait({keeping}, timeout=seconds)
             version = keeping.result() if keeping.done() and not keeping.cancelled() else None
         is_none = keeping is None or (keeping.done() and version is None)
         return {

@@ -133,6 +133,7 @@ conversations: Final = Table(
     Column("message_count", Integer, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Index("ix_conversations_key_id", "key_id", "updated_at", "id"),
+    Index("ix_conversations_id", "key_id", "id"),
 )
 
 # How much of each key there is; changed with what it counts.
