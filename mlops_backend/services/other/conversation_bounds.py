@@ -24,11 +24,16 @@ class Bounds:
 
 
 async def check_room(connection: AsyncConnection, grown: Conversation, added: int, bounds: Bounds) -> None:
-    """See that a conversation, as it is about to be, has room for so many messages more.
+    """See that a conversation has room for so many messages more, whose places are counted in `next_sequence` already.
+
+    There are never more messages than places, so they seldom need to be counted.
 
     Raises:
         ConversationFull: it has not.
     """
+    if grown.next_sequence - 1 <= bounds.messages:
+        check_size(grown, 0, bounds)
+        return
     mine = (messages.c.conversation_id == grown.id, messages.c.sequence > 0)
     there = (await connection.execute(select(func.count()).select_from(messages).where(*mine))).scalar_one()
     check_size(grown, there + added, bounds)

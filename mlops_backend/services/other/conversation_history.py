@@ -70,9 +70,13 @@ async def history(connection: AsyncConnection, conversation_id: str, last: int, 
     Raises:
         Conflict: somebody has deleted that message.
     """
-    system = await reads.system_messages(connection, conversation_id, last)
+    first = await reads.portion_of(connection, conversation_id, last, _PORTION)
+    if len(first) < _PORTION:
+        system = [message for message in first if message.role == "system"]
+    else:
+        system = await reads.system_messages(connection, conversation_id, last)
     left = tokens - sum(map(_tokens, system))
-    async with aclosing(reads.newest_first(connection, conversation_id, last, _PORTION)) as backwards:
+    async with aclosing(_backwards(connection, conversation_id, first)) as backwards:
         kept, is_all = await _fitting(backwards, left)
     if not kept or kept[0].sequence != last:
         raise Conflict("What was asked is not there any more.")
@@ -82,6 +86,20 @@ async def history(connection: AsyncConnection, conversation_id: str, last: int, 
     data = await stored_images.bytes_of(connection, hashes)
     lines = [_line(message, data) for message in shown if not _says_nothing(message)]
     return History(lines, omitted)
+
+
+async def _backwards(
+    connection: AsyncConnection, conversation_id: str, first: Sequence[Message]
+) -> AsyncGenerator[Message, None]:
+    """The messages that were read already, and those before them as they are needed."""
+    for message in first:
+        yield message
+    if len(first) == _PORTION:
+        async with aclosing(
+            reads.newest_first(connection, conversation_id, first[-1].sequence - 1, _PORTION)
+        ) as before:
+            async for message in before:
+                yield message
 
 
 async def _fitting(backwards: AsyncGenerator[Message, None], left: int) -> tuple[list[Message], bool]:

@@ -65,15 +65,19 @@ async def newest_first(
     connection: AsyncConnection, conversation_id: str, last: int, some: int
 ) -> AsyncGenerator[Message, None]:
     """The current messages up to the sequence `last`, backwards, read in portions of `some`."""
-    current = (messages.c.conversation_id == conversation_id, messages.c.replaced_at.is_(None), _SAID)
-    while True:
-        query = select(messages).where(*current, messages.c.sequence <= last).order_by(messages.c.sequence.desc())
-        rows = (await connection.execute(query.limit(some))).mappings().all()
-        for message in await _with_images(connection, rows):
+    while portion := await portion_of(connection, conversation_id, last, some):
+        for message in portion:
             yield message
-        if len(rows) < some:
+        if len(portion) < some:
             return
-        last = rows[-1]["sequence"] - 1
+        last = portion[-1].sequence - 1
+
+
+async def portion_of(connection: AsyncConnection, conversation_id: str, last: int, some: int) -> list[Message]:
+    """So many of the current messages up to the sequence `last`, backwards."""
+    current = (messages.c.conversation_id == conversation_id, messages.c.replaced_at.is_(None), _SAID)
+    query = select(messages).where(*current, messages.c.sequence <= last).order_by(messages.c.sequence.desc())
+    return await _with_images(connection, (await connection.execute(query.limit(some))).mappings().all())
 
 
 async def system_messages(connection: AsyncConnection, conversation_id: str, last: int) -> list[Message]:
@@ -97,5 +101,8 @@ async def sequence_of(connection: AsyncConnection, conversation_id: str, message
 
 
 async def _with_images(connection: AsyncConnection, rows: Sequence[RowMapping]) -> list[Message]:
-    shown = await stored_images.of_messages(connection, [row["number"] for row in rows])
-    return [Message.of_row(dict(row)).with_images(shown.get(row["number"], ())) for row in rows]
+    found = {row["number"]: Message.of_row(dict(row)) for row in rows}
+    # What is more than its texts is images.
+    showing = [row["number"] for row in rows if row["bytes"] > found[row["number"]].size]
+    shown = await stored_images.of_messages(connection, showing)
+    return [message.with_images(shown.get(number, ())) for number, message in found.items()]

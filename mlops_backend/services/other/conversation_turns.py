@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from time import time
 from typing import Final
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import ColumnElement, Update, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mlops_backend.errors import Conflict
@@ -24,6 +24,7 @@ from mlops_backend.services.other.conversations import Conversations
 from mlops_backend.services.other.tables import messages
 
 _ASKING: Final = ("user", "tool")
+_LATER: Final = messages.alias("later")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,9 @@ class Turns:
             mine = await writes.locked(connection, key_id, conversation_id, match)
             question, is_answered = await _asked_last(connection, conversation_id)
             place = mine.next_sequence
+            mine = replace(mine, next_sequence=place + 1)
             if is_answered:  # else the question has had room for its reply
                 await check_room(connection, mine, 1, self._bounds)
-            mine = replace(mine, next_sequence=place + 1)
             await writes.store_quietly(connection, mine)
             return _turn(mine, question.id, question.sequence, place)
 
@@ -111,40 +112,24 @@ class Turns:
 
         async def work(connection: AsyncConnection) -> int | None:
             mine = await writes.locked(connection, turn.key_id, turn.conversation_id)
-            if await _is_there(connection, turn.conversation_id, turn.reply_id):
+            there = await _looked_at(connection, turn)
+            if there.reply:
                 return mine.version
-            if not await _is_there(connection, turn.conversation_id, turn.message_id):
+            if not there.question:
                 return None
-            replaced, newer = await self._replace(connection, turn)
+            if there.older:
+                await connection.execute(_older(turn).values(replaced_at=self._now()))
             mine = replace(
                 mine,
-                message_count=mine.message_count - replaced,
+                message_count=mine.message_count - there.older,
                 updated_at=self._now(),
                 # One that was chosen meanwhile stays.
                 model=reply.model if reply.model and mine.model == turn.model else mine.model,
             )
-            kept = replace(reply, replaced_at=self._now() if newer else None)
+            kept = replace(reply, replaced_at=self._now() if there.newer else None)
             return (await writes.add_reply(connection, mine, kept)).version
 
         return await self._conversations.change(work)
-
-    async def _replace(self, connection: AsyncConnection, turn: Turn) -> tuple[int, bool]:
-        """Set aside the older replies to the same question; how many there were, and whether there is a newer one."""
-        table = messages.c
-        here = (table.conversation_id == turn.conversation_id, table.replaced_at.is_(None))
-        next_question = select(func.min(table.sequence)).where(
-            *here, table.sequence > turn.last, table.role.in_(_ASKING)
-        )
-        end = (await connection.execute(next_question)).scalar_one_or_none()
-        rivals = [*here, table.role == "assistant", table.sequence > turn.last]
-        if end is not None:
-            rivals.append(table.sequence < end)
-        older = update(messages).where(*rivals, table.sequence < turn.reply_sequence).values(replaced_at=self._now())
-        replaced = (await connection.execute(older)).rowcount
-        # What somebody appended has no outcome: it is no reply that was asked for.
-        later = (table.sequence > turn.reply_sequence, table.outcome != "")
-        newer = select(exists(select(table.number).where(*rivals, *later)))
-        return replaced, bool((await connection.execute(newer)).scalar_one())
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
@@ -191,6 +176,49 @@ async def _asked_last(connection: AsyncConnection, conversation_id: str) -> tupl
     raise Conflict("Nothing was asked in this conversation yet.")
 
 
-async def _is_there(connection: AsyncConnection, conversation_id: str, message_id: str) -> bool:
-    mine = (messages.c.conversation_id == conversation_id, messages.c.id == message_id)
-    return bool((await connection.execute(select(exists(select(messages.c.number).where(*mine))))).scalar_one())
+@dataclass(frozen=True, slots=True)
+class _There:
+    """What a reply finds: itself already, its question, so many older replies to that, and a newer one."""
+
+    reply: bool
+    question: bool
+    older: int
+    newer: bool
+
+
+async def _looked_at(connection: AsyncConnection, turn: Turn) -> _There:
+    """In a statement of its own, once the conversation is locked: what another one wrote before is seen."""
+    here, sequence = messages.c.conversation_id == turn.conversation_id, messages.c.sequence
+    rivals = _rivals(turn)
+    # What somebody appended has no outcome: it is no reply that was asked for.
+    newer = (sequence > turn.reply_sequence, messages.c.outcome != "")
+    query = select(
+        exists(select(sequence).where(here, messages.c.id == turn.reply_id)),
+        exists(select(sequence).where(here, messages.c.id == turn.message_id)),
+        select(func.count()).select_from(messages).where(*rivals, sequence < turn.reply_sequence).scalar_subquery(),
+        exists(select(sequence).where(*rivals, *newer)),
+    )
+    found = (await connection.execute(query)).one()
+    return _There(bool(found[0]), bool(found[1]), int(found[2]), bool(found[3]))
+
+
+def _older(turn: Turn) -> Update:
+    return update(messages).where(*_rivals(turn), messages.c.sequence < turn.reply_sequence)
+
+
+def _rivals(turn: Turn) -> list[ColumnElement[bool]]:
+    """The current replies to the same question: up to whatever was asked next."""
+    table, asked = messages.c, _LATER.c
+    next_asked = select(func.min(asked.sequence)).where(
+        asked.conversation_id == turn.conversation_id,
+        asked.replaced_at.is_(None),
+        asked.sequence > turn.last,
+        asked.role.in_(_ASKING),
+    )
+    return [
+        table.conversation_id == turn.conversation_id,
+        table.replaced_at.is_(None),
+        table.role == "assistant",
+        table.sequence > turn.last,
+        table.sequence < func.coalesce(next_asked.scalar_subquery(), LAST),
+    ]

@@ -18,7 +18,7 @@ _PATIENCE: Final = 60.0
 _RETRY_AFTER: Final = 1.0
 _MOST_WAITING: Final = 1000
 _MOST_WAITING_BYTES: Final = 64 * 1024 * 1024
-_CLOSING_TIME: Final = 2.0
+_CLOSING_TIME: Final = 3.0
 
 log: Final = structlog.get_logger(__name__)
 
