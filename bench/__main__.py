@@ -1,4 +1,7 @@
-"""`python -m bench`: start everything, measure, print a table a family, write the JSON, stop everything."""
+"""`python -m bench`: start everything, measure, print a table a family, write the JSON, stop everything.
+
+The family `conversations` compares a chat that is stored with the same one unstored, and `null` the latter with itself.
+"""
 
 import argparse
 import json
@@ -11,15 +14,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.families import DEFAULT, FAMILIES, Family
+from bench.contests import NAMES as CONTESTS
+from bench.contests import Contest, contest
+from bench.families import DEFAULT
 from bench.jobs import Jobs
 from bench.machine import describe, raise_open_files
-from bench.plan import FULL, QUICK, SCENARIOS, Plan
+from bench.plan import SCENARIOS
 from bench.processes import ROOT
 from bench.report import Row, as_json, rows_of
 from bench.scenarios import Measured, measure
 from bench.table import render
-from bench.targets import NAMES, available, started
+from bench.targets import NAMES
 
 RESULTS = ROOT / "bench" / "results"
 
@@ -29,8 +34,8 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: under 40 s a family")
     parser.add_argument("--only", choices=SCENARIOS, help="run one scenario")
-    parser.add_argument("--targets", nargs="+", choices=NAMES, default=list(NAMES), help="what to compare")
-    parser.add_argument("--family", nargs="+", choices=FAMILIES, default=[DEFAULT], help="whose routes to measure")
+    parser.add_argument("--targets", nargs="+", choices=NAMES, default=list(NAMES), help="what to compare of routes")
+    parser.add_argument("--family", nargs="+", choices=CONTESTS, default=[DEFAULT], help="whose routes to measure")
     parser.add_argument("--patience", type=float, default=0, help="seconds to wait for a quiet machine, a family")
     parser.add_argument("--json", type=Path, help="where to write the figures (default: bench/results/)")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a bound is missed")
@@ -44,18 +49,18 @@ def say(text: str) -> None:
 
 def run(options: argparse.Namespace) -> list[Row]:
     """Measure and report; return the rows of all families."""
-    machine, plan = describe(), QUICK if options.quick else FULL
-    names = list(dict.fromkeys(options.family))
+    machine, contests = describe(), chosen_contests(options)
+    names = list(contests)
     rows: list[Row] = []
     found: dict[str, dict[str, Any]] = {}
-    for name in names:
-        say(FAMILIES[name].title)
-        measured = measured_family(FAMILIES[name], plan, options)
-        own = rows_of(measured)
-        found[name] = as_json(machine, asdict(plan), measured, own)
+    for name, chosen in contests.items():
+        say(chosen.title)
+        measured = measured_contest(chosen, options)
+        own = rows_of(chosen, measured)
+        found[name] = as_json(machine, asdict(chosen.plan), measured, own)
         if names != [DEFAULT]:
-            print(f"\n{FAMILIES[name].title}")
-        print(render(machine, own, measured), flush=True)
+            print(f"\n{chosen.title}")
+        print(render(chosen, machine, own, measured), flush=True)
         rows += own
     path = options.json or RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,13 +70,20 @@ def run(options: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def measured_family(family: Family, plan: Plan, options: argparse.Namespace) -> Measured:
-    """Measure one family, with servers of its own: each is to begin with the memory of a new process."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        names = available(options.targets)
-        with started(family, names, Path(folder)) as targets:
-            jobs = Jobs(list(targets.values()), options.patience, say)
-            return measure(plan, options.only, [targets[name] for name in names], jobs)
+def chosen_contests(options: argparse.Namespace) -> dict[str, Contest]:
+    """Return what to measure, by family."""
+    names = dict.fromkeys(options.family)
+    found = {name: contest(name, quick=options.quick, wanted=options.targets) for name in names}
+    missing = [name for name, chosen in found.items() if options.only not in (None, *chosen.plan.jobs)]
+    if missing:
+        raise SystemExit(f"there is no {options.only} in this plan of {', '.join(missing)}")
+    return found
+
+
+def measured_contest(chosen: Contest, options: argparse.Namespace) -> Measured:
+    """Measure one comparison, with servers of its own: each is to begin with the memory of a new process."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, chosen.staged(Path(folder)) as stage:
+        return measure(chosen.plan, options.only, stage, Jobs(stage.servers, options.patience, say))
 
 
 def main() -> int:

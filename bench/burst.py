@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
+from bench.conversations import stream_requests
 from bench.figures import Figures, Round, outcome
 from bench.machine import resident_bytes
 from bench.pace import Pace
@@ -22,11 +23,12 @@ async def burst(addresses: Sequence[Address], **options: Any) -> dict[str, list[
 async def _burst(address: Address, streams: int, every: float, tokens: int) -> Figures:
     """Start all streams; look at the target's memory while all of them wait for their next token."""
     tally = Tally(expected=streams)
-    request = address.stream_request(Pace(tokens, every))
-    running = [asyncio.create_task(open_stream(address, request, tally)) for _ in range(streams)]
+    requests = stream_requests(address, [Pace(tokens, every)] * streams)
+    before = resident_bytes(address.pid)
+    running = [asyncio.create_task(open_stream(address, request, tally)) for request in requests]
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(tally.all_spoke.wait(), PATIENCE)
+        await asyncio.wait_for(tally.all_answered.wait(), PATIENCE)
     spoke, completed, resident = len(tally.first), tally.completed, resident_bytes(address.pid)
     await finish(running, tally, PATIENCE)
-    figures = {"spoke": spoke, "open_at_once": spoke - completed, "resident_during": resident}
-    return outcome(tally, streams) | figures
+    memory = {"resident_before": before, "resident_during": resident}
+    return outcome(tally, streams) | {"spoke": spoke, "open_at_once": spoke - completed} | memory

@@ -5,14 +5,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.frames import ANTHROPIC, NATIVE, OPENAI, Frames
+from bench.frames import ANTHROPIC, CHAT, NATIVE, OPENAI, Frames
 
 Body = dict[str, Any]
+# What was said before, in every chat that is measured.
+HISTORY = [
+    {"role": role, "content": f"{number} " + "some words " * 20}
+    for number in range(5)
+    for role in ("user", "assistant")
+]
+CONVERSATIONS = "/api/database/conversations"
 
 
 @dataclass(frozen=True)
 class Family:
-    """One family; `path` is the upstream's, the service has its own for streams and for whole answers."""
+    """One family; `path` is the upstream's, the service has its own for streams and for whole answers.
+
+    With `opens`, what is to be posted there first, each stream needs a conversation, whose id fills the `{}` of a path.
+    """
 
     name: str
     path: str
@@ -24,6 +34,7 @@ class Family:
     stream_end: re.Pattern[bytes]
     whole_end: re.Pattern[bytes]
     streams_unasked: bool = False
+    opens: tuple[str, Body] | None = None
 
     @property
     def bare_stream(self) -> str:
@@ -51,6 +62,15 @@ def _openai(prompt: str, stream: bool) -> Body:
     return {"model": "bench", "messages": messages, "stream": stream, "temperature": 0}
 
 
+def _chat(prompt: str, stream: bool) -> Body:
+    messages = [*HISTORY, {"role": "user", "content": prompt}]
+    return {"model": "bench", "messages": messages, "stream": stream, "options": {"temperature": 0}}
+
+
+def _stored(prompt: str, stream: bool) -> Body:
+    return {"model": "bench", "content": prompt, "stream": stream, "options": {"temperature": 0}}
+
+
 def _anthropic(prompt: str, stream: bool) -> Body:
     return _openai(prompt, stream) | {"max_tokens": 4096}
 
@@ -70,7 +90,20 @@ OLLAMA = _same(
     whole_end=re.compile(rb'"done": ?true'),
     streams_unasked=True,
 )
+CHAT_ROUTE = Family(
+    "chat",
+    "/api/chat",
+    "/api/llm/chat",
+    "/api/llm/chat",
+    frames=CHAT,
+    body=_chat,
+    stamp=re.compile(rb'"content": ?" (\d{19})"'),
+    stream_end=re.compile(rb'"done": ?true'),
+    whole_end=re.compile(rb'"done": ?true'),
+    streams_unasked=True,
+)
 ALL = (
+    CHAT_ROUTE,
     replace(OLLAMA, name="llm", service_stream="/api/llm/stream", service_whole="/api/llm/generate"),
     OLLAMA,
     _same(
@@ -92,6 +125,17 @@ ALL = (
         whole_end=re.compile(rb'"stop_reason": ?"end_turn"'),
     ),
 )
-FAMILIES = {family.name: family for family in ALL}
+# The upstream sees the same chat; its end counts only once the reply is stored.
+STORED = replace(
+    CHAT_ROUTE,
+    name="stored",
+    service_stream=f"{CONVERSATIONS}/{{}}/messages",
+    service_whole=f"{CONVERSATIONS}/{{}}/messages",
+    body=_stored,
+    stream_end=re.compile(rb'"stored": ?true'),
+    whole_end=re.compile(rb'"stored": ?true'),
+    opens=(CONVERSATIONS, {"model": "bench", "messages": HISTORY}),
+)
+FAMILIES = {family.name: family for family in (*ALL, STORED)}
 ROUTES = {family.path: family for family in ALL}  # what is there without the service
 DEFAULT = "llm"

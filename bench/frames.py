@@ -55,18 +55,32 @@ def _native(text: str, **figures: Any) -> bytes:
     return _compact({"model": "bench", "created_at": CREATED, "response": text, "done": bool(figures), **figures})
 
 
-def _native_last(text: str, tokens: int) -> bytes:
+def _native_figures(tokens: int) -> dict[str, Any]:
     counts = {"prompt_eval_count": PROMPT_TOKENS, "prompt_eval_duration": 1000, "eval_count": tokens}
     durations = {"total_duration": 1000000, "load_duration": 1000}
-    return _native(text, done_reason="stop", **durations, **counts, eval_duration=1000000)
+    return {"done_reason": "stop", **durations, **counts, "eval_duration": 1000000}
 
 
 NATIVE = Frames(
     content_type=NDJSON,
     opening=b"",
     token=_template(_native(STAMPED) + b"\n"),
-    closing=lambda tokens, usage: _chunks(_native_last("", tokens) + b"\n") + LAST,
-    whole=json_answer(_native_last(WHOLE_TEXT, WORDS)),
+    closing=lambda tokens, usage: _chunks(_native("", **_native_figures(tokens)) + b"\n") + LAST,
+    whole=json_answer(_native(WHOLE_TEXT, **_native_figures(WORDS))),
+)
+
+
+def _chat(text: str, **figures: Any) -> bytes:
+    message = {"role": "assistant", "content": text}
+    return _compact({"model": "bench", "created_at": CREATED, "message": message, "done": bool(figures), **figures})
+
+
+CHAT = Frames(
+    content_type=NDJSON,
+    opening=b"",
+    token=_template(_chat(STAMPED) + b"\n"),
+    closing=lambda tokens, usage: _chunks(_chat("", **_native_figures(tokens)) + b"\n") + LAST,
+    whole=json_answer(_chat(WHOLE_TEXT, **_native_figures(WORDS))),
 )
 
 

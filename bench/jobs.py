@@ -10,7 +10,9 @@ from typing import Any
 
 from bench.figures import Round
 from bench.machine import busy_seconds, cpu_seconds, own_seconds, pulse
+from bench.plan import WARM_UP, Plan
 from bench.processes import ROOT
+from bench.stage import Stage
 from bench.wire import Address
 
 Say = Callable[[str], None]
@@ -43,9 +45,12 @@ class Jobs:
             self._patience -= taken
             self.say(f"{scenario}: others used {elsewhere:.1f} CPUs; again")
 
-    def warm_up(self, addresses: Sequence[Address]) -> None:
-        """Make a few calls to each target, so that what is made on first use exists."""
-        _run("calls", addresses, {"block": 5, "cycles": 5, "rounds": 1})
+    def warm_up(self, plan: Plan, stage: Stage) -> None:
+        """Run a few calls or exchanges with each target, so that what is made on first use exists."""
+        for scenario in plan.jobs:
+            if scenario in WARM_UP:
+                for number in range(2):
+                    _run(scenario, stage.visits(scenario, number), WARM_UP[scenario])
 
     def _wait_for_quiet(self) -> None:
         while self._patience > 0:

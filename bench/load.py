@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.burst import burst
 from bench.calls import calls
+from bench.exchanges import exchanges
 from bench.figures import Round
 from bench.machine import raise_open_files
 from bench.steady import steady
@@ -25,6 +26,8 @@ def run(job: dict[str, Any]) -> dict[str, list[Round]]:
             return asyncio.run(steady(addresses, **options))
         case "burst":
             return asyncio.run(burst(addresses, **options))
+        case "exchanges":
+            return asyncio.run(exchanges(addresses, **options))
         case other:
             raise ValueError(other)
 

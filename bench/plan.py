@@ -1,24 +1,26 @@
 """How much of each scenario to run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Jobs and options of each scenario; `reference` is in how many bursts direct and nginx take part.
+    """The options of each scenario, and how many jobs of it to run, in this order.
 
-    A burst takes seconds a target, and only the bare relay and the service are compared in it.
+    `reference` is in how many bursts the targets take part that are not compared: a burst takes seconds a target.
     """
 
     jobs: dict[str, int]
-    reference: int
-    steady: dict[str, Any]
-    calls: dict[str, Any]
-    burst: dict[str, Any]
+    reference: int = 0
+    steady: dict[str, Any] = field(default_factory=dict)
+    calls: dict[str, Any] = field(default_factory=dict)
+    burst: dict[str, Any] = field(default_factory=dict)
+    exchanges: dict[str, Any] = field(default_factory=dict)
 
 
 FULL = Plan(
+    # The burst comes first: its memory is that of a service which has not grown yet.
     jobs={"burst": 5, "steady": 4, "calls": 4},
     reference=1,
     steady={"streams": 100, "every": 0.02, "ramp": 1.0, "length": 0.1, "cycles": 5, "rounds": 8},
@@ -27,10 +29,24 @@ FULL = Plan(
 )
 QUICK = Plan(
     jobs={"burst": 1, "steady": 1, "calls": 1},
-    reference=0,
     steady={"streams": 100, "every": 0.02, "ramp": 1.0, "length": 0.1, "cycles": 3, "rounds": 5},
     calls={"block": 50, "cycles": 2, "rounds": 4},
     burst={"streams": 1000, "every": 1.25, "tokens": 2},
 )
-# The burst comes first: its memory is that of a service which has not grown yet.
-SCENARIOS = ("burst", "steady", "calls")
+# Even numbers of jobs: in every second one the two processes have changed places.
+FULL_CONVERSATIONS = Plan(
+    jobs={"burst": 2, "steady": 6, "exchanges": 4},
+    steady={"streams": 100, "every": 0.02, "ramp": 1.0, "length": 0.1, "cycles": 5, "rounds": 16},
+    burst={"streams": 1000, "every": 2.0, "tokens": 2},
+    exchanges={"tokens": 20, "every": 0.001, "block": 10, "cycles": 4, "rounds": 5},
+)
+QUICK_CONVERSATIONS = Plan(
+    jobs={"steady": 2, "exchanges": 2},
+    steady={"streams": 100, "every": 0.02, "ramp": 1.0, "length": 0.1, "cycles": 5, "rounds": 7},
+    exchanges={"tokens": 20, "every": 0.001, "block": 5, "cycles": 2, "rounds": 4},
+)
+SCENARIOS = ("burst", "steady", "calls", "exchanges")
+WARM_UP: dict[str, dict[str, Any]] = {
+    "calls": {"block": 5, "cycles": 5, "rounds": 1},
+    "exchanges": {"tokens": 20, "every": 0.001, "block": 5, "cycles": 1, "rounds": 1},
+}

@@ -1,29 +1,18 @@
 """From rounds to rows: medians, ratios, their spread, and the bounds they are held to."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bench.contests import Contest
 from bench.figures import Round
+from bench.metrics import Metric
 from bench.scenarios import Measured
 
 MB = 1e6
 KB = 1e3
 FEW = 8
-Value = Callable[[Round, str], float | None]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One row: where its figure is, and which comparison is held to which bound."""
-
-    title: str
-    scenario: str
-    value: Value
-    compare: str = "ratio"  # of service to bare relay; "value": the service's own; "worst": of all rounds; "": none
-    bound: float | None = None
-    digits: int = 2
 
 
 @dataclass
@@ -41,46 +30,11 @@ class Row:
     passed: bool | None = field(default=None)
 
 
-def _plain(name: str) -> Value:
-    return lambda measured, target: measured[target].get(name)
-
-
-def _added(name: str) -> Value:
-    def added(measured: Round, target: str) -> float | None:
-        own, direct = measured[target].get(name), measured.get("direct", {}).get(name)
-        return None if own is None or direct is None or target == "direct" else own - direct
-
-    return added
-
-
-def _not_direct(name: str) -> Value:
-    return lambda measured, target: None if target == "direct" else measured[target].get(name)
-
-
-METRICS = (
-    Metric("100 streams: CPU per token, µs", "steady", _not_direct("cpu_per_token_us"), bound=1.25, digits=1),
-    Metric("  time to first token, median, ms", "starts", _plain("first_token_p50_ms")),
-    Metric("  added to it, ms", "starts", _added("first_token_p50_ms"), "value"),
-    Metric("  lateness of a token, median, ms", "steady", _plain("late_p50_ms")),
-    Metric("  lateness of a token, p99, ms", "steady", _plain("late_p99_ms")),
-    Metric("  tokens counted a round", "steady", _plain("tokens"), "", digits=0),
-    Metric("  failed streams", "starts", _plain("errors"), "worst", bound=0, digits=0),
-    Metric("calls in turn: CPU per call, µs", "calls", _not_direct("cpu_per_call_us"), digits=0),
-    Metric("  latency, median, ms", "calls", _plain("call_p50_ms")),
-    Metric("  latency, p99, ms", "tails", _plain("call_p99_ms")),
-    Metric("  added at the median, ms", "calls", _added("call_p50_ms"), "value", bound=1.5),
-    Metric("  added at p99, ms", "tails", _added("call_p99_ms"), "value"),
-    Metric("1,000 streams at once: failed", "burst", _plain("errors"), "worst", bound=0, digits=0),
-    Metric("  open at the same time", "burst", _plain("open_at_once"), "", digits=0),
-    Metric("  time to first token, median, ms", "burst", _plain("first_token_p50_ms"), digits=0),
-    Metric("  time to first token, p99, ms", "burst", _plain("first_token_p99_ms"), bound=1.5, digits=0),
-)
-
-
-def rows_of(measured: Measured) -> list[Row]:
+def rows_of(contest: Contest, measured: Measured) -> list[Row]:
     """Return every row that was measured."""
-    rows = [_row(metric, measured.rounds[metric.scenario]) for metric in METRICS if metric.scenario in measured.rounds]
-    return [*rows, *_memory_rows(measured)]
+    metrics = [metric for metric in contest.metrics if metric.scenario in measured.rounds]
+    rows = [_row(contest, metric, measured.rounds[metric.scenario]) for metric in metrics]
+    return [*rows, *_memory_rows(contest, measured)]
 
 
 def _values(metric: Metric, rounds: Sequence[Round]) -> dict[str, list[float]]:
@@ -93,22 +47,22 @@ def _values(metric: Metric, rounds: Sequence[Round]) -> dict[str, list[float]]:
     return values
 
 
-def _row(metric: Metric, rounds: Sequence[Round]) -> Row:
+def _row(contest: Contest, metric: Metric, rounds: Sequence[Round]) -> Row:
     values = _values(metric, rounds)
     row = Row(metric.title, *_summed_up(values), digits=metric.digits, bound=metric.bound)
     if metric.compare == "ratio":
-        ratios = _ratios(values)
+        ratios = _ratios(contest, values)
         return _judged(row, "ratio", ratios) if ratios else row
-    found = values.get("service", [])
+    found = values.get(contest.subject, [])
     if metric.compare == "worst":
         found = [max(found)] if found else []
     return _judged(row, metric.compare, found) if metric.compare else row
 
 
-def _ratios(values: dict[str, list[float]]) -> list[float]:
+def _ratios(contest: Contest, values: dict[str, list[float]]) -> list[float]:
     """Compare round by round: what a round suffered, both suffered."""
-    pairs = zip(values.get("service", []), values.get("bare", []), strict=False)
-    return [service / bare for service, bare in pairs if bare]
+    pairs = zip(values.get(contest.subject, []), values.get(contest.reference, []), strict=False)
+    return [subject / reference for subject, reference in pairs if reference]
 
 
 def _summed_up(
@@ -134,18 +88,21 @@ def _judged(row: Row, comparison: str, results: Sequence[float]) -> Row:
     return row
 
 
-def _memory_rows(measured: Measured) -> list[Row]:
-    idle = {name: [size / MB] for name, size in measured.idle_resident.items()}
-    row = Row("resident at idle, MB", *_summed_up(idle), digits=1, bound=90)
-    rows = [_judged(row, "value", idle.get("service", []))]
+def _memory_rows(contest: Contest, measured: Measured) -> list[Row]:
+    rows = []
+    if contest.idle_bound is not None:
+        idle = {name: [size / MB] for name, size in measured.idle_resident.items()}
+        row = Row("resident at idle, MB", *_summed_up(idle), digits=1, bound=contest.idle_bound)
+        rows.append(_judged(row, "value", idle.get(contest.subject, [])))
     if bursts := measured.rounds.get("burst"):
         first = bursts[0]  # later bursts find the memory that the first one left
         grown = {
-            name: [(figures["resident_during"] - measured.idle_resident[name]) / KB / figures["spoke"]]
+            name: [(figures["resident_during"] - figures["resident_before"]) / KB / figures["spoke"]]
             for name, figures in first.items()
             if figures["spoke"]
         }
-        rows.append(_judged(Row("memory per open stream, kB", *_summed_up(grown), digits=1), "ratio", _ratios(grown)))
+        row = Row("memory per open stream, kB", *_summed_up(grown), digits=1)
+        rows.append(_judged(row, "ratio", _ratios(contest, grown)))
     return rows
 
 

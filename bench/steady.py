@@ -1,7 +1,8 @@
 """Many streams that speak all the time, the targets in turns of a tenth of a second.
 
 A processor's speed changes from one second to the next (its host has other guests), by more than what is to be
-measured. In turns this short all targets meet the same machine; a round is some cycles of turns.
+measured. In turns this short all targets meet the same machine; a round is some cycles of turns. No stream ends before
+everything has been measured.
 """
 
 import asyncio
@@ -11,13 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.conversations import stream_requests
 from bench.figures import Figures, Round, milliseconds, outcome
 from bench.machine import cpu_seconds
 from bench.pace import Pace
-from bench.stream_client import Tally, finish, open_stream
+from bench.stream_client import Tally, end_streams, finish, open_stream
 from bench.wire import Address
 
 PATIENCE = 60.0
+ENDLESS = 1_000_000  # tokens; the streams end when the upstream is told
+AFTERMATH = 0.5  # what a server still does when its streams have ended is part of their price
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,6 @@ class Shape:
     cycles: int
     rounds: int
 
-    @property
-    def speaking(self) -> float:
-        """How long the first stream of a target speaks: with time to settle before, and to spare after."""
-        return self.ramp + (self.rounds * self.cycles + 4) * self.length
-
 
 class Side:
     """One target: its streams, its turns and what it has used so far."""
@@ -44,7 +43,9 @@ class Side:
         self._address = address
         self._shape = shape
         self._turns = Pace(slot=slot, slots=slots, length=shape.length)
-        self._tokens, self._used = 0, 0.0
+        pace = Pace(ENDLESS, shape.every, slot, slots, shape.length)
+        self._requests = stream_requests(address, [pace] * shape.streams)
+        self._tokens, self._used, self._used_before = 0, 0.0, 0.0
         self.name = address.name
         self.tally = Tally(expected=shape.streams)
         self.running: list[asyncio.Task[None]] = []
@@ -52,16 +53,15 @@ class Side:
     async def start(self) -> None:
         """Start the streams one after the other, in this target's turns only."""
         shape = self._shape
+        self._used_before = cpu_seconds(self._address.pid)
         moment = self._turns.turn(time.monotonic())
-        for number in range(shape.streams):
+        for request in self._requests:
             await asyncio.sleep(moment - time.monotonic())
-            tokens = round((shape.speaking - shape.ramp * number / shape.streams) / shape.every)
-            pace = Pace(tokens, shape.every, self._turns.slot, self._turns.slots, shape.length)
-            stream = open_stream(self._address, self._address.stream_request(pace), self.tally)
+            stream = open_stream(self._address, request, self.tally)
             self.running.append(asyncio.create_task(stream))
             moment = self._turns.turn(moment + shape.ramp / shape.streams)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.tally.all_spoke.wait(), PATIENCE)
+            await asyncio.wait_for(self.tally.all_answered.wait(), PATIENCE)
 
     def begin(self) -> None:
         """Begin to record."""
@@ -75,6 +75,13 @@ class Side:
         late, self.tally.late = self.tally.late, []
         self._tokens, self._used = tokens, used
         return {"tokens": spoken, "cpu_per_token_us": cost / max(spoken, 1) * 1e6} | milliseconds(late, "late")
+
+    def all_in_all(self) -> Figures:
+        """Return what all streams have shown and used, from before their starts until after their ends."""
+        used = cpu_seconds(self._address.pid) - self._used_before
+        tokens = max(self.tally.tokens, 1)
+        whole = {"tokens_per_stream": tokens / self._shape.streams, "whole_cpu_per_token_us": used / tokens * 1e6}
+        return outcome(self.tally, self._shape.streams) | whole
 
 
 async def steady(addresses: Sequence[Address], **options: Any) -> dict[str, list[Round]]:
@@ -94,5 +101,8 @@ async def steady(addresses: Sequence[Address], **options: Any) -> dict[str, list
         rounds.append({side.name: side.take() for side in sides})
     for side in sides:
         side.tally.recording = False
+    end_streams(addresses[0])
+    for side in sides:
         await finish(side.running, side.tally, PATIENCE)
-    return {"steady": rounds, "starts": [{side.name: outcome(side.tally, shape.streams) for side in sides}]}
+    await asyncio.sleep(AFTERMATH)
+    return {"steady": rounds, "starts": [{side.name: side.all_in_all() for side in sides}]}

@@ -1,6 +1,8 @@
 """Many streams at once, read with as little work as possible: the other processes need the processor."""
 
 import asyncio
+import re
+import socket
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -10,6 +12,8 @@ from bench.wire import HOST, Address
 
 END = b"0\r\n\r\n"
 SHOWN = 200
+CALL_TIME = 10.0
+VARYING = re.compile(rb"[0-9a-f]{12,}|\d\d:\d\d:\d\d")  # ids and times, without which equal errors are equal
 
 
 @dataclass
@@ -23,13 +27,23 @@ class Tally:
     errors: Counter[str] = field(default_factory=Counter)
     recording: bool = False
     expected: int = 0
-    all_spoke: asyncio.Event = field(default_factory=asyncio.Event)
+    answers: int = 0
+    all_answered: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def answered(self) -> None:
+        """Note that a stream has spoken or failed; the last one ends the wait of whoever waits for all."""
+        self.answers += 1
+        if self.answers == self.expected:
+            self.all_answered.set()
 
     def first_token(self, waited: int) -> None:
-        """Note a stream's first token; the last stream to speak ends the wait of whoever waits for all."""
+        """Note a stream's first token."""
         self.first.append(waited)
-        if len(self.first) == self.expected:
-            self.all_spoke.set()
+        self.answered()
+
+    def failed(self, error: str, said: bytes = b"") -> None:
+        """Count an error."""
+        self.errors[f"{error}: {VARYING.sub(b'~', said)!r}" if said else error] += 1
 
     def token(self, now: int, stamp: int) -> None:
         """Count one token, and keep its lateness while recording."""
@@ -72,21 +86,23 @@ class Stream(asyncio.Protocol):
             self._tally.token(now, int(stamp))
         self._done = self._done or bool(self._family.stream_end.search(data))
         if data.endswith(END):
-            self._end(None if self._done else f"no done: {data[-SHOWN:]!r}")
+            self._end("" if self._done else "no done", data[-SHOWN:])
         elif not self._accepted:
             self._accepted = data.startswith(b"HTTP/1.1 200")
             if not self._accepted:
-                self._end(f"refused: {data[:SHOWN]!r}")
+                self._end("refused", data[:SHOWN])
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Count a connection that was closed before the stream's end."""
         self._end(f"closed early: {exc!r}")
 
-    def _end(self, error: str | None) -> None:
+    def _end(self, error: str, said: bytes = b"") -> None:
         if self.over.done():
             return
+        if not self._spoke:
+            self._tally.answered()
         if error:
-            self._tally.errors[error] += 1
+            self._tally.failed(error, said)
         else:
             self._tally.completed += 1
         self.over.set_result(None)
@@ -101,15 +117,23 @@ async def open_stream(address: Address, request: bytes, tally: Tally) -> None:
     try:
         await loop.create_connection(lambda: stream, HOST, address.port)
     except OSError as exc:
-        tally.errors[f"no connection: {exc!r}"] += 1
+        tally.failed(f"no connection: {exc!r}")
+        tally.answered()
         return
     await stream.over
+
+
+def end_streams(address: Address) -> None:
+    """Have the upstream end every stream at its next token."""
+    with socket.create_connection((HOST, address.upstream), CALL_TIME) as connection:
+        connection.sendall(b"POST /end HTTP/1.1\r\n\r\n")
+        connection.recv(SHOWN)
 
 
 async def finish(streams: list[asyncio.Task[None]], tally: Tally, timeout: float) -> None:
     """Wait for every stream; what has not ended in time is an error."""
     _, late = await asyncio.wait(streams, timeout=timeout)
     for task in late:
-        tally.errors["never ended"] += 1
+        tally.failed("never ended")
         task.cancel()
     await asyncio.gather(*streams, return_exceptions=True)

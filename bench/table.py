@@ -3,22 +3,23 @@
 from collections.abc import Sequence
 from typing import Any
 
+from bench.contests import Contest
 from bench.jobs import DISTURBED
 from bench.report import Row
 from bench.scenarios import Measured
-from bench.targets import NAMES
 
 TITLE_WIDTH = 36
 WIDTH = 9
 VERDICTS = {True: "pass", False: "MISS", None: ""}
 
 
-def render(machine: dict[str, Any], rows: Sequence[Row], measured: Measured) -> str:
+def render(contest: Contest, machine: dict[str, Any], rows: Sequence[Row], measured: Measured) -> str:
     """Return the table: medians of the rounds, the comparison with its spread (the middle half), its bound."""
-    names = [name for name in NAMES if any(name in row.medians for row in rows)]
+    names = [name for name in contest.columns if any(name in row.medians for row in rows)]
     title = "{date} · {cpus} CPUs ({cpu_model}) · {memory_gib} GiB · Python {python} · {system}".format(**machine)
     heads = "".join(f"{name:>{WIDTH}}" for name in names)
-    head = f"{'median of the rounds':{TITLE_WIDTH}}{heads}   {'service (or / bare)':26}{'bound':>8}"
+    compared = f"{contest.subject} (or / {contest.reference})"
+    head = f"{'median of the rounds':{TITLE_WIDTH}}{heads}   {compared:26}{'bound':>8}"
     lines = [title, "", head, "-" * (len(head) + 6)]
     return "\n".join([*lines, *(_line(row, names) for row in rows), *_notes(measured)])
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from bench import nginx
@@ -34,7 +35,7 @@ def started(family: Family, names: Sequence[str], folder: Path) -> Iterator[dict
     with ExitStack() as stack:
         port = free_port()
         command = [sys.executable, "-m", "bench.upstream", "--port", str(port)]
-        address = Address("direct", port, family.path, family.path, family_name=family.name)
+        address = Address("direct", port, family.path, family.path, upstream=port, family_name=family.name)
         direct = stack.enter_context(running(address, command, folder, {}))
         found = {"direct": direct}
         for name in names:
@@ -44,12 +45,25 @@ def started(family: Family, names: Sequence[str], folder: Path) -> Iterator[dict
 
 
 @contextmanager
+def twins(family: Family, folder: Path) -> Iterator[list[Address]]:
+    """Run the upstream and two services that differ in nothing; each has its own folder, and so its own database."""
+    with ExitStack() as stack:
+        direct = stack.enter_context(started(family, (), folder))["direct"]
+        found = [direct]
+        for name in ("one", "other"):
+            own = folder / name
+            own.mkdir()
+            found.append(stack.enter_context(_proxy(family, "service", own, direct.port)))
+        yield found
+
+
+@contextmanager
 def _proxy(family: Family, name: str, folder: Path, upstream: int) -> Iterator[Address]:
     port = free_port()
     start = {"bare": _bare, "service": _service, "nginx": _nginx}[name]
     address, command, settings = start(family, port, upstream, folder)
     with running(address, command, folder, settings) as ready:
-        yield ready
+        yield replace(ready, upstream=upstream)
 
 
 Start = tuple[Address, list[str], dict[str, str]]

@@ -1,8 +1,8 @@
 """A fast fake Ollama, with the generating routes of every family: `python -m bench.upstream --port N`.
 
 The prompt says how to answer (`bench.pace`): the first token comes at once, the others in the pace that it asks for;
-`every=0` sends all at once. Each token's text is the time at which it was written (`time.monotonic_ns`), so that a
-client on the same machine knows how late it is.
+`every=0` sends all at once. `/end` ends every stream at its next token. Each token's text is the time at which it was
+written (`time.monotonic_ns`), so that a client on the same machine knows how late it is.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from bench.pace import Pace
 BACKLOG = 4096
 GOLDEN = 0.6180339887498949
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+END = b"/end"
 DETAILS = {"parent_model": "", "format": "gguf", "family": "llama", "families": ["llama"]}
 TAGS = {
     "models": [
@@ -41,6 +42,7 @@ FIXED = {
     b"/api/tags": json_answer(json.dumps(TAGS).encode()),
     b"/api/version": json_answer(b'{"version":"0.9.3"}'),
     b"/api/ps": json_answer(b'{"models":[]}'),
+    END: json_answer(b"{}"),
     b"/": json_answer(b'"Ollama is running"'),
 }
 NOT_FOUND = json_answer(b'{"error":"not found"}', b"404 Not Found")
@@ -52,14 +54,16 @@ class Script:
 
     pace: Pace
     phase: float
+    ends: int
     token: bytes
     closing: bytes
 
 
 class Upstream(asyncio.Protocol):
-    """One connection, and the stream on it, if there is one."""
+    """One connection, and the stream on it, if there is one; `ends` counts how often all streams were ended."""
 
     streams = 0
+    ends = 0
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -92,6 +96,7 @@ class Upstream(asyncio.Protocol):
     def _answer(self, path: bytes, body: bytes) -> None:
         route = ROUTES.get(path.decode("latin-1"))
         if not route:
+            Upstream.ends += path == END
             self._send(FIXED.get(path, NOT_FOUND))
             return
         asked = json.loads(body)
@@ -107,7 +112,7 @@ class Upstream(asyncio.Protocol):
         Upstream.streams += 1
         self._send(frames.head + frames.token % time.monotonic_ns())
         if pace.every:
-            script = Script(pace, Upstream.streams * GOLDEN % 1 * pace.every, frames.token, closing)
+            script = Script(pace, Upstream.streams * GOLDEN % 1 * pace.every, Upstream.ends, frames.token, closing)
             self._schedule(script, self._loop.time() + script.phase, pace.tokens - 1)
         else:
             rest = [frames.token % time.monotonic_ns() for _ in range(pace.tokens - 1)]
@@ -118,7 +123,7 @@ class Upstream(asyncio.Protocol):
         self._timer = self._loop.call_at(when, self._speak, script, when, left)
 
     def _speak(self, script: Script, when: float, left: int) -> None:
-        if left:
+        if left and script.ends == Upstream.ends:
             self._send(script.token % time.monotonic_ns())
             self._schedule(script, when, left - 1)
         else:

@@ -19,6 +19,7 @@ class Address:
     whole_path: str
     key: str = ""
     pid: int = 0
+    upstream: int = 0  # the port of what answers in the end
     family_name: str = DEFAULT
 
     @property
@@ -26,9 +27,9 @@ class Address:
         """How this address is asked, and how it answers."""
         return FAMILIES[self.family_name]
 
-    def stream_request(self, pace: Pace) -> bytes:
-        """Return a request for a stream in this pace."""
-        return self._post(self.stream_path, pace.prompt(), stream=True)
+    def stream_request(self, pace: Pace, conversation: str = "") -> bytes:
+        """Return a request for a stream in this pace, in a conversation where the family needs one."""
+        return self._post(self.stream_path.format(conversation), pace.prompt(), stream=True)
 
     def whole_request(self) -> bytes:
         """Return a request for an answer that is not streamed."""
