@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Final
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -21,6 +22,19 @@ class Bounds:
     messages: int
     bytes: int
     bytes_of_key: int
+
+
+def _counted(statement: sqlite.Insert | postgresql.Insert) -> Any:
+    table, more = conversation_owners.c, statement.excluded
+    sums = {"conversations": table.conversations + more.conversations, "bytes": table.bytes + more.bytes}
+    added = statement.on_conflict_do_update(index_elements=["key_id"], set_=sums)
+    return added.returning(table.conversations, table.bytes)
+
+
+_COUNTED: Final = {
+    "sqlite": _counted(sqlite.insert(conversation_owners)),
+    "postgresql": _counted(postgresql.insert(conversation_owners)),
+}
 
 
 async def check_room(connection: AsyncConnection, grown: Conversation, added: int, bounds: Bounds) -> None:
@@ -57,19 +71,9 @@ def check_size(conversation: Conversation, number: int, bounds: Bounds) -> None:
 
 async def count(connection: AsyncConnection, key_id: str, number: int, size: int, bounds: Bounds | None) -> None:
     """Count what a key has: last of all, for whoever does so for the same key waits here until the end."""
-    kind = sqlite if connection.dialect.name == "sqlite" else postgresql
-    table = conversation_owners.c
     row = {"key_id": key_id, "conversations": number, "bytes": size}
-    counted = (
-        kind.insert(conversation_owners)
-        .values(**row)
-        .on_conflict_do_update(
-            index_elements=["key_id"],
-            set_={"conversations": table.conversations + number, "bytes": table.bytes + size},
-        )
-        .returning(table.conversations, table.bytes)
-    )
-    conversations_now, bytes_now = (await connection.execute(counted)).one()
+    counted = await connection.execute(_COUNTED[connection.dialect.name], row)
+    conversations_now, bytes_now = counted.one()
     if bounds is None:
         return
     if number > 0 and conversations_now > bounds.conversations:

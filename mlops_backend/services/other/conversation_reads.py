@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, Select, select, tuple_
+from sqlalchemy import RowMapping, Select, bindparam, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mlops_backend.errors import NotFound
@@ -20,6 +20,17 @@ LAST: Final = 2**62  # behind every sequence
 
 _COLUMNS: Final = [conversations.c[name] for name in Conversation.__dataclass_fields__]
 _SAID: Final = messages.c.sequence > 0
+_PORTION: Final = (
+    select(messages)
+    .where(
+        messages.c.conversation_id == bindparam("conversation"),
+        messages.c.replaced_at.is_(None),
+        _SAID,
+        messages.c.sequence <= bindparam("last"),
+    )
+    .order_by(messages.c.sequence.desc())
+    .limit(bindparam("some"))
+)
 
 
 def listed(key_id: str, after: Cursor | None, limit: int) -> Select[Any]:
@@ -75,9 +86,8 @@ async def newest_first(
 
 async def portion_of(connection: AsyncConnection, conversation_id: str, last: int, some: int) -> list[Message]:
     """So many of the current messages up to the sequence `last`, backwards."""
-    current = (messages.c.conversation_id == conversation_id, messages.c.replaced_at.is_(None), _SAID)
-    query = select(messages).where(*current, messages.c.sequence <= last).order_by(messages.c.sequence.desc())
-    return await _with_images(connection, (await connection.execute(query.limit(some))).mappings().all())
+    asked = {"conversation": conversation_id, "last": last, "some": some}
+    return await _with_images(connection, (await connection.execute(_PORTION, asked)).mappings().all())
 
 
 async def system_messages(connection: AsyncConnection, conversation_id: str, last: int) -> list[Message]:

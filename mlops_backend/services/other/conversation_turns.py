@@ -6,9 +6,9 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from time import time
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Update, exists, func, select, update
+from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mlops_backend.errors import Conflict
@@ -24,7 +24,6 @@ from mlops_backend.services.other.conversations import Conversations
 from mlops_backend.services.other.tables import messages
 
 _ASKING: Final = ("user", "tool")
-_LATER: Final = messages.alias("later")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,7 @@ class Turns:
             if not there.question:
                 return None
             if there.older:
-                await connection.execute(_older(turn).values(replaced_at=self._now()))
+                await connection.execute(_SET_ASIDE, {**_values(turn), "replaced": self._now()})
             mine = replace(
                 mine,
                 message_count=mine.message_count - there.older,
@@ -188,37 +187,58 @@ class _There:
 
 async def _looked_at(connection: AsyncConnection, turn: Turn) -> _There:
     """In a statement of its own, once the conversation is locked: what another one wrote before is seen."""
-    here, sequence = messages.c.conversation_id == turn.conversation_id, messages.c.sequence
-    rivals = _rivals(turn)
-    # What somebody appended has no outcome: it is no reply that was asked for.
-    newer = (sequence > turn.reply_sequence, messages.c.outcome != "")
-    query = select(
-        exists(select(sequence).where(here, messages.c.id == turn.reply_id)),
-        exists(select(sequence).where(here, messages.c.id == turn.message_id)),
-        select(func.count()).select_from(messages).where(*rivals, sequence < turn.reply_sequence).scalar_subquery(),
-        exists(select(sequence).where(*rivals, *newer)),
-    )
-    found = (await connection.execute(query)).one()
+    found = (await connection.execute(_LOOK, _values(turn))).one()
     return _There(bool(found[0]), bool(found[1]), int(found[2]), bool(found[3]))
 
 
-def _older(turn: Turn) -> Update:
-    return update(messages).where(*_rivals(turn), messages.c.sequence < turn.reply_sequence)
+def _values(turn: Turn) -> dict[str, Any]:
+    return {
+        "conversation": turn.conversation_id,
+        "asked": turn.message_id,
+        "last": turn.last,
+        "reply": turn.reply_id,
+        "place": turn.reply_sequence,
+    }
 
 
-def _rivals(turn: Turn) -> list[ColumnElement[bool]]:
+def _rivals() -> list[ColumnElement[bool]]:
     """The current replies to the same question: up to whatever was asked next."""
-    table, asked = messages.c, _LATER.c
-    next_asked = select(func.min(asked.sequence)).where(
-        asked.conversation_id == turn.conversation_id,
-        asked.replaced_at.is_(None),
-        asked.sequence > turn.last,
-        asked.role.in_(_ASKING),
+    table, later = messages.c, messages.alias("later").c
+    next_asked = select(func.min(later.sequence)).where(
+        later.conversation_id == bindparam("conversation"),
+        later.replaced_at.is_(None),
+        later.sequence > bindparam("last"),
+        later.role.in_(_ASKING),
     )
     return [
-        table.conversation_id == turn.conversation_id,
+        table.conversation_id == bindparam("conversation"),
         table.replaced_at.is_(None),
         table.role == "assistant",
-        table.sequence > turn.last,
+        table.sequence > bindparam("last"),
         table.sequence < func.coalesce(next_asked.scalar_subquery(), LAST),
     ]
+
+
+def _look() -> Select[Any]:
+    """Whether the reply is there already, and its question; the older replies to that, and whether there is a newer."""
+    table, rivals = messages.c, _rivals()
+    here = table.conversation_id == bindparam("conversation")
+    place: BindParameter[int] = bindparam("place")
+    older = select(func.count()).select_from(messages).where(*rivals, table.sequence < place)
+    # What somebody appended has no outcome: it is no reply that was asked for.
+    newer = select(table.sequence).where(*rivals, table.sequence > place, table.outcome != "")
+    return select(
+        exists(select(table.sequence).where(here, table.id == bindparam("reply"))),
+        exists(select(table.sequence).where(here, table.id == bindparam("asked"))),
+        older.scalar_subquery(),
+        exists(newer),
+    )
+
+
+# Made once: to put such statements together takes longer than to run them.
+_LOOK: Final = _look()
+_SET_ASIDE: Final = (
+    update(messages)
+    .where(*_rivals(), messages.c.sequence < bindparam("place"))
+    .values(replaced_at=bindparam("replaced"))
+)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mlops_backend.errors import NotFound, PreconditionFailed
@@ -20,6 +20,12 @@ Match = Callable[[int], bool]
 
 _COLUMNS: Final = [conversations.c[name] for name in Conversation.__dataclass_fields__]
 _TITLE: Final = "title"
+_LOCKED: Final = (
+    select(*_COLUMNS)
+    .where(conversations.c.id == bindparam("conversation"), conversations.c.key_id == bindparam("key"))
+    .with_for_update()
+)
+_STORED: Final = update(conversations).where(conversations.c.id == bindparam("conversation"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +50,10 @@ async def locked(
         NotFound: the key has none of that id.
         PreconditionFailed: it is at a version that `match` does not want.
     """
-    mine = (conversations.c.id == conversation_id, conversations.c.key_id == key_id)
-    query = select(*_COLUMNS).where(*mine).with_for_update()
-    row = (await connection.execute(query)).mappings().one_or_none() if is_id(conversation_id) else None
+    if not is_id(conversation_id):
+        raise no_such_conversation()
+    mine = {"conversation": conversation_id, "key": key_id}
+    row = (await connection.execute(_LOCKED, mine)).mappings().one_or_none()
     if row is None:
         raise no_such_conversation()
     found = Conversation(**row)
@@ -161,8 +168,7 @@ async def remove(connection: AsyncConnection, conversation: Conversation) -> Non
 async def store(connection: AsyncConnection, conversation: Conversation) -> Conversation:
     """Write what has changed of it, as one version more."""
     newer = replace(conversation, version=conversation.version + 1)
-    mine = conversations.c.id == newer.id
-    await connection.execute(update(conversations).where(mine).values(**row(newer)))
+    await connection.execute(_STORED, {**row(newer), "conversation": newer.id})
     return newer
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from mlops_backend.errors import DatabaseDown
 from mlops_backend.services.other.migrating import NewerDatabase, upgrade
+from mlops_backend.services.other.sqlite_driver import sqlite_driver
 
 _RETRY_AFTER: Final = 1.0
 _OPEN_TIMEOUT: Final = 10.0
@@ -181,9 +182,8 @@ class Database:
             return create_async_engine(
                 self._url, **_QUIET, pool_pre_ping=True, pool_recycle=1800, connect_args=timeouts
             )
-        engine = create_async_engine(
-            self._url, **_QUIET, connect_args={"timeout": _BUSY_TIMEOUT, "isolation_level": None}
-        )
+        options = {"timeout": _BUSY_TIMEOUT, "isolation_level": None}
+        engine = create_async_engine(self._url, **_QUIET, module=sqlite_driver(), connect_args=options)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
