@@ -222,6 +222,7 @@ def _add_lifespan(app: Quart, settings: Settings, engine: EmbeddedEngine, parts:
                 await part.open()
             opened.push_async_callback(engine.stop)
             opened.push_async_callback(pool.close)
+            opened.push_async_callback(services.get(OllamaService).aclose)
             pool.use(await choose_backends(settings, upstream, engine))
             yield
 

@@ -30,6 +30,7 @@
     + TooManyStreams
     + Draining
     + DatabaseDown
+    + DatabaseBusy
     + LimitsUnavailable
   - ClockRanOut 504
     + ConnectTimedOut
@@ -259,6 +260,12 @@ class DatabaseDown(Unavailable):
     """What was asked needs the database, and that cannot be reached."""
 
     code = "database_down"
+
+
+class DatabaseBusy(DatabaseDown):
+    """Too many write to the database at present, and it has not come to this one."""
+
+    code = "database_busy"
 
 
 class LimitsUnavailable(Unavailable):

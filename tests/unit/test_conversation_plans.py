@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import event
+from sqlalchemy import event, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mlops_backend.services.other.conversation_reads import messages_of, page
+from mlops_backend.services.other.conversation_writes import in_order_of_id, locked_some
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.message_search import found
 from mlops_backend.services.other.search_words import parsed
@@ -96,10 +97,24 @@ async def reading(connection: AsyncConnection, size: int) -> None:
     assert len(await messages_of(connection, f"{size // 2:032x}")) == 2
 
 
+async def deleting(connection: AsyncConnection, size: int) -> None:
+    """Some of a key's conversations, about to be deleted."""
+    assert len(await locked_some(connection, "key_b", 50)) == 50
+
+
+async def exporting(connection: AsyncConnection, size: int) -> None:
+    """The ids of the next conversations to export."""
+    mine = select(conversations.c.id).where(*in_order_of_id("key_b", f"{size // 2:032x}"))
+    ordered = mine.order_by(conversations.c.key_id, conversations.c.id)
+    assert len((await connection.execute(ordered.limit(50))).all()) == 50
+
+
 QUESTIONS: Final[dict[str, Question]] = {
     "the first page": listing(),
     "a deep page": listing(deep=True),
     "one conversation": reading,
+    "some to delete": deleting,
+    "some to export": exporting,
     "a frequent word": searching("the"),
     "a frequent word, deep": searching("the", deep=True),
     "a rare word": searching("rare"),

@@ -148,7 +148,7 @@ async def test_a_reply_is_made_anew(service: Service, fake: FakeOllama) -> None:
     fake.words = (" Another", " one.")
     second = await again(service, made["id"])
     assert heard(fake)[0]["messages"] == heard(fake)[1]["messages"]
-    assert (second["message_id"], second["version"]) == (first["message_id"], 4)
+    assert (second["message_id"], second["version"]) == (first["message_id"], 5)
     shown = await read(service, made["id"])
     assert (texts(shown), shown["message_count"]) == (["Hi", " Another one."], 2)
     every = (await read(service, made["id"], replaced="true"))["messages"]

@@ -41,7 +41,7 @@ async def test_a_question_without_a_reply_stays(serve: ServeFactory, fake: FakeO
             assert "x-reply-id" not in answer.headers
             fake.mode = Mode.NORMAL
             place = await again(service, made["id"])
-            assert (place["message_id"], place["version"]) == (shown["messages"][0]["id"], 3)
+            assert (place["message_id"], place["version"]) == (shown["messages"][0]["id"], 4)
             assert texts(await read(service, made["id"])) == ["Hi", SAID]
 
 

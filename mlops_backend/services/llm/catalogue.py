@@ -17,7 +17,7 @@ Listed = dict[str, Any]
 # The Ollama whose API the translation to OpenAI's was compared with; clients look at it to know what they may ask.
 SPOKEN_VERSION: Final = "0.9.3"
 _RUNNING_TIMEOUT: Final = 5.0
-# A generation waits for this, so it is asked rarely and not for long.
+# A generation may wait for this, so it is asked rarely, in the background where something is known, and not for long.
 _CONTEXTS_LIFE: Final = 10.0
 _CONTEXTS_TIMEOUT: Final = 1.0
 _MOST_CONTEXTS: Final = 10_000
@@ -30,7 +30,7 @@ class Catalogue:
         self._pool = pool
         self._contexts: dict[str, int] = {}
         self._contexts_until = 0.0
-        self._looking = asyncio.Lock()
+        self._look: asyncio.Task[None] | None = None
         self._answers: Mapping[str, Callable[[], Awaitable[Listed]]] = {
             "/api/tags": self._tags,
             "/api/ps": self._running,
@@ -81,13 +81,24 @@ class Catalogue:
         What was told last counts while it is not loaded. `None` when nobody told: it was not loaded since this process
         started, or its Ollama is older than 0.10.
         """
-        async with self._looking:
-            if monotonic() > self._contexts_until:
-                self._contexts = {**self._contexts, **await self._loaded_contexts()}
-                while len(self._contexts) > _MOST_CONTEXTS:
-                    del self._contexts[next(iter(self._contexts))]
-                self._contexts_until = monotonic() + _CONTEXTS_LIFE
-        return self._contexts.get(canonical(model))
+        name = canonical(model)
+        if monotonic() > self._contexts_until and (self._look is None or self._look.done()):
+            self._contexts_until = monotonic() + _CONTEXTS_LIFE
+            self._look = asyncio.create_task(self._learn_contexts())
+        if name not in self._contexts and self._look is not None:
+            await asyncio.wait({self._look}, timeout=_CONTEXTS_TIMEOUT)
+        return self._contexts.get(name)
+
+    async def aclose(self) -> None:
+        """End the look under way."""
+        if self._look is not None:
+            self._look.cancel()
+            await asyncio.gather(self._look, return_exceptions=True)
+
+    async def _learn_contexts(self) -> None:
+        self._contexts |= await self._loaded_contexts()
+        while len(self._contexts) > _MOST_CONTEXTS:
+            del self._contexts[next(iter(self._contexts))]
 
     async def _loaded_contexts(self) -> dict[str, int]:
         probes = [probe for probe in await self._pool.probe() if probe.reachable]

@@ -133,6 +133,10 @@ class OllamaService:
             name = names[0] if len(names) == 1 else ""
         return await self._catalogue.context_length(name) if name else None
 
+    async def aclose(self) -> None:
+        """End what goes on in the background."""
+        await self._catalogue.aclose()
+
     async def ready(self) -> bool:
         """Whether a new generation would be taken: not draining, and some backend answers."""
         return not self._admission.draining and await self._pool.any_reachable()

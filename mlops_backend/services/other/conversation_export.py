@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mlops_backend.errors import NotFound
 from mlops_backend.schemas.conversation_export import FORMAT, VERSION
@@ -18,6 +17,7 @@ from mlops_backend.services.llm.dialects.compact import dumped
 from mlops_backend.services.other import conversation_markdown, stored_images
 from mlops_backend.services.other import conversation_reads as reads
 from mlops_backend.services.other.conversation_rows import Conversation, Message, written
+from mlops_backend.services.other.conversation_writes import in_order_of_id
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.tables import conversations
 
@@ -86,24 +86,18 @@ class Exports:
                 yield whole
 
     async def _ids(self, key_id: str, after: str) -> Sequence[str]:
-        mine = (conversations.c.key_id == key_id, conversations.c.id > after)
-        query = select(conversations.c.id).where(*mine).order_by(conversations.c.id).limit(_PAGE)
+        mine = select(conversations.c.id).where(*in_order_of_id(key_id, after))
+        query = mine.order_by(conversations.c.key_id, conversations.c.id).limit(_PAGE)
         async with self._turns, self._database.reading() as connection:
             return (await connection.execute(query)).scalars().all()
 
     async def _whole(self, key_id: str, conversation_id: str) -> Whole:
         async with self._turns, self._database.reading() as connection:
-            await _see_one_moment(connection)
+            await reads.see_one_moment(connection)
             conversation = await reads.one(connection, key_id, conversation_id)
             messages = await reads.messages_of(connection, conversation_id, replaced=True)
             hashes = (image.hash for message in messages for image in message.images)
             return Whole(conversation, messages, await stored_images.bytes_of(connection, hashes))
-
-
-async def _see_one_moment(connection: AsyncConnection) -> None:
-    """SQLite does so anyway; PostgreSQL would let each statement see what was written since the one before."""
-    if connection.dialect.name == "postgresql":
-        await connection.execution_options(isolation_level="REPEATABLE READ")
 
 
 async def document(form: Format, wholes: AsyncGenerator[Whole, None]) -> AsyncGenerator[bytes, None]:

@@ -70,6 +70,7 @@ async def history(connection: AsyncConnection, conversation_id: str, last: int, 
     Raises:
         Conflict: somebody has deleted that message.
     """
+    await reads.see_one_moment(connection)
     first = await reads.portion_of(connection, conversation_id, last, _PORTION)
     if len(first) < _PORTION:
         system = [message for message in first if message.role == "system"]

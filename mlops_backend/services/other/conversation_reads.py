@@ -48,6 +48,12 @@ def said(conversation_id: str, *, replaced: bool = False) -> Select[Any]:
     return query if replaced else query.where(messages.c.replaced_at.is_(None))
 
 
+async def see_one_moment(connection: AsyncConnection) -> None:
+    """Let the statements that follow see the same: PostgreSQL shows each what was written since the one before."""
+    if connection.dialect.name == "postgresql":
+        await connection.execution_options(isolation_level="REPEATABLE READ")
+
+
 async def one(connection: AsyncConnection, key_id: str, conversation_id: str) -> Conversation:
     """One conversation.
 

@@ -94,7 +94,7 @@ class Turns:
             mine = replace(mine, next_sequence=place + 1)
             if is_answered:  # else the question has had room for its reply
                 await check_room(connection, mine, 1, self._bounds)
-            await writes.store_quietly(connection, mine)
+            mine = await writes.store(connection, mine)
             return _turn(mine, question.id, question.sequence, place)
 
         return await self._conversations.change(work)

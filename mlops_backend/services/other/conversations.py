@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mlops_backend.errors import DatabaseDown, InvalidBody, NotFound
+from mlops_backend.errors import DatabaseBusy, InvalidBody, NotFound
 from mlops_backend.schemas.conversations import (
     ChangeConversationRequest,
     CreateConversationRequest,
@@ -96,13 +96,14 @@ class Conversations:
         return [Listed(row) for row in rows[: asked.limit]], f"{last.updated_at}-{last.id}" if last else None
 
     async def get(self, key_id: str, conversation_id: str, *, replaced: bool) -> tuple[Conversation, list[Message]]:
-        """A conversation and its messages; it is never newer than they are.
+        """A conversation and its messages, of one moment.
 
         Raises:
             NotFound: the key has none of that id.
             DatabaseDown: it cannot be read.
         """
         async with self._database.reading() as connection:
+            await reads.see_one_moment(connection)
             found_ = await reads.one(connection, key_id, conversation_id)
             return found_, await reads.messages_of(connection, conversation_id, replaced=replaced)
 
@@ -131,8 +132,10 @@ class Conversations:
 
         async def work(connection: AsyncConnection) -> Conversation:
             mine = await writes.locked(connection, key_id, conversation_id, match)
-            mine = replace(mine, updated_at=self._now())
-            return await writes.rename(connection, mine, asked.title or mine.title, asked.model or mine.model)
+            title, model = asked.title or mine.title, asked.model or mine.model
+            if (title, model) == (mine.title, mine.model):
+                return mine
+            return await writes.rename(connection, replace(mine, updated_at=self._now()), title, model)
 
         return await self.change(work)
 
@@ -221,7 +224,7 @@ class Conversations:
                 if not _is_passing(error) or (tried + 1 == _TRIES and isinstance(error, IntegrityError)):
                     raise
             await asyncio.sleep(random() * _PAUSE * tried)  # noqa: S311 - not to meet the same one again
-        raise DatabaseDown("Others write the same at present; try again soon.")
+        raise DatabaseBusy("Others write the same at present; try again soon.")
 
     async def _search(self, key_id: str, asked: ListConversationsQuery, text: str) -> tuple[list[Listed], str | None]:
         words = parsed(text)

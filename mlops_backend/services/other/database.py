@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from mlops_backend.errors import DatabaseDown
+from mlops_backend.errors import DatabaseBusy, DatabaseDown
 from mlops_backend.services.other.migrating import NewerDatabase, upgrade
 from mlops_backend.services.other.sqlite_driver import sqlite_driver
 
@@ -98,6 +98,7 @@ class Database:
         """A transaction: committed at the end of the block, rolled back when an error leaves it.
 
         Raises:
+            DatabaseBusy: others write, and it did not come to this one.
             DatabaseDown: it cannot be reached; whether the last commit happened is not known then.
         """
         async with self._writers_turn(), self._connection(writing=True) as connection, connection.begin():
@@ -129,7 +130,7 @@ class Database:
             async with asyncio.timeout(_BUSY_TIMEOUT):
                 await self._turn.acquire()
         except TimeoutError:
-            raise DatabaseDown(_AWAY) from None
+            raise DatabaseBusy("Too many write to the database at present; try again soon.") from None
         try:
             yield
         finally:

@@ -18,7 +18,8 @@ _PATIENCE: Final = 60.0
 _RETRY_AFTER: Final = 1.0
 _MOST_WAITING: Final = 1000
 _MOST_WAITING_BYTES: Final = 64 * 1024 * 1024
-_CLOSING_TIME: Final = 3.0
+_CLOSING_TIME: Final = 5.0
+_NO_PROGRESS: Final = 1.5
 
 log: Final = structlog.get_logger(__name__)
 
@@ -46,11 +47,13 @@ class KeptReplies:
         """Nothing is needed before the first one."""
 
     async def aclose(self) -> None:
-        """Let those that wait be kept, within seconds; the log says what was lost."""
+        """Let those that wait be kept, within five seconds and while it goes on; the log says what was lost."""
         self._closing.set()
-        if not self._keeping:
-            return
-        _, late = await asyncio.wait(self._keeping, timeout=_CLOSING_TIME)
+        until, before = monotonic() + _CLOSING_TIME, len(self._keeping) + 1
+        while self._keeping and len(self._keeping) < before and monotonic() < until:
+            before = len(self._keeping)
+            await asyncio.wait(self._keeping, timeout=_NO_PROGRESS)
+        late = set(self._keeping)
         for task in late:
             task.cancel()
         for task in late:
@@ -58,7 +61,7 @@ class KeptReplies:
                 await task
         if late:
             self.lost += len(late)
-            log.error("replies are lost: the database was away to the end", lost=len(late))
+            log.error("replies are lost: they could not be written before the end", lost=len(late))
 
     def keep(self, turn: Turn, reply: Message) -> asyncio.Task[int | None]:
         """Keep a reply; the task gives the version of the conversation with it, `None` when it is not in there."""

@@ -203,4 +203,5 @@ def _with_place(lines: bytes, place: Mapping[str, Any]) -> bytes:
     body = lines.rstrip()
     if not body.endswith(b"}"):
         return lines
-    return body[:-1] + b',"conversation":' + dumped(place) + b"}" + lines[len(body) :]
+    comma = b"" if body == b"{}" else b","
+    return body[:-1] + comma + b'"conversation":' + dumped(place) + b"}" + lines[len(body) :]
