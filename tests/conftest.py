@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from mlops_backend.config import Settings
-from tests.databases import database_url, postgres, sqlite_template
+from tests.databases import database_url, postgres, runner, sqlite_template
 from tests.fakes.ollama import FakeOllama
 from tests.service import ADMIN_KEY, ORDINARY_KEY, Service, serving, settings_for
 
-__all__ = ["database_url", "postgres"]
+__all__ = ["database_url", "postgres", "runner"]
 
 KEYS = (ADMIN_KEY.encode(), ORDINARY_KEY.encode())
 ServeFactory = Callable[..., AbstractAsyncContextManager[Service]]

@@ -117,3 +117,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     file = tmp_path / "fresh.db"
     file.write_bytes(sqlite_template())
     return with_driver(f"sqlite:///{file}")
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.Runner, Database]]:
+    """A loop with a database in SQLite, which all examples of a property share."""
+    file = Path(tmp_path_factory.mktemp("runner"), "test.db")
+    file.write_bytes(sqlite_template())
+    database = Database(with_driver(f"sqlite:///{file}"))
+    with asyncio.Runner() as loop:
+        loop.run(database.open())
+        yield loop, database
+        loop.run(database.aclose())

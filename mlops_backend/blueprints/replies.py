@@ -9,9 +9,10 @@ from typing import Any
 from quart import Blueprint, Response, g, request
 from quart_schema import document_response, tag, validate_request
 
+from mlops_backend.errors import AppError
 from mlops_backend.middleware.request_context import record, service
 from mlops_backend.middleware.stream_answer import stream_answer
-from mlops_backend.middleware.versions import wanted_version
+from mlops_backend.middleware.versions import etag, wanted_version
 from mlops_backend.openapi import NDJSON, SSE, document_media_types
 from mlops_backend.schemas.conversations import OWN_FIELDS, AskRequest, RegenerateRequest, ReplyResponse
 from mlops_backend.services.other.conversation_turns import Turn, Turns, question
@@ -56,10 +57,16 @@ async def regenerate_reply(conversation_id: str, data: RegenerateRequest) -> Res
 
 
 async def _answer(turn: Turn, data: RegenerateRequest) -> Response:
-    answer = await service(Replies).reply(turn, _for_model(await request.get_json()), record(), stream=data.stream)
-    if isinstance(answer.body, bytes):
-        return Response(answer.body, content_type="application/json", headers=dict(answer.headers))
-    return stream_answer(answer.body, default=NDJSON, headers=answer.headers)
+    stored = {"ETag": etag(turn.version), "X-Message-ID": turn.message_id}
+    try:
+        reply = await service(Replies).reply(turn, _for_model(await request.get_json()), record(), stream=data.stream)
+    except AppError as error:
+        error.headers.update(stored)  # the message stays, whatever became of the reply
+        raise
+    headers = {**stored, "X-Reply-ID": turn.reply_id, "X-Omitted-Messages": str(reply.omitted)}
+    if isinstance(reply.body, bytes):
+        return Response(reply.body, content_type="application/json", headers={**headers, "Cache-Control": "no-cache"})
+    return stream_answer(reply.body, default=NDJSON, headers=headers)
 
 
 def _for_model(body: Mapping[str, Any]) -> dict[str, Any]:

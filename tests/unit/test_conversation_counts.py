@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select, text
@@ -26,8 +23,6 @@ from mlops_backend.services.other.conversation_turns import Turn, Turns, questio
 from mlops_backend.services.other.conversations import Conversations
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.tables import conversation_owners, conversations, images, message_images, messages
-from mlops_backend.setting_values import database_url as with_driver
-from tests.databases import sqlite_template
 
 BOUNDS: Final = Bounds(3, 12, 400, 700)
 KEYS: Final = ("tester", "other")
@@ -146,18 +141,6 @@ class World:
 
 def _said(role: str, content: str, shown: list[str] | None = None) -> dict[str, Any]:
     return {"role": role, "content": content, "images": shown or []}
-
-
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.Runner, Database]]:
-    """A loop with a database that all examples share."""
-    file = Path(tmp_path_factory.mktemp("counts"), "test.db")
-    file.write_bytes(sqlite_template())
-    database = Database(with_driver(f"sqlite:///{file}"))
-    with asyncio.Runner() as loop:
-        loop.run(database.open())
-        yield loop, database
-        loop.run(database.aclose())
 
 
 @settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck), database=None)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -18,8 +17,6 @@ from mlops_backend.services.other.conversation_history import History, history, 
 from mlops_backend.services.other.conversation_rows import Message
 from mlops_backend.services.other.conversation_writes import Draft
 from mlops_backend.services.other.database import Database
-from mlops_backend.setting_values import database_url as with_driver
-from tests.databases import sqlite_template
 
 BOUNDS: Final = Bounds(10**6, 10**6, 10**9, 10**9)
 
@@ -55,18 +52,6 @@ def wanted(said: Sequence[Said], tokens: int) -> list[int]:
             break
         fitting += turn
     return sorted([*system, *fitting])
-
-
-@pytest.fixture(scope="module")
-def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.Runner, Database]]:
-    """A loop with a database that all examples share."""
-    file = Path(tmp_path_factory.mktemp("history"), "test.db")
-    file.write_bytes(sqlite_template())
-    database = Database(with_driver(f"sqlite:///{file}"))
-    with asyncio.Runner() as loop:
-        loop.run(database.open())
-        yield loop, database
-        loop.run(database.aclose())
 
 
 async def sent(database: Database, said: Sequence[Said], tokens: int) -> History:

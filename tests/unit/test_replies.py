@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mlops_backend.services.other import kept_replies
 from mlops_backend.services.other.conversation_rows import Message
 from mlops_backend.services.other.conversation_turns import Turn
 from mlops_backend.services.other.kept_replies import KeptReplies
@@ -89,3 +90,20 @@ async def test_a_stream_that_is_left_is_kept_as_far_as_it_was_sent() -> None:
         while not turns.kept:
             await asyncio.sleep(0)
     assert [reply.content for reply in turns.kept] == ["a"]
+
+
+async def test_a_models_name_is_kept_as_the_database_takes_it() -> None:
+    """Whatever a backend calls its model, the reply is kept."""
+    relayed, _, turns = passing([line("a", model="m\0" + "x" * 600), line("", done=True)])
+    assert [chunk async for chunk in relayed]
+    [reply] = turns.kept
+    assert "\0" not in reply.model
+    assert len(reply.model) <= 512
+
+
+async def test_no_more_replies_wait_than_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One too many is lost, and counted."""
+    monkeypatch.setattr(kept_replies, "_MOST_WAITING", 0)
+    kept = KeptReplies(FakeTurns())  # type: ignore[arg-type]
+    assert await kept.keep(TURN, Message("r" * 32, 2, "assistant")) is None
+    assert kept.lost == 1

@@ -48,6 +48,14 @@ def test_a_tools_nan_is_not_kept() -> None:
     assert text_of(line).tool_calls == [{"function": {"name": "f"}}]
 
 
+def test_tool_calls_without_end_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They count as they are written; equal ones are as many as were made."""
+    line = b'{"model":"m","message":{"tool_calls":[{"function":{"name":"f"}}]}}\n'
+    monkeypatch.setattr(reply_text, "LONGEST", 70)
+    text = text_of(line, line, line, line)
+    assert (len(text.tool_calls), text.too_long) == (2, True)
+
+
 def test_a_text_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reply takes no more memory than a bound, and says so."""
     monkeypatch.setattr(reply_text, "LONGEST", 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.sqlite_driver import sqlite_driver
 
 
@@ -80,3 +82,22 @@ async def test_a_statement_is_one_visit(tmp_path: Path) -> None:
         assert counting.visits == 1
         driver._tx = counting.queue
     await made.dispose()
+
+
+async def test_threads_are_waited_for(tmp_path: Path) -> None:
+    """A connection that is broken off within a statement has ended when the database is closed."""
+    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'file.db'}")
+    await database.open()
+    many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 200000) SELECT count(*) FROM n"
+
+    async def ask() -> None:
+        async with database.reading() as connection:
+            await connection.execute(text(many))
+
+    asked = asyncio.create_task(ask())
+    await asyncio.sleep(0.01)
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    await database.aclose()
+    assert database._driver is not None
+    assert not [thread for thread in database._driver._threads if thread.is_alive()]

@@ -26,6 +26,7 @@ _QUIET: Final[Mapping[str, Any]] = {"pool_timeout": _POOL_TIMEOUT, "hide_paramet
 _BUSY_TIMEOUT: Final = 10.0
 _LONGEST_REASON: Final = 500
 _WRITERS: Final = 10
+_THREADS_TIMEOUT: Final = 0.5
 _WRITING: Final = "mlops_writing"
 _AWAY: Final = "The database cannot be reached at present; try again soon."
 
@@ -45,6 +46,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = make_url(url)
         self._engine: AsyncEngine | None = None
+        self._driver = sqlite_driver() if self.is_sqlite else None
         self._ready = False
         self._opening: asyncio.Task[None] | None = None
         self._missed = False
@@ -82,6 +84,8 @@ class Database:
                 await self._opening
         if self._engine is not None:
             await self._engine.dispose()
+        if self._driver is not None:
+            await self._driver.ended(_THREADS_TIMEOUT)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -184,7 +188,7 @@ class Database:
                 self._url, **_QUIET, pool_pre_ping=True, pool_recycle=1800, connect_args=timeouts
             )
         options = {"timeout": _BUSY_TIMEOUT, "isolation_level": None}
-        engine = create_async_engine(self._url, **_QUIET, module=sqlite_driver(), connect_args=options)
+        engine = create_async_engine(self._url, **_QUIET, module=self._driver, connect_args=options)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine

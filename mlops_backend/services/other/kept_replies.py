@@ -9,14 +9,14 @@ from typing import Final
 
 import structlog
 
-from mlops_backend.errors import AppError, DatabaseDown, NotFound
+from mlops_backend.errors import AppError, DatabaseBusy, DatabaseDown, NotFound
 from mlops_backend.services.other.conversation_rows import Message
 from mlops_backend.services.other.conversation_turns import Turn, Turns
 
 _AT_ONCE: Final = 8
 _PATIENCE: Final = 60.0
 _RETRY_AFTER: Final = 1.0
-_MOST_WAITING: Final = 1000
+_MOST_WAITING: Final = 10_000
 _MOST_WAITING_BYTES: Final = 64 * 1024 * 1024
 _CLOSING_TIME: Final = 5.0
 _NO_PROGRESS: Final = 1.5
@@ -26,6 +26,8 @@ log: Final = structlog.get_logger(__name__)
 
 class KeptReplies:
     """Writes each in a task of its own, again and again for a minute while the database is away.
+
+    Ten thousand may wait, and 64 MiB of them; those that come then are lost.
 
     `lost` counts those that could not be kept.
     """
@@ -77,7 +79,7 @@ class KeptReplies:
         except NotFound:
             return None  # the conversation was deleted meanwhile, and the reply with it
         except DatabaseDown:
-            log.error("a reply is lost: the database is away", conversation=turn.conversation_id)
+            log.error("a reply is lost: it could not be written in time", conversation=turn.conversation_id)
         except Exception:
             log.exception("a reply is lost", conversation=turn.conversation_id)
         finally:
@@ -87,6 +89,8 @@ class KeptReplies:
 
     async def _patiently(self, turn: Turn, reply: Message) -> int | None:
         until = monotonic() + _PATIENCE
+        if self._is_crowded():
+            raise DatabaseBusy("Too many replies wait to be kept.")
         while True:
             try:
                 async with self._turn_to_write:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from time import perf_counter, time
 from typing import Any, Final, Literal, Protocol
 
-from mlops_backend.errors import AppError
 from mlops_backend.principal import Principal
 from mlops_backend.services.llm.dialects.compact import dumped
 from mlops_backend.services.llm.dialects.ollama import parse_object
@@ -17,10 +16,12 @@ from mlops_backend.services.other.conversation_history import history, room
 from mlops_backend.services.other.conversation_rows import Message
 from mlops_backend.services.other.conversation_turns import Turn
 from mlops_backend.services.other.database import Database
+from mlops_backend.services.other.generation_row import fitting
 from mlops_backend.services.other.kept_replies import KeptReplies
 from mlops_backend.services.other.reply_text import ReplyText
 from mlops_backend.telemetry.record import RequestRecord
 
+_LONGEST_NAME: Final = 512
 _CLIENT_WAITS: Final = 5.0
 _DRAINED_CLIENT_WAITS: Final = 0.3
 # In a text the quotes would stand behind a backslash; a false find only keeps a chunk until the next one.
@@ -45,11 +46,11 @@ class Door(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Answer:
-    """What a client is answered: the whole of it, or its lines; and what the headers tell."""
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a client is answered, whole or as lines; `omitted` counts the messages that a model was not shown."""
 
-    headers: Mapping[str, str]
+    omitted: int
     body: bytes | AsyncGenerator[bytes, None]
 
 
@@ -69,7 +70,7 @@ class Replies:
         self._door = door
         self._context = context
 
-    async def reply(self, turn: Turn, asked: Mapping[str, Any], record: RequestRecord, *, stream: bool) -> Answer:
+    async def reply(self, turn: Turn, asked: Mapping[str, Any], record: RequestRecord, *, stream: bool) -> Reply:
         """The reply to a question that was stored; its first bytes have already arrived.
 
         Args:
@@ -79,20 +80,14 @@ class Replies:
             stream: whether its lines are wanted as they come.
 
         Raises:
-            AppError: whatever kept the reply away; its headers tell of the question that stays.
+            AppError: whatever kept the reply away; the question stays.
         """
-        headers = {"ETag": f'"{turn.version}"', "X-Message-ID": turn.message_id, "Cache-Control": "no-cache"}
-        try:
-            body, omitted = await self._body(turn, asked, record)
-            headers |= {"X-Reply-ID": turn.reply_id, "X-Omitted-Messages": str(omitted)}
-            if stream:
-                lines = await self._door.stream("chat", body, record)
-                return Answer(headers, self._relayed(turn, omitted, lines, record))
-            whole = await self._door.call("chat", body, record)
-            return Answer(headers, await self._whole(turn, omitted, whole, record))
-        except AppError as error:
-            error.headers.update({name: headers[name] for name in ("ETag", "X-Message-ID")})
-            raise
+        body, omitted = await self._body(turn, asked, record)
+        if stream:
+            lines = await self._door.stream("chat", body, record)
+            return Reply(omitted, self._relayed(turn, omitted, lines, record))
+        whole = await self._door.call("chat", body, record)
+        return Reply(omitted, await self._whole(turn, omitted, whole, record))
 
     async def _body(self, turn: Turn, asked: Mapping[str, Any], record: RequestRecord) -> tuple[dict[str, Any], int]:
         model = str(asked.get("model") or turn.model)
@@ -186,7 +181,7 @@ def _message(turn: Turn, omitted: int, text: ReplyText, record: RequestRecord, o
         thinking=text.thinking,
         tool_calls=text.tool_calls,
         created_at=int(time() * 1000),
-        model=(text.model or record.model)[:512],
+        model=fitting(text.model or record.model, _LONGEST_NAME),
         outcome=outcome,
         error="too_long_to_keep" if text.too_long else record.error,
         prompt_tokens=record.prompt_tokens,

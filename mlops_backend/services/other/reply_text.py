@@ -66,14 +66,15 @@ class ReplyText:
             return
         self.model = self.model or str(told.get("model") or "")
         content, thinking = (_text(message.get(name)) for name in ("content", "thinking"))
-        self._length += len(content) + len(thinking)
+        told_calls = message.get("tool_calls")
+        calls = [(call, len(_written(call))) for call in told_calls] if isinstance(told_calls, list) else []
+        self._length += len(content) + len(thinking) + sum(size for _, size in calls)
         if self._length > LONGEST:
             self.too_long = True
             return
         self._contents.append(content)
         self._thoughts.append(thinking)
-        calls = message.get("tool_calls")
-        self.tool_calls += filter(_is_json_object, calls) if isinstance(calls, list) else []
+        self.tool_calls += [call for call, size in calls if size]
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
@@ -88,13 +89,12 @@ def _object(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _is_json_object(call: Any) -> bool:
-    """Whether it can be told to anybody: a backend in Python may write NaN, which is no JSON."""
+def _written(call: Any) -> str:
+    """A tool call as JSON; empty for what is no object, or could not be told: a backend in Python may write NaN."""
     try:
-        json.dumps(call, allow_nan=False)
-    except ValueError:
-        return False
-    return isinstance(call, dict)
+        return json.dumps(call, allow_nan=False) if isinstance(call, dict) else ""
+    except (ValueError, RecursionError):
+        return ""
 
 
 def _text(value: Any) -> str:

@@ -6,10 +6,14 @@ most statements: two threads hand each other the processor. It reads every row a
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from threading import Thread
+from time import monotonic
+from typing import Any, Final
+from weakref import WeakSet
 
 import aiosqlite
 from sqlalchemy.dialects.sqlite.aiosqlite import (
@@ -18,12 +22,14 @@ from sqlalchemy.dialects.sqlite.aiosqlite import (
     AsyncAdapt_aiosqlite_dbapi,
 )
 
+_LOOK_AGAIN: Final = 0.002
+
 _Done = tuple[Any, list[Any], Any, int]
 
 
-def sqlite_driver() -> AsyncAdapt_aiosqlite_dbapi:
+def sqlite_driver() -> SqliteDriver:
     """What `create_async_engine` takes as `module` for SQLite."""
-    return _Driver(aiosqlite, sqlite3)
+    return SqliteDriver(aiosqlite, sqlite3)
 
 
 class _Cursor(AsyncAdapt_aiosqlite_cursor):
@@ -57,11 +63,27 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
         return super().cursor(server_side=True) if server_side else _Cursor(self)
 
 
-class _Driver(AsyncAdapt_aiosqlite_dbapi):
+class SqliteDriver(AsyncAdapt_aiosqlite_dbapi):
+    """Makes connections, each of which has a thread."""
+
+    def __init__(self, *modules: Any) -> None:
+        super().__init__(*modules)
+        self._threads: WeakSet[Thread] = WeakSet()
+
     def connect(self, *arg: Any, **kw: Any) -> AsyncAdapt_aiosqlite_connection:
         """A connection with such cursors."""
         made = super().connect(*arg, **kw)
+        self._threads.add(made._connection._thread)
         return _Connection(self, made._connection)
+
+    async def ended(self, seconds: float) -> None:
+        """Wait until every thread has ended, once its connection was closed, for so long at most.
+
+        One that was broken off in the middle of a statement still has its last word for the loop.
+        """
+        until = monotonic() + seconds
+        while any(thread.is_alive() for thread in self._threads) and monotonic() < until:  # noqa: ASYNC110 - of a thread
+            await asyncio.sleep(_LOOK_AGAIN)
 
 
 def _executed(connection: Any, run: Callable[[sqlite3.Cursor], Any]) -> _Done:
