@@ -88,7 +88,8 @@ def test_two_processes_decide_as_one() -> None:
         if "ended" in event
     }
     assert {name: replay.ends.get(name) for name in ended} == {name: [end] for name, end in ended.items()}
-    assert len(replay.decided) >= 5, replay.decided
+    # Which others are met as well is up to how the processes run beside each other.
+    assert {"", "requests", "tokens"} < set(replay.decided), replay.decided
     assert replay.decided.total() > REQUESTS * 0.95
     assert [output["pending"] for output in outputs] == [0] * PROCESSES
 
