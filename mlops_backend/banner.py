@@ -7,7 +7,7 @@ from typing import Final
 
 from mlops_backend import __version__
 from mlops_backend.config import PLACEHOLDER_KEY, Settings, key_source
-from mlops_backend.services.llm.routing import Probe
+from mlops_backend.services.llm.backends import Probe
 
 _NAMED_MODELS: Final = 3
 

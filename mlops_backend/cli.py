@@ -22,10 +22,17 @@ from mlops_backend.errors import AppError, InvalidBody
 from mlops_backend.middleware.request_context import services_of
 from mlops_backend.principal import ORDINARY, Scope
 from mlops_backend.schemas.keys import CreateKeyRequest, ListKeysQuery, RotateKeyRequest
-from mlops_backend.services.other.copying import NotEmpty, copy_all
-from mlops_backend.services.other.database import Database
+from mlops_backend.services.other.database import (
+    Database,
+    NewerDatabase,
+    NotEmpty,
+    UnknownStep,
+    copy_all,
+    current,
+    downgrade,
+    upgrade,
+)
 from mlops_backend.services.other.keys import ApiKeys
-from mlops_backend.services.other.migrating import NewerDatabase, UnknownStep, current, downgrade, upgrade
 from mlops_backend.services.registry import Services
 from mlops_backend.setting_values import database_url
 from mlops_backend.telemetry.logging import silence

@@ -13,7 +13,7 @@ from quart_schema.typing import Model
 from werkzeug.routing.rules import Rule
 
 from mlops_backend.schemas.service import ErrorResponse
-from mlops_backend.services.llm.dialects.families import Dialect, dialect_of, error_object
+from mlops_backend.services.llm.dialects import Dialect, dialect_of, error_object
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -27,10 +27,10 @@ from mlops_backend.banner import banner
 from mlops_backend.config import Settings
 from mlops_backend.middleware.drain import LiveAnswers
 from mlops_backend.middleware.request_context import services_of
-from mlops_backend.services.llm.admission import Admission
+from mlops_backend.services.llm.backends import BackendPool
 from mlops_backend.services.llm.embedded import EngineUnavailable
-from mlops_backend.services.llm.routing import BackendPool
-from mlops_backend.services.other.migrating import NewerDatabase
+from mlops_backend.services.llm.generation import Admission
+from mlops_backend.services.other.database import NewerDatabase
 from mlops_backend.services.registry import Services
 
 BACKLOG: Final = 2048

@@ -16,7 +16,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from mlops_backend.services.other.database import Database
+from mlops_backend.services.other.database.database import Database
 from mlops_backend.setting_values import database_url as with_driver
 
 KINDS = ("sqlite", "postgresql")

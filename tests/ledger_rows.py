@@ -11,11 +11,11 @@ from typing import Any
 from sqlalchemy import insert, select
 
 from mlops_backend.principal import Principal
-from mlops_backend.services.other.database import Database
-from mlops_backend.services.other.ledger import Ledger
-from mlops_backend.services.other.prices import PriceList
-from mlops_backend.services.other.tables import generations
-from mlops_backend.services.other.usage_queries import DAY
+from mlops_backend.services.other.database.database import Database
+from mlops_backend.services.other.database.tables import generations
+from mlops_backend.services.other.usage.ledger import Ledger
+from mlops_backend.services.other.usage.prices import PriceList
+from mlops_backend.services.other.usage.queries import DAY
 from mlops_backend.telemetry.record import RequestRecord
 
 TESTER = Principal("tester", "settings:tester")

@@ -17,8 +17,8 @@ from mlops_backend.app import create_app
 from mlops_backend.config import Settings
 from mlops_backend.middleware.request_context import services_of
 from mlops_backend.server import hypercorn_config, listen
-from mlops_backend.services.llm.admission import Admission
-from mlops_backend.services.llm.upstream import Upstream
+from mlops_backend.services.llm.generation.admission import Admission
+from mlops_backend.services.llm.upstream.client import Upstream
 from mlops_backend.services.registry import Services
 
 ADMIN_KEY = "admin-key-of-the-tests"

@@ -11,9 +11,15 @@ from typing import Any, Final
 from sqlalchemy import RowMapping, Table, select
 from sqlalchemy.exc import DBAPIError
 
-from mlops_backend.services.other.conversation_rows import Conversation, Message, StoredImage, owner_of
-from mlops_backend.services.other.database import Database
-from mlops_backend.services.other.tables import conversation_owners, conversations, images, message_images, messages
+from mlops_backend.services.other.conversations.rows import Conversation, Message, StoredImage, owner_of
+from mlops_backend.services.other.database.database import Database
+from mlops_backend.services.other.database.tables import (
+    conversation_owners,
+    conversations,
+    images,
+    message_images,
+    messages,
+)
 from tests.fakes.gate import Gate
 from tests.fakes.http11 import Connection, Request
 from tests.fakes.ollama import FakeOllama, Mode

@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Each layer may import itself and those behind it.
 LAYERS = (
     ("__main__", "server", "banner", "connections"),
-    ("app", "cli"),
+    ("app", "cli", "lifespan"),
     ("blueprints", "middleware"),
     ("openapi",),
     ("services",),
@@ -23,12 +23,24 @@ LAYERS = (
     ("setting_values",),
     ("principal",),
 )
+# The houses of `services`, from the top; each may import from those on lower floors, through their faces.
+FLOORS = (
+    ("services.llm.wiring", "services.other.conversations"),
+    ("services.llm.startup", "services.llm.ollama_service"),
+    ("services.llm.generation", "services.llm.embedded", "services.llm.streams"),
+    ("services.other.keys", "services.other.usage", "services.llm.backends"),
+    ("services.other.limits", "services.llm.asked"),
+    ("services.other.database", "services.llm.dialects.openai"),
+    ("services.llm.model_names", "services.llm.upstream", "services.llm.dialects"),
+)
+ROOMS = tuple(room for floor in FLOORS for room in floor)
+HOUSES = tuple(room for room in ROOMS if (PACKAGE / room.replace(".", "/")).is_dir())
 WEB = {"quart", "quart_cors", "quart_schema", "werkzeug", "hypercorn"}
 HTTP_CLIENTS = {"httpx", "httpx_aiohttp", "aiohttp", "requests", "urllib3"}
 
 
 def name_of(path: Path) -> str:
-    """`services.llm.relay` for `mlops_backend/services/llm/relay.py`."""
+    """`services.llm.generation.relay` for `mlops_backend/services/llm/generation/relay.py`."""
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
 
 
@@ -55,6 +67,31 @@ def layer_of(name: str) -> int:
     return next(index for index, layer in enumerate(LAYERS) if top in layer)
 
 
+def room_of(name: str) -> str | None:
+    """The room of `FLOORS` that a module of `services` stands in: the one with the longest name."""
+    inside = [room for room in ROOMS if name == room or name.startswith(f"{room}.")]
+    return max(inside, key=len, default=None)
+
+
+def house_of(name: str) -> str | None:
+    """The folder with a face that a module stands in."""
+    room = room_of(name)
+    return room if room in HOUSES else None
+
+
+def floor_of(name: str) -> int | None:
+    """How far down a module of `services` is."""
+    room = room_of(name)
+    return next((index for index, floor in enumerate(FLOORS) if room in floor), None)
+
+
+def face_of(house: str) -> set[str]:
+    """What a house hands on."""
+    tree = tree_of(PACKAGE / house.replace(".", "/") / "__init__.py")
+    lists = [node.value for node in tree.body if isinstance(node, ast.Assign)]
+    return {str(name) for values in lists for name in ast.literal_eval(values)}
+
+
 def own_imports_of(path: Path) -> Iterator[str]:
     """Imports of our own modules, without the package's name."""
     for name in imports_of(path):
@@ -75,9 +112,9 @@ def test_imports_go_one_way(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_blueprints_do_not_know_each_other(path: Path) -> None:
-    """No blueprint imports another, and no middleware a blueprint."""
+    """No blueprint imports another, and no middleware a blueprint; the package alone lists them."""
     own = name_of(path)
-    if own.startswith(("blueprints.", "middleware.")):
+    if own.startswith(("blueprints.", "middleware.")) and own != "blueprints.__init__":
         for imported in own_imports_of(path):
             assert not imported.startswith("blueprints."), f"{own} imports {imported}"
 
@@ -97,7 +134,7 @@ def test_libraries_stay_in_their_place(path: Path) -> None:
     edge = layer_of(own) <= layer_of("openapi") if own != "__init__" else False
     if not edge:
         assert not roots & WEB, f"{own} imports {roots & WEB}"
-    if own not in {"services.llm.upstream", "services.llm.upstream_errors"}:
+    if own not in {"services.llm.upstream.client", "services.llm.upstream.errors"}:
         assert not roots & HTTP_CLIENTS, f"{own} imports {roots & HTTP_CLIENTS}"
 
 
@@ -112,8 +149,8 @@ def test_only_config_reads_the_environment(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_only_the_root_builds_services(path: Path) -> None:
-    """Outside `app.py` no module constructs a service; its own module may name it."""
+def test_only_wiring_builds_services(path: Path) -> None:
+    """Outside `app.py` and each house's `wiring.py` no module constructs a service; its own module may name it."""
     built = {
         "OllamaService",
         "BackendPool",
@@ -135,7 +172,8 @@ def test_only_the_root_builds_services(path: Path) -> None:
         "KeptReplies",
         "PriceList",
     }
-    if name_of(path) == "app":
+    own = name_of(path)
+    if own == "app" or own.endswith(".wiring"):
         return
     calls = {
         node.func.id
@@ -143,6 +181,41 @@ def test_only_the_root_builds_services(path: Path) -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
     assert not calls & built
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_nobody_imports_past_a_face(path: Path) -> None:
+    """Who is not of a house imports from its `__init__.py` alone, and only what that hands on."""
+    own = house_of(name_of(path))
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            assert not any(house_of(alias.name.removeprefix("mlops_backend.")) for alias in node.names)
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        imported = (node.module or "").removeprefix("mlops_backend.")
+        if (house := house_of(imported)) and house != own:
+            assert imported == house, f"{name_of(path)} imports {imported}, past the face of {house}"
+            assert {alias.name for alias in node.names} <= face_of(house), f"{house} does not hand that on"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if "services" in path.parts], ids=name_of)
+def test_houses_stand_on_floors(path: Path) -> None:
+    """A house imports from houses on lower floors alone, never from its own floor and never upwards."""
+    own = name_of(path).removesuffix(".__init__")
+    if (floor := floor_of(own)) is None:
+        return
+    for imported in own_imports_of(path):
+        below = floor_of(imported)
+        if below is None or room_of(imported) == room_of(own):
+            continue
+        assert below > floor, f"{own} imports {imported}"
+
+
+def test_every_folder_of_services_is_a_house() -> None:
+    """A new folder is on a floor, and has a face."""
+    folders = {name_of(path).removesuffix(".__init__") for path in MODULES if path.name == "__init__.py"}
+    inside = {name for name in folders if name.startswith("services.")} - {"services.llm", "services.other"}
+    assert inside == set(HOUSES)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

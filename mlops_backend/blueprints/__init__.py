@@ -1,1 +1,54 @@
-"""The HTTP edge: one module a family of routes."""
+"""The HTTP edge: each blueprint parses, calls a service and answers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from quart import Quart
+
+from mlops_backend import __version__
+from mlops_backend.blueprints.conversations.conversations import admin_blueprint as admin_conversations_blueprint
+from mlops_backend.blueprints.conversations.conversations import blueprint as conversations_blueprint
+from mlops_backend.blueprints.conversations.files import blueprint as conversation_files_blueprint
+from mlops_backend.blueprints.conversations.replies import blueprint as replies_blueprint
+from mlops_backend.blueprints.dialects.anthropic import blueprint as anthropic_blueprint
+from mlops_backend.blueprints.dialects.ollama import blueprint as ollama_blueprint
+from mlops_backend.blueprints.dialects.openai import blueprint as openai_blueprint
+from mlops_backend.blueprints.dialects.passthrough import passthrough
+from mlops_backend.blueprints.docs import blueprint as docs_blueprint
+from mlops_backend.blueprints.keys.admin import blueprint as admin_keys_blueprint
+from mlops_backend.blueprints.keys.own import blueprint as own_key_blueprint
+from mlops_backend.blueprints.llm import blueprint as llm_blueprint
+from mlops_backend.blueprints.metrics import blueprint as metrics_blueprint
+from mlops_backend.blueprints.other import blueprint as other_blueprint
+from mlops_backend.blueprints.root import blueprint as root_blueprint
+from mlops_backend.blueprints.usage import blueprint as usage_blueprint
+from mlops_backend.config import Settings
+from mlops_backend.openapi import add_schema
+
+BLUEPRINTS: Final = (
+    root_blueprint,
+    llm_blueprint,
+    other_blueprint,
+    ollama_blueprint,
+    openai_blueprint,
+    anthropic_blueprint,
+    metrics_blueprint,
+    own_key_blueprint,
+    usage_blueprint,
+    admin_keys_blueprint,
+    conversations_blueprint,
+    conversation_files_blueprint,
+    admin_conversations_blueprint,
+    replies_blueprint,
+)
+
+
+def add_routes(app: Quart, settings: Settings) -> None:
+    """Register every blueprint, and the API's description."""
+    add_schema(app, __version__, docs_enabled=settings.docs_enabled)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    if settings.docs_enabled:
+        app.register_blueprint(docs_blueprint)
+    app.register_blueprint(passthrough(settings.passthrough_routes))

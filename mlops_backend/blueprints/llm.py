@@ -31,7 +31,7 @@ from mlops_backend.schemas.llm import (
 from mlops_backend.services.llm.backends import Operation
 from mlops_backend.services.llm.ollama_service import OllamaService
 from mlops_backend.services.llm.streams import StreamTickets
-from mlops_backend.services.other.key_cache import KeyCache
+from mlops_backend.services.other.keys import KeyCache
 
 blueprint = Blueprint("llm", __name__, url_prefix="/api/llm")
 

@@ -22,9 +22,11 @@ from mlops_backend.schemas.usage import (
     UsageQuery,
     UsageResponse,
 )
-from mlops_backend.services.other.usage import Usage
-from mlops_backend.services.other.usage_answers import (
+from mlops_backend.services.other.usage import (
+    DAY,
     GENERATION_COLUMNS,
+    Span,
+    Usage,
     csv_head,
     csv_lines,
     generation_object,
@@ -32,7 +34,6 @@ from mlops_backend.services.other.usage_answers import (
     table_object,
     table_rows,
 )
-from mlops_backend.services.other.usage_queries import DAY, Span
 from mlops_backend.telemetry.record import RequestRecord
 
 blueprint = Blueprint("usage", __name__, url_prefix="/api")

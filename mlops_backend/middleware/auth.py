@@ -17,7 +17,7 @@ from mlops_backend.middleware.client_address import client_address, is_from_this
 from mlops_backend.middleware.guess_guard import GuessGuard, presented_keys
 from mlops_backend.middleware.request_context import record
 from mlops_backend.principal import ANONYMOUS, Principal
-from mlops_backend.services.other.api_keys import KeyStore
+from mlops_backend.services.other.keys import KeyStore
 from mlops_backend.setting_values import Network
 
 _NOT_IN_TABLE: Final = "This route is for nobody yet: it does not stand in the table of routes."

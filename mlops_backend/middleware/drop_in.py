@@ -15,9 +15,9 @@ from mlops_backend.middleware.body_stream import body_stream_of
 from mlops_backend.middleware.compressed_body import plain_body
 from mlops_backend.middleware.request_context import record, service
 from mlops_backend.services.llm.asked import Asked, Task, read_asked
-from mlops_backend.services.llm.forwarding import Forwarded
-from mlops_backend.services.llm.headers import Pairs, for_backend
+from mlops_backend.services.llm.generation import Forwarded
 from mlops_backend.services.llm.ollama_service import OllamaService
+from mlops_backend.services.llm.upstream import Pairs, for_backend
 
 _STREAM_HEADERS: Final = {"X-Accel-Buffering": "no", "Cache-Control": "no-cache"}
 

@@ -13,9 +13,8 @@ from werkzeug.exceptions import HTTPException, InternalServerError
 
 from mlops_backend.errors import AppError, InvalidBody
 from mlops_backend.middleware.request_context import record
-from mlops_backend.services.llm.admission import outcome_of
-from mlops_backend.services.llm.dialects.compact import dumped
-from mlops_backend.services.llm.dialects.families import dialect_of, error_object
+from mlops_backend.services.llm.dialects import dialect_of, dumped, error_object
+from mlops_backend.services.llm.generation import outcome_of
 
 _KEPT_HEADERS: Final = frozenset({"allow", "retry-after", "www-authenticate", "location"})
 _CODES: Final = {

@@ -9,7 +9,7 @@ from typing import Final
 from werkzeug.datastructures import Headers
 
 from mlops_backend.errors import TooManyFailedKeys
-from mlops_backend.services.other.limits.failed_keys import FailedKeys
+from mlops_backend.services.other.limits import FailedKeys
 
 _BEYOND_GUESSING: Final = 32
 

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from mlops_backend.middleware.asgi import App, Receive, Scope, Send, path_in_url
-from mlops_backend.services.llm.headers import for_backend
+from mlops_backend.services.llm.upstream import for_backend
 
 _PREFIX: Final = b"/k/"
 _HIDDEN: Final = b"/k/***"

@@ -11,8 +11,7 @@ from typing import Final, TypeVar, cast
 from quart import current_app, request
 
 from mlops_backend.middleware.asgi import App, Message, Receive, Scope, Send, is_readable, path_of
-from mlops_backend.services.llm.dialects.compact import dumped
-from mlops_backend.services.llm.dialects.families import dialect_of, error_object
+from mlops_backend.services.llm.dialects import dialect_of, dumped, error_object
 from mlops_backend.services.registry import Services
 from mlops_backend.telemetry.logging import log_request
 from mlops_backend.telemetry.record import RequestRecord

@@ -10,8 +10,7 @@ from quart import request
 
 from mlops_backend.middleware.request_context import record, service
 from mlops_backend.principal import Rate
-from mlops_backend.services.other.limits.decision import headers
-from mlops_backend.services.other.limits.routes import RouteLimiter
+from mlops_backend.services.other.limits import RouteLimiter, headers
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from typing import Final
 from quart import Response, request
 
 from mlops_backend.openapi import NDJSON, SSE
-from mlops_backend.services.llm.dialects.sse import as_events
+from mlops_backend.services.llm.dialects import as_events
 
 _HEADERS: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "Vary": "Accept"}
 

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from mlops_backend.config import Settings
-from tests.e2e.clients import CLIENTS_VARIABLES, Faked, Live
+from tests.e2e.clients.clients import CLIENTS_VARIABLES, Faked, Live
 from tests.e2e.real_ollama import MODEL, NO_ENGINE, NO_OLLAMA, RUN, engine_is_installed, real_ollama
 from tests.fakes.ollama import FakeOllama
 from tests.fakes.ollama_modes import Script

@@ -14,7 +14,7 @@ import structlog
 from click.testing import Result
 
 from mlops_backend.app import create_app
-from mlops_backend.services.other.tables import HEAD
+from mlops_backend.services.other.database.tables import HEAD
 from tests.e2e.server_process import COMMAND, running, serving_process
 from tests.fakes.ollama import FakeOllama
 from tests.service import settings_for

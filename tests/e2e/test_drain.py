@@ -31,14 +31,14 @@ STOPS = [signal.SIGTERM, signal.SIGINT]
 # A start-up that never ends: as when the embedded engine loads its model.
 HANGING_START = """
 import asyncio, sys
-import mlops_backend.app
+import mlops_backend.services.llm.wiring
 from mlops_backend.__main__ import main
 
 async def never(*_):
     print("hanging", flush=True)
     await asyncio.Event().wait()
 
-mlops_backend.app.choose_backends = never
+mlops_backend.services.llm.wiring.choose_backends = never
 sys.exit(main())
 """
 

@@ -30,11 +30,11 @@ from mlops_backend.errors import (
 )
 from mlops_backend.services.llm import asked as tasks
 from mlops_backend.services.llm.asked import read_asked
-from mlops_backend.services.llm.backends import Operation
-from mlops_backend.services.llm.embedded import EmbeddedEngine, EngineUnavailable
-from mlops_backend.services.llm.embedded_backend import EmbeddedBackend
-from mlops_backend.services.llm.embedded_files import EngineFiles, claim_for_this_worker, locate_files
-from mlops_backend.services.llm.upstream import Upstream
+from mlops_backend.services.llm.backends.backend import Operation
+from mlops_backend.services.llm.embedded.backend import EmbeddedBackend
+from mlops_backend.services.llm.embedded.engine import EmbeddedEngine, EngineUnavailable
+from mlops_backend.services.llm.embedded.files import EngineFiles, claim_for_this_worker, locate_files
+from mlops_backend.services.llm.upstream.client import Upstream
 from mlops_backend.telemetry.record import RequestRecord
 from tests.e2e.processes import REPOSITORY
 
@@ -603,7 +603,7 @@ async def test_a_cancelled_start_leaves_nothing() -> None:
     start = asyncio.create_task(engine.start())
     await _until(engine.socket_path.parent.exists, 5)
     await asyncio.sleep(0.1)
-    children = [child for child in psutil.Process().children() if "embedded_child.py" in " ".join(child.cmdline())]
+    children = [child for child in psutil.Process().children() if "embedded/child.py" in " ".join(child.cmdline())]
     start.cancel()
     assert isinstance((await asyncio.gather(start, return_exceptions=True))[0], asyncio.CancelledError)
     assert not engine.socket_path.parent.exists()
@@ -625,7 +625,7 @@ async def test_sigterm_ends_the_child_at_once(engine: EmbeddedEngine, backend: E
 
 _PARENT = """
 import asyncio, sys
-from mlops_backend.services.llm.embedded import EmbeddedEngine
+from mlops_backend.services.llm.embedded.engine import EmbeddedEngine
 
 async def main():
     engine = EmbeddedEngine()

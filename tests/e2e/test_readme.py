@@ -72,6 +72,7 @@ TESTED_ELSEWHERE: Final = {
     "mlops_backend/services/other/text_stats.py": "test_adding_a_service.py",
     "mlops_backend/blueprints/text.py": "test_adding_a_service.py",
     "mlops_backend/middleware/access.py": "test_adding_a_service.py",
+    "mlops_backend/blueprints/__init__.py": "test_adding_a_service.py",
     "mlops_backend/app.py": "test_adding_a_service.py",
     "tests/web/test_text_stats.py": "test_adding_a_service.py",
     "ollama-cli": "test_readme_clients.py",

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from tests.e2e.clients import Faked, Live
+from tests.e2e.clients.clients import Faked, Live
 from tests.e2e.newcomer import Newcomer, node_program
 from tests.e2e.processes import clean_environment
 from tests.e2e.readme_blocks import read_blocks

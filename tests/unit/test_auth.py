@@ -13,7 +13,7 @@ from mlops_backend.middleware.access import TABLE, Access
 from mlops_backend.middleware.auth import Decision, Gate
 from mlops_backend.middleware.client_address import client_address
 from mlops_backend.principal import ANONYMOUS, Principal
-from mlops_backend.services.other.api_keys import ADMINISTRATOR, SettingsKeyStore
+from mlops_backend.services.other.keys.stores import ADMINISTRATOR, SettingsKeyStore
 from tests.service import settings_for
 
 KEYS = SettingsKeyStore("admin-key", {"alice": "alice-key", "bob": "bob-key"})

@@ -10,8 +10,14 @@ from typing import Any, Final
 import httpx
 from sqlalchemy import Table, select, text
 
-from mlops_backend.services.other.database import Database
-from mlops_backend.services.other.tables import conversation_owners, conversations, images, message_images, messages
+from mlops_backend.services.other.database.database import Database
+from mlops_backend.services.other.database.tables import (
+    conversation_owners,
+    conversations,
+    images,
+    message_images,
+    messages,
+)
 from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama
 from tests.service import Service
 

@@ -12,7 +12,7 @@ from mlops_backend.app import create_app
 from mlops_backend.middleware.access import TABLE, Access
 from mlops_backend.principal import ORDINARY, Scope
 from mlops_backend.schemas.keys import CreateKeyRequest
-from mlops_backend.services.other.keys import ApiKeys
+from mlops_backend.services.other.keys.service import ApiKeys
 from tests.conftest import ServeFactory
 from tests.fakes.ollama import FakeOllama
 from tests.service import ADMIN_KEY, ORDINARY_KEY, Service, settings_for

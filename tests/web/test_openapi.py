@@ -10,7 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from mlops_backend import __version__
 from mlops_backend.schemas.keys import CreateKeyRequest
-from mlops_backend.services.other.keys import ApiKeys
+from mlops_backend.services.other.keys.service import ApiKeys
 from tests.conftest import ServeFactory
 from tests.fakes.ollama import FakeOllama
 from tests.service import ADMIN_KEY, Service

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mlops_backend.services.llm import upstream as upstream_module
+from mlops_backend.services.llm.upstream import client as upstream_module
 from tests.conftest import ServeFactory
 from tests.fakes.ollama import FakeOllama, Mode
 from tests.service import Service

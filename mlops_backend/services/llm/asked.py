@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from mlops_backend.services.llm.dialects import endings
-from mlops_backend.services.llm.dialects.endings import Ending
-from mlops_backend.services.llm.dialects.families import Dialect, dialect_of
-from mlops_backend.services.llm.dialects.go_json import Member, folded, last_of, members, text_of
-from mlops_backend.services.llm.dialects.usage_chunk import UnaskedUsage, wants_usage, with_usage_wanted
-from mlops_backend.services.llm.headers import Pairs
+from mlops_backend.services.llm.dialects import (
+    Dialect,
+    Ending,
+    Member,
+    dialect_of,
+    endings,
+    folded,
+    last_of,
+    members,
+    text_of,
+)
+from mlops_backend.services.llm.dialects.openai import UnaskedUsage, wants_usage, with_usage_wanted
+from mlops_backend.services.llm.upstream import Pairs
 
 Content = bytes | AsyncIterable[bytes] | None
 

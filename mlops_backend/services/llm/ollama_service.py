@@ -7,19 +7,11 @@ from typing import Any
 
 from mlops_backend.errors import AppError, BackendNonsense, InvalidBody
 from mlops_backend.principal import Principal
-from mlops_backend.services.llm.admission import Admission
 from mlops_backend.services.llm.asked import OWN, Asked
-from mlops_backend.services.llm.backends import Operation, raise_for_status
-from mlops_backend.services.llm.catalogue import Catalogue
-from mlops_backend.services.llm.dialects.compact import dumped
-from mlops_backend.services.llm.dialects.go_json import folded
-from mlops_backend.services.llm.dialects.ollama import parse_object
-from mlops_backend.services.llm.forwarding import Forwarded, Forwarder
-from mlops_backend.services.llm.metering import Meter
+from mlops_backend.services.llm.backends import BackendPool, Catalogue, Operation, raise_for_status
+from mlops_backend.services.llm.dialects import dumped, folded, parse_object
+from mlops_backend.services.llm.generation import Admission, Clocks, Forwarded, Forwarder, Meter, estimate_prompt_tokens
 from mlops_backend.services.llm.model_names import ModelRules
-from mlops_backend.services.llm.relay import Clocks
-from mlops_backend.services.llm.routing import BackendPool
-from mlops_backend.services.llm.token_estimate import estimate_prompt_tokens
 from mlops_backend.services.llm.upstream import Reply
 from mlops_backend.telemetry.record import RequestRecord
 

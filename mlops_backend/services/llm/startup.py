@@ -8,10 +8,8 @@ import structlog
 
 from mlops_backend.config import DEFAULT_OLLAMA_URL, PLACEHOLDER_KEY, Settings
 from mlops_backend.errors import AppError
-from mlops_backend.services.llm.backends import Backend, OllamaBackend
-from mlops_backend.services.llm.embedded import EmbeddedEngine, EngineUnavailable
-from mlops_backend.services.llm.embedded_backend import EmbeddedBackend
-from mlops_backend.services.llm.openai_backend import OpenAIBackend
+from mlops_backend.services.llm.backends import Backend, OllamaBackend, OpenAIBackend
+from mlops_backend.services.llm.embedded import EmbeddedBackend, EmbeddedEngine, EngineUnavailable
 from mlops_backend.services.llm.upstream import Upstream
 
 EMBEDDED_HOST: Final = "embedded.invalid"

@@ -1,1 +1,42 @@
-"""Wire formats: frames, usage and errors of each, and translation between them."""
+"""Wire formats: frames, endings, usage and errors of each."""
+
+from __future__ import annotations
+
+from mlops_backend.services.llm.dialects import endings, ollama
+from mlops_backend.services.llm.dialects.compact import dumped
+from mlops_backend.services.llm.dialects.endings import Ending, EventEnding, generation_ending, is_openai_end
+from mlops_backend.services.llm.dialects.families import Dialect, dialect_of, error_object
+from mlops_backend.services.llm.dialects.frames import EVENT, MAX_FRAME_BYTES, Frames
+from mlops_backend.services.llm.dialects.go_json import Member, bytes_of, folded, last_of, members, text_of, value_of
+from mlops_backend.services.llm.dialects.ollama import check_first, dump_line, error_text, parse_object
+from mlops_backend.services.llm.dialects.sse import as_events
+from mlops_backend.services.llm.dialects.usage import read_usage
+
+__all__ = [
+    "EVENT",
+    "MAX_FRAME_BYTES",
+    "Dialect",
+    "Ending",
+    "EventEnding",
+    "Frames",
+    "Member",
+    "as_events",
+    "bytes_of",
+    "check_first",
+    "dialect_of",
+    "dump_line",
+    "dumped",
+    "endings",
+    "error_object",
+    "error_text",
+    "folded",
+    "generation_ending",
+    "is_openai_end",
+    "last_of",
+    "members",
+    "ollama",
+    "parse_object",
+    "read_usage",
+    "text_of",
+    "value_of",
+]

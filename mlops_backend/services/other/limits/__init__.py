@@ -1,1 +1,19 @@
-"""Limits per key: how often, how many tokens, how many at once; docs/limits.md has the exact rules."""
+"""What a key may use, and what is left of it."""
+
+from __future__ import annotations
+
+from mlops_backend.services.other.limits.decision import headers
+from mlops_backend.services.other.limits.failed_keys import FailedKeys
+from mlops_backend.services.other.limits.limiter import Limiter, Reservation
+from mlops_backend.services.other.limits.routes import RouteLimiter
+from mlops_backend.services.other.limits.wiring import build_limits, failed_keys
+
+__all__ = [
+    "FailedKeys",
+    "Limiter",
+    "Reservation",
+    "RouteLimiter",
+    "build_limits",
+    "failed_keys",
+    "headers",
+]

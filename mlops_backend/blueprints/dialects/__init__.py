@@ -1,0 +1,1 @@
+"""Drop-in routes: those of Ollama, OpenAI and Anthropic, unchanged."""

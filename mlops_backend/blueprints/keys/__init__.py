@@ -1,0 +1,1 @@
+"""Routes of keys: the administrator's, and one's own."""

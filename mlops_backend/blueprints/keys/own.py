@@ -1,0 +1,35 @@
+"""What a key may know of itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from quart import Blueprint, g
+from quart_schema import tag, validate_response
+
+from mlops_backend.middleware.request_context import service
+from mlops_backend.principal import Principal
+from mlops_backend.schemas.keys import OwnKeyResponse
+from mlops_backend.services.other.keys import KeyCache
+
+blueprint = Blueprint("own_key", __name__, url_prefix="/api/key")
+
+
+@blueprint.get("")
+@tag(["keys"])
+@validate_response(OwnKeyResponse)
+async def get_own_key() -> OwnKeyResponse:
+    """Say what the key that asks is good for.
+
+    Its name, scopes, models (none: every model), the limits in force and when it expires.
+    """
+    principal: Principal = g.principal
+    expiry = service(KeyCache).expiry(principal.id)
+    return OwnKeyResponse(
+        id=principal.id,
+        name=principal.name,
+        scopes=sorted(principal.scopes),
+        models=list(principal.models),
+        limits=principal.limits.written(),
+        expires_at=None if expiry is None else datetime.fromtimestamp(expiry, UTC).isoformat(timespec="milliseconds"),
+    )

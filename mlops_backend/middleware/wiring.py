@@ -1,0 +1,59 @@
+"""Puts around the application what every request passes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, cast
+
+from quart import Quart
+from quart_cors import cors
+
+from mlops_backend.config import Settings
+from mlops_backend.middleware.access import with_passthrough
+from mlops_backend.middleware.asgi import App
+from mlops_backend.middleware.auth import Gate, authenticate_with
+from mlops_backend.middleware.body_limit import BodyLimit
+from mlops_backend.middleware.body_stream import BodyStreams
+from mlops_backend.middleware.cors import ALLOWED_HEADERS, EXPOSED_HEADERS, METHODS, PREFLIGHT_LIFE
+from mlops_backend.middleware.drain import LiveAnswers
+from mlops_backend.middleware.error_handlers import register_error_handlers
+from mlops_backend.middleware.guess_guard import GuessGuard
+from mlops_backend.middleware.key_in_url import KeyInUrl
+from mlops_backend.middleware.request_context import RequestContext, services_of
+from mlops_backend.principal import ANONYMOUS
+from mlops_backend.services.other.keys import KeyStores
+from mlops_backend.services.other.limits import failed_keys
+from mlops_backend.services.other.usage import Ledger
+
+
+def add_middleware(app: Quart, settings: Settings) -> None:
+    """Key, errors and CORS within Quart; key in the URL, record, body limit, bodies and live answers beneath it."""
+    services = services_of(app.extensions)
+    gate = Gate(
+        services.get(KeyStores),
+        settings.auth_enabled,
+        settings.docs_enabled,
+        settings.allow_account_routes,
+        replace(ANONYMOUS, limits=settings.default_limits),
+        with_passthrough(settings.passthrough_routes),
+    )
+    guard = GuessGuard(failed_keys(settings))
+
+    @app.before_request
+    async def authenticate() -> None:
+        authenticate_with(gate, settings.trusted_proxies, guard)
+
+    register_error_handlers(app)
+    cors(
+        app,
+        allow_origin=settings.allowed_origins,
+        allow_headers=ALLOWED_HEADERS,
+        allow_methods=METHODS,
+        expose_headers=EXPOSED_HEADERS,
+        max_age=timedelta(seconds=PREFLIGHT_LIFE),
+    )
+    live = services.add(LiveAnswers(cast(App, app.asgi_app)))
+    limited = BodyStreams(BodyLimit(live, settings.max_body_bytes))
+    wrapped: Any = KeyInUrl(RequestContext(limited, services.get(Ledger).note), enabled=settings.key_in_url)
+    app.asgi_app = wrapped  # type: ignore[method-assign]

@@ -1,0 +1,1 @@
+"""Bodies of stored conversations, and of their files."""

@@ -1,0 +1,34 @@
+"""One upstream server of each kind, what is known of it, and which one to ask."""
+
+from __future__ import annotations
+
+from mlops_backend.services.llm.backends.backend import (
+    Answer,
+    Backend,
+    Body,
+    OllamaBackend,
+    Operation,
+    raise_for_status,
+)
+from mlops_backend.services.llm.backends.catalogue import Catalogue, openai_model
+from mlops_backend.services.llm.backends.openai import MODELS_PATH, OpenAIBackend
+from mlops_backend.services.llm.backends.openai_drop_in import not_here, whole
+from mlops_backend.services.llm.backends.pool import BackendPool, Candidates, Probe
+
+__all__ = [
+    "MODELS_PATH",
+    "Answer",
+    "Backend",
+    "BackendPool",
+    "Body",
+    "Candidates",
+    "Catalogue",
+    "OllamaBackend",
+    "OpenAIBackend",
+    "Operation",
+    "Probe",
+    "not_here",
+    "openai_model",
+    "raise_for_status",
+    "whole",
+]

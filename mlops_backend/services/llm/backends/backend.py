@@ -1,0 +1,156 @@
+"""Backends: what the service can ask of an upstream server, whatever protocol that speaks.
+
+One of kind `ollama` relays bytes; one of kind `openai` (`openai.py`) relays the routes of OpenAI and Anthropic,
+and translates those of Ollama.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+from urllib.parse import unquote, urlsplit
+
+from pydantic_core import from_json
+
+from mlops_backend.errors import AppError, BackendBusy, BackendFailed, BackendNonsense, BackendRejected
+from mlops_backend.services.llm.asked import Asked
+from mlops_backend.services.llm.dialects import ollama
+from mlops_backend.services.llm.upstream import Pairs, Reply, Target, Upstream, for_client
+from mlops_backend.telemetry.logging import mask_url
+from mlops_backend.telemetry.record import RequestRecord
+
+Operation = Literal["generate", "chat", "embed"]
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A backend's answer to a drop-in request: its body is still to be read, and `chunks` to be closed."""
+
+    status: int
+    headers: Pairs
+    content_type: str
+    chunks: AsyncGenerator[bytes, None]
+
+
+class Backend(Protocol):
+    """One upstream server."""
+
+    @property
+    def kind(self) -> Literal["ollama", "openai"]:
+        """The protocol it speaks."""
+
+    @property
+    def address(self) -> str:
+        """Its address, credentials masked: fit for logs and answers."""
+
+    async def version(self) -> str:
+        """Its version; raises an `AppError` when it does not answer."""
+
+    async def tags(self) -> list[dict[str, Any]]:
+        """Its models as `/api/tags` lists them; raises an `AppError` when it does not answer."""
+
+    async def running(self) -> list[dict[str, Any]]:
+        """Its loaded models as `/api/ps` lists them; raises an `AppError` when it does not answer."""
+
+    def forward(self, asked: Asked, record: RequestRecord) -> AbstractAsyncContextManager[Answer]:
+        """Ask it what a client of Ollama, OpenAI or Anthropic asked, and give its answer, an error's status included.
+
+        Raises, when entered, an `AppError` when it does not answer, or when this kind of backend has no such route.
+        """
+
+
+class OllamaBackend:
+    """An Ollama: bytes go through as they came."""
+
+    kind: Literal["ollama", "openai"] = "ollama"
+
+    def __init__(self, url: str, upstream: Upstream, host_header: str = "") -> None:
+        self._upstream = upstream
+        self._target = target_of(url, host_header)
+        self.address = mask_url(url)
+
+    async def version(self) -> str:
+        """What `/api/version` says."""
+        return str((await self._get("/api/version")).get("version", ""))
+
+    async def tags(self) -> list[dict[str, Any]]:
+        """What `/api/tags` says."""
+        return await self._models("/api/tags")
+
+    async def running(self) -> list[dict[str, Any]]:
+        """What `/api/ps` says."""
+        return await self._models("/api/ps")
+
+    @asynccontextmanager
+    async def forward(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
+        """The answer as it comes: nothing is read or changed but what is between this service and its backend."""
+        async with self._upstream.stream(
+            asked.method, self._target, asked.path, record, asked.content, asked.headers
+        ) as response:
+            if 300 <= response.status < 400:
+                raise BackendNonsense(f"The backend answered with status {response.status}.")
+            yield Answer(response.status, for_client(response.headers), response.content_type, response.chunks())
+
+    async def _models(self, path: str) -> list[dict[str, Any]]:
+        models = (await self._get(path)).get("models")
+        if not isinstance(models, list):
+            raise BackendNonsense("The backend's list of models is not a list.")
+        return [model for model in models if isinstance(model, dict)]
+
+    async def _get(self, path: str) -> dict[str, Any]:
+        reply = await self._upstream.request("GET", self._target, path)
+        raise_for_status(reply)
+        return ollama.parse_object(reply.body)
+
+
+def target_of(url: str, host_header: str = "") -> Target:
+    """Split an address from its credentials, which become an `Authorization: Basic` header.
+
+    `host_header` replaces the `Host` that the address would give: an Ollama behind a tunnel wants to be called by a
+    local name.
+    """
+    own = {"Host": host_header} if host_header else {}
+    parts = urlsplit(url)
+    if parts.username is None and parts.password is None:
+        return Target(url, own)
+    pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    authority = parts.netloc.rpartition("@")[2]
+    basic = base64.b64encode(pair.encode()).decode()
+    return Target(parts._replace(netloc=authority).geturl(), {**own, "Authorization": f"Basic {basic}"})
+
+
+def raise_for_status(reply: Reply) -> None:
+    """Turn a backend's own error into one of ours.
+
+    Raises:
+        BackendRejected: a 4xx; the status is kept.
+        BackendBusy: a 503.
+        BackendFailed: another 5xx.
+        BackendNonsense: a status that is no answer (1xx, 3xx).
+    """
+    if reply.status != 200:
+        raise _refusal(reply)
+
+
+def _refusal(reply: Reply) -> AppError:
+    text = _text(reply)
+    if reply.status in (401, 407):
+        return BackendFailed("The backend refuses this service's credentials.")
+    if 400 <= reply.status < 500:
+        return BackendRejected(reply.status, text)
+    if reply.status == 503:
+        return BackendBusy(text)
+    if reply.status >= 500:
+        return BackendFailed(text)
+    return BackendNonsense(f"The backend answered with status {reply.status}.")
+
+
+def _text(reply: Reply) -> str:
+    try:
+        return ollama.error_text(from_json(reply.body))
+    except (ValueError, AttributeError):
+        return f"The backend answered with status {reply.status} and no readable reason."

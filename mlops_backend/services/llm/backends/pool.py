@@ -1,0 +1,244 @@
+"""Routing: which backend serves a request, and what is known of each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from time import monotonic, perf_counter
+from typing import Any, Final, NoReturn
+
+from mlops_backend.errors import AppError, NoUsableBackend
+from mlops_backend.services.llm.backends.backend import Backend
+from mlops_backend.services.llm.model_names import canonical
+
+PROBE_LIFE: Final = 2.0
+KNOWN_LIFE: Final = 30.0
+# How long anybody waits for a backend that may well not answer; a healthy one takes milliseconds.
+PATIENCE: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What one look at a backend found; `latency` in seconds, `error` for the operator when unreachable."""
+
+    backend: Backend
+    reachable: bool
+    version: str = ""
+    latency: float = 0.0
+    models: tuple[dict[str, Any], ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The backends to ask, one after the other; `complete` when no other one can have the model."""
+
+    backends: Sequence[Backend]
+    complete: bool = True
+
+
+class _Look:
+    """The last probe of one backend, the last that found it there, and the one under way."""
+
+    def __init__(self, backend: Backend, timeout: float) -> None:
+        self.backend = backend
+        self._timeout = timeout
+        self._last: Probe | None = None
+        self._last_good: Probe | None = None
+        self._at = 0.0
+        self._task: asyncio.Task[Probe] | None = None
+
+    @property
+    def last(self) -> Probe:
+        """The last probe, however old; there must have been one."""
+        assert self._last is not None  # noqa: S101 - a programming error
+        return self._last
+
+    @property
+    def seen(self) -> bool:
+        """Whether it ever answered."""
+        return self._last_good is not None
+
+    @property
+    def absent(self) -> bool:
+        """Whether it did not answer last time: the next probe may take its whole time to find the same."""
+        return self._last is not None and not self._last.reachable
+
+    def had(self, model: str) -> bool:
+        """Whether it listed `model` when it last answered."""
+        return self._last_good is not None and _has(self._last_good, model)
+
+    def known(self, life: float) -> Probe | None:
+        """The last probe, unless it is older than `life` seconds."""
+        return self._last if monotonic() - self._at <= life else None
+
+    def refresh(self) -> asyncio.Task[Probe]:
+        """A probe at most `PROBE_LIFE` seconds old; all who ask meanwhile share it."""
+        fresh = self._task is not None and (not self._task.done() or self.known(PROBE_LIFE) is not None)
+        if self._task is None or not fresh:
+            self._task = asyncio.create_task(self._probe())
+        return self._task
+
+    async def close(self) -> None:
+        """End the probe under way."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _probe(self) -> Probe:
+        probe = await self._ask()
+        self._last, self._at = probe, monotonic()
+        self._last_good = probe if probe.reachable else self._last_good
+        return probe
+
+    async def _ask(self) -> Probe:
+        started = perf_counter()
+        try:
+            async with asyncio.timeout(self._timeout):
+                version = await self.backend.version()
+                latency = perf_counter() - started
+                models = await self.backend.tags()
+        except TimeoutError:
+            return Probe(self.backend, reachable=False, error="The backend did not answer in time.")
+        except AppError as error:
+            return Probe(self.backend, reachable=False, error=error.message)
+        return Probe(self.backend, reachable=True, version=version, latency=latency, models=tuple(models))
+
+
+class BackendPool:
+    """The backends of this process.
+
+    Probes are shared by all who ask within `PROBE_LIFE` seconds, so that health checks by strangers cannot flood a
+    backend, and each takes `timeout` seconds at most. One that hangs does not slow down the rest: what needs only one
+    backend, or only one that lists a model, waits for no other once such a one is known; what needs them all waits
+    `PATIENCE` seconds, no longer, for one that did not answer last time either.
+    """
+
+    def __init__(self, *, timeout: float) -> None:
+        self._timeout = timeout
+        self._looks: tuple[_Look, ...] = ()
+        self._turn = 0
+
+    def use(self, backends: Sequence[Backend]) -> None:
+        """Set the backends, in the operator's order; at start-up, once."""
+        self._looks = tuple(_Look(backend, self._timeout) for backend in backends)
+
+    async def close(self) -> None:
+        """End the probes under way."""
+        await asyncio.gather(*(look.close() for look in self._looks))
+
+    async def probe(self) -> Sequence[Probe]:
+        """A look at every backend, at most `PROBE_LIFE` seconds old; one that fails is reported, never raised.
+
+        Of a backend that hangs, and did so before, the look before is told.
+        """
+        await self._known_until(lambda _: False, PROBE_LIFE)
+        return [look.last for look in self._looks]
+
+    async def any_reachable(self) -> bool:
+        """Whether some backend answers; says yes at the first that does."""
+        return any(probe.reachable for probe in await self._known_until(_answers, PROBE_LIFE))
+
+    async def reachable(self) -> Candidates:
+        """The backends to try when any will do: those that answer, in the operator's order; see `candidates`.
+
+        Raises:
+            NoUsableBackend: there is none, or none answers.
+        """
+        if len(self._looks) == 1:
+            return Candidates([self.home])
+        return Candidates(_backends(await self._known_in_order(_answers), _answers) or _nobody())
+
+    async def candidates(self, model: str, *, in_order: bool = False) -> Candidates:
+        """The backends to try for `model`, best first.
+
+        Those that list it; they take turns, or come in the operator's order. If none does, those that listed it when
+        they last answered and do not answer now: their failure is the answer, for the others never had it. If there are
+        none either, all that answer: what it has only a backend itself knows for certain. With one backend nobody is
+        asked, and for no model any will do.
+
+        As soon as one that lists it is known, no other is waited for; but in the operator's order one that comes before
+        it, and of which nothing is known, has `PATIENCE` seconds to say that it lists it too.
+
+        Raises:
+            NoUsableBackend: there is none, or none answers.
+        """
+        if len(self._looks) == 1 or not model:
+            return await self.reachable()
+
+        def lists(probe: Probe) -> bool:
+            return _has(probe, model)
+
+        known = await (self._known_in_order(lists) if in_order else self._known_until(lists, KNOWN_LIFE))
+        if having := _backends(known, lists):
+            return Candidates(having if in_order else self._turned(having))
+        answering = _backends(known, _answers) or _nobody()
+        if had := [look.backend for look in self._looks if look.absent and look.had(model)]:
+            return Candidates(had)
+        return Candidates(answering, complete=all(look.seen for look in self._looks))
+
+    @property
+    def home(self) -> Backend:
+        """The operator's first backend: where new models are made.
+
+        Raises:
+            NoUsableBackend: there is none.
+        """
+        if not self._looks:
+            raise NoUsableBackend("There is no backend at present.")
+        return self._looks[0].backend
+
+    @property
+    def only_ollama(self) -> bool:
+        """Whether one Ollama is all there is, so that its own lists are the lists."""
+        return len(self._looks) == 1 and self._looks[0].backend.kind == "ollama"
+
+    async def _known_until(self, enough: Callable[[Probe], bool], life: float) -> Sequence[Probe]:
+        """What is known of each backend, refreshed in the background; waits only while nothing known is `enough`.
+
+        Those that did not answer last time are waited for only beside others, and else for `PATIENCE` seconds.
+        """
+        waiting = {look: look.refresh() for look in self._looks}
+        patient_until = monotonic() + PATIENCE
+        while True:
+            known = self._known(life)
+            waiting = {look: task for look, task in waiting.items() if not task.done()}
+            left = None if any(not look.absent for look in waiting) else patient_until - monotonic()
+            if not waiting or any(map(enough, known)) or (left is not None and left <= 0):
+                return known
+            await asyncio.wait(waiting.values(), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _known_in_order(self, enough: Callable[[Probe], bool]) -> Sequence[Probe]:
+        """The same, after a short wait for what is unknown of the backends before the first that is `enough`."""
+        first = next(filter(enough, await self._known_until(enough, KNOWN_LIFE)), None)
+        earlier = takewhile(lambda look: first is not None and look.backend is not first.backend, self._looks)
+        if waiting := {look.refresh() for look in earlier if look.known(KNOWN_LIFE) is None}:
+            await asyncio.wait(waiting, timeout=PATIENCE)
+        return self._known(KNOWN_LIFE)
+
+    def _known(self, life: float) -> Sequence[Probe]:
+        return [probe for look in self._looks if (probe := look.known(life)) is not None]
+
+    def _turned(self, backends: Sequence[Backend]) -> Sequence[Backend]:
+        self._turn += 1
+        start = self._turn % len(backends)
+        return [*backends[start:], *backends[:start]]
+
+
+def _backends(probes: Sequence[Probe], wanted: Callable[[Probe], bool]) -> Sequence[Backend]:
+    return [probe.backend for probe in probes if wanted(probe)]
+
+
+def _nobody() -> NoReturn:
+    raise NoUsableBackend("No backend can be reached at present.")
+
+
+def _answers(probe: Probe) -> bool:
+    return probe.reachable
+
+
+def _has(probe: Probe, model: str) -> bool:
+    wanted = canonical(model)
+    return any(canonical(str(entry.get("name", ""))) == wanted for entry in probe.models)

@@ -1,0 +1,33 @@
+"""Translation between Ollama's wire format and OpenAI's."""
+
+from __future__ import annotations
+
+from mlops_backend.services.llm.dialects.openai import listing, replies, requests
+from mlops_backend.services.llm.dialects.openai.bodies import flag, named, read_body
+from mlops_backend.services.llm.dialects.openai.checked import ROUTES
+from mlops_backend.services.llm.dialects.openai.embeddings import native_reply, native_request
+from mlops_backend.services.llm.dialects.openai.messages import Model
+from mlops_backend.services.llm.dialects.openai.requests import COMPLETION_PATH, EMBED_PATH
+from mlops_backend.services.llm.dialects.openai.stream import StreamTranslator
+from mlops_backend.services.llm.dialects.openai.usage_apart import usage_apart
+from mlops_backend.services.llm.dialects.openai.usage_chunk import UnaskedUsage, wants_usage, with_usage_wanted
+
+__all__ = [
+    "COMPLETION_PATH",
+    "EMBED_PATH",
+    "ROUTES",
+    "Model",
+    "StreamTranslator",
+    "UnaskedUsage",
+    "flag",
+    "listing",
+    "named",
+    "native_reply",
+    "native_request",
+    "read_body",
+    "replies",
+    "requests",
+    "usage_apart",
+    "wants_usage",
+    "with_usage_wanted",
+]

@@ -1,0 +1,135 @@
+"""Listings: the models of `/v1/models` in the shapes of Ollama's `/api/tags`, `/api/ps` and `/api/show`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from mlops_backend.errors import BackendNonsense
+from mlops_backend.services.llm.dialects import parse_object
+
+Entry = Mapping[str, Any]
+# What Ollama says of a model that it never unloads: 292 years, as many as Go can count in nanoseconds.
+NEVER: Final = "2318-01-01T00:00:00Z"
+_UNKNOWN: Final = "unknown"
+_CONTEXTS: Final = ("n_ctx_train", "max_model_len", "context_length", "max_context_length", "n_ctx")
+_LOADED_CONTEXTS: Final = ("n_ctx", "max_model_len", "context_length", "max_context_length", "n_ctx_train")
+
+
+def entries(body: bytes) -> list[Entry]:
+    """The models as the server lists them; `null` is a list of none.
+
+    Raises:
+        BackendNonsense: it is not a list of models.
+    """
+    models = parse_object(body).get("data", "missing") or []
+    if not isinstance(models, list) or not all(isinstance(model, Mapping) for model in models):
+        raise BackendNonsense("The backend's list of models is not a list.")
+    return [model for model in models if name_of(model)]
+
+
+def name_of(entry: Entry) -> str:
+    """What the server calls it."""
+    return str(entry.get("id") or "")
+
+
+def tag(entry: Entry, known: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of `/api/tags`.
+
+    Args:
+        entry: what the server says of the model.
+        known: what it does not tell, as far as it is known otherwise: `size`, `digest`, `modified_at`, `family`.
+    """
+    name, meta = name_of(entry), _meta(entry)
+    return {
+        "name": name,
+        "model": name,
+        "modified_at": known.get("modified_at") or _moment(entry.get("created")),
+        "size": known.get("size") or _count(meta.get("size")),
+        "digest": known.get("digest") or _made_up_digest(name),
+        "details": _details(meta, str(known.get("family") or "")),
+    }
+
+
+def running(entry: Entry, known: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of `/api/ps`: such a server has its models loaded for as long as it runs."""
+    listed = tag(entry, known)
+    del listed["modified_at"]
+    context = _first_count(entry, _LOADED_CONTEXTS)
+    return {**listed, "expires_at": NEVER, "size_vram": listed["size"], "context_length": context}
+
+
+def shown(entry: Entry, known: Mapping[str, Any], capabilities: Iterable[str]) -> dict[str, Any]:
+    """The answer of `/api/show`; a server of this kind tells neither template nor parameters."""
+    listed = tag(entry, known)
+    return {
+        "modelfile": "",
+        "parameters": "",
+        "template": "",
+        "details": listed["details"],
+        "model_info": _model_info(entry, listed["details"]["family"]),
+        "capabilities": sorted(capabilities),
+        "modified_at": listed["modified_at"],
+    }
+
+
+def _details(meta: Mapping[str, Any], family: str) -> dict[str, Any]:
+    parameters = _count(meta.get("n_params"))
+    return {
+        "parent_model": "",
+        "format": "gguf" if parameters else "",
+        "family": family,
+        "families": [family] if family else [],
+        "parameter_size": _size_label(parameters),
+        "quantization_level": str(meta.get("ftype") or ""),
+    }
+
+
+def _model_info(entry: Entry, family: str) -> dict[str, Any]:
+    """What clients read there: `general.architecture`, and under its name how long a context may be."""
+    meta, architecture = _meta(entry), family or _UNKNOWN
+    figures = {
+        "general.parameter_count": _count(meta.get("n_params")),
+        f"{architecture}.context_length": _first_count(entry, _CONTEXTS),
+        f"{architecture}.embedding_length": _count(meta.get("n_embd")),
+        f"{architecture}.vocab_size": _count(meta.get("n_vocab")),
+    }
+    told = {name: figure for name, figure in figures.items() if figure}
+    return {"general.architecture": architecture, "general.basename": name_of(entry), **told} if told or family else {}
+
+
+def _meta(entry: Entry) -> Mapping[str, Any]:
+    """What llama.cpp tells of a model beyond OpenAI's fields."""
+    found = entry.get("meta")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _first_count(entry: Entry, names: Iterable[str]) -> int:
+    told = {**entry, **_meta(entry)}
+    return next((count for name in names if (count := _count(told.get(name)))), 0)
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _size_label(parameters: int) -> str:
+    if parameters >= 1_000_000_000:
+        return f"{parameters / 1e9:.1f}B"
+    return f"{parameters / 1e6:.2f}M" if parameters else ""
+
+
+def _moment(created: Any) -> str:
+    """Ollama's clients read a time there, so there is always one."""
+    try:
+        moment = datetime.fromtimestamp(float(created), UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        moment = datetime.fromtimestamp(0, UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _made_up_digest(name: str) -> str:
+    """Ollama's command line cuts twelve characters off a digest, and crashes on a shorter one."""
+    return hashlib.sha256(name.encode()).hexdigest()

@@ -1,0 +1,19 @@
+"""A generation from admission to its last byte."""
+
+from __future__ import annotations
+
+from mlops_backend.services.llm.generation.admission import Admission, outcome_of
+from mlops_backend.services.llm.generation.forwarding import Forwarded, Forwarder
+from mlops_backend.services.llm.generation.metering import Meter
+from mlops_backend.services.llm.generation.relay import Clocks
+from mlops_backend.services.llm.generation.token_estimate import estimate_prompt_tokens
+
+__all__ = [
+    "Admission",
+    "Clocks",
+    "Forwarded",
+    "Forwarder",
+    "Meter",
+    "estimate_prompt_tokens",
+    "outcome_of",
+]

@@ -1,0 +1,210 @@
+"""Forwarding: a drop-in request to a backend that can serve it, and the backend's answer to the client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from enum import IntEnum, auto
+from typing import Final
+
+from pydantic_core import from_json
+
+from mlops_backend.errors import (
+    AppError,
+    BackendBusy,
+    BackendRefused,
+    BackendRejected,
+    BackendUnresolvable,
+    ConnectTimedOut,
+    NotImplementedHere,
+    NoUsableBackend,
+    StreamIncomplete,
+)
+from mlops_backend.services.llm.asked import Asked, Place
+from mlops_backend.services.llm.backends import Answer, Backend, BackendPool, Candidates
+from mlops_backend.services.llm.dialects import MAX_FRAME_BYTES, check_first, generation_ending, read_usage
+from mlops_backend.services.llm.generation.admission import Admission
+from mlops_backend.services.llm.generation.metering import Meter, metered
+from mlops_backend.services.llm.generation.relay import UNTIMED, Clocks, Opened, relay
+from mlops_backend.services.llm.generation.token_estimate import estimate_prompt_tokens
+from mlops_backend.services.llm.upstream import Pairs, gathered
+from mlops_backend.telemetry.record import RequestRecord
+
+_STREAMED: Final = ("text/event-stream", "application/x-ndjson")
+_OK: Final = 200
+_REFUSED: Final = 400
+_FAILED: Final = 500
+
+
+class _Why(IntEnum):
+    """Why a backend is passed over; what tells the most comes first."""
+
+    BUSY = auto()
+    AWAY = auto()
+    LACKING = auto()
+    NO_SUCH_ROUTE = auto()
+
+
+@dataclass(slots=True)
+class Forwarded:
+    """What the client is answered: a whole body, or the chunks of a stream."""
+
+    status: int = 0
+    headers: Pairs = ()
+    body: bytes | AsyncGenerator[bytes, None] = b""
+
+    @property
+    def content_type(self) -> str:
+        """What the answer says it is."""
+        return next((value for name, value in self.headers if name.lower() == "content-type"), "")
+
+
+class Forwarder:
+    """Asks the backends, one after the other while no byte has come, and relays the answer of the first that can."""
+
+    def __init__(self, pool: BackendPool, admission: Admission, meter: Meter, clocks: Clocks) -> None:
+        self._pool = pool
+        self._meter = meter
+        self._admission = admission
+        self._clocks = clocks
+
+    async def forward(self, asked: Asked, record: RequestRecord) -> Forwarded:
+        """One request, from admission to the first bytes of its answer.
+
+        Raises:
+            AppError: whatever kept the answer away.
+        """
+        record.name_model(asked.model)
+        if asked.task.generates:
+            record.count_prompt = lambda: estimate_prompt_tokens(_in_memory(asked))
+        answered = Forwarded()
+        stream = relay(
+            self._admission,
+            record,
+            lambda: metered(self._meter, asked, record),
+            lambda stack: self._open(asked, answered, record, stack),
+            self._clocks if asked.task.timed else UNTIMED,
+            (asked.ending or generation_ending)(),
+        )
+        if await anext(stream, None) is not None:
+            answered.body = stream
+        return answered
+
+    async def _open(
+        self, asked: Asked, answered: Forwarded, record: RequestRecord, stack: AsyncExitStack
+    ) -> Opened | None:
+        answer = await self._ask(asked, record, stack)
+        answered.status, answered.headers = answer.status, answer.headers
+        if asked.ending is None or answer.status != _OK or not answer.content_type.startswith(_STREAMED):
+            answered.body = await gathered(answer.chunks)
+            record.outcome = _outcome(answer.status)
+            _read_whole(asked, answer, answered.body, record)
+            return None
+        first = await anext(answer.chunks, b"")
+        if asked.task.checks_first_line:
+            first = await _first_line(first, answer.chunks)
+            check_first(first)
+        if not first:
+            raise StreamIncomplete("The backend ended the stream before its first frame.")
+        return answer.chunks, first
+
+    async def _ask(self, asked: Asked, record: RequestRecord, stack: AsyncExitStack) -> Answer:
+        """The answer of the first backend that can be reached, has the model and is not busy.
+
+        If there is none, the reason that tells the most: that one is busy or away, which may pass, counts more than
+        that others lack the model. Where the last one's own answer tells less, an error of ours stands in its place.
+        """
+        candidates = await self._backends(asked)
+        reasons = [] if candidates.complete else [_Why.AWAY]
+        for backend in candidates.backends:
+            is_last = backend is candidates.backends[-1]
+            try:
+                answer = await entered(backend, asked, record, stack)
+            except AppError as error:
+                reason = _why_failed(error)
+                if reason is None or (is_last and reason <= min(reasons, default=reason)):
+                    raise
+            else:
+                reason = _why_not(answer)
+                if reason is None or (is_last and reason <= min(reasons, default=reason)):
+                    return answer
+                await stack.aclose()
+            reasons.append(reason)
+        raise _instead(min(reasons), asked.model)
+
+    async def _backends(self, asked: Asked) -> Candidates:
+        match asked.task.place:
+            case Place.HOME:
+                return Candidates([self._pool.home])
+            case Place.ANY:
+                return await self._pool.reachable()
+        return await self._pool.candidates(asked.model, in_order=asked.task.place is Place.HOLDER)
+
+
+def _why_not(answer: Answer) -> _Why | None:
+    match answer.status:
+        case 503:
+            return _Why.BUSY
+        case 404:  # a router's own is plain text
+            return _Why.LACKING if answer.content_type.startswith("application/json") else _Why.NO_SUCH_ROUTE
+    return None
+
+
+def _why_failed(error: AppError) -> _Why | None:
+    match error:
+        case BackendRefused() | BackendUnresolvable() | ConnectTimedOut():
+            return _Why.AWAY
+        case BackendBusy():
+            return _Why.BUSY
+        case BackendRejected(status=404):
+            return _Why.LACKING
+        case NotImplementedHere():
+            return _Why.NO_SUCH_ROUTE
+    return None
+
+
+def _instead(reason: _Why, model: str) -> AppError:
+    match reason:
+        case _Why.BUSY:
+            return BackendBusy("The backend that has this model is busy; try again soon.")
+        case _Why.AWAY:
+            return NoUsableBackend("A backend that may have this model cannot be reached at present.")
+    return BackendRejected(404, f"model '{model}' not found")
+
+
+async def entered(backend: Backend, asked: Asked, record: RequestRecord, stack: AsyncExitStack) -> Answer:
+    """A backend's answer, to be closed with `stack`; raises an `AppError`."""
+    record.backend = backend.address
+    answer = await stack.enter_async_context(backend.forward(asked, record))
+    stack.push_async_callback(answer.chunks.aclose)
+    return answer
+
+
+async def _first_line(first: bytes, chunks: AsyncGenerator[bytes, None]) -> bytes:
+    """What has come, with at least one line in it unless there is none."""
+    while b"\n" not in first and len(first) <= MAX_FRAME_BYTES and (more := await anext(chunks, b"")):
+        first += more
+    return first
+
+
+def _read_whole(asked: Asked, answer: Answer, body: bytes, record: RequestRecord) -> None:
+    """The usage of a whole answer; one that tells none is estimated, one that is an error has none."""
+    if not asked.task.generates or answer.status != _OK:
+        return
+    try:
+        told = from_json(body)
+    except ValueError:
+        told = None
+    if isinstance(told, dict):
+        read_usage(told, record)
+    if record.prompt_tokens is None:
+        record.estimate(0)
+
+
+def _outcome(status: int) -> str:
+    return "done" if status < _REFUSED else "refused" if status < _FAILED else "error"
+
+
+def _in_memory(asked: Asked) -> bytes:
+    return asked.content if isinstance(asked.content, bytes) else b""

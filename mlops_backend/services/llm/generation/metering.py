@@ -1,0 +1,96 @@
+"""Metering: what a generation may use is reserved before it is admitted, and settled with what it did use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Final, Protocol
+
+from mlops_backend.errors import AppError, ClockRanOut
+from mlops_backend.principal import Principal
+from mlops_backend.services.llm.asked import Asked
+from mlops_backend.services.llm.generation.token_estimate import estimate_prompt_tokens
+from mlops_backend.services.llm.generation.token_maximum import most_completion_tokens
+from mlops_backend.telemetry.record import RequestRecord
+
+_FAILED: Final = 500
+
+
+class Held(Protocol):
+    """The room that one generation takes of its key's limits."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the answer tells of the limits."""
+        ...
+
+    def settle(self, tokens: int) -> None:
+        """It took so many tokens."""
+        ...
+
+    def release(self) -> None:
+        """It never began: everything comes back."""
+        ...
+
+
+class Meter(Protocol):
+    """Knows the limits of every principal."""
+
+    async def reserve(self, caller: Principal, prompt_tokens: int, max_tokens: int | None) -> Held:
+        """Take room for one generation.
+
+        Args:
+            caller: who asks; has limits.
+            prompt_tokens: an estimate.
+            max_tokens: the most that it may answer, `None` where the client named no maximum.
+
+        Raises:
+            LimitExceeded: there is no room.
+            LimitsUnavailable: nobody can tell.
+        """
+        ...
+
+
+class Metered:
+    """The block in which a generation runs; its end settles, whatever kind of end it is."""
+
+    __slots__ = ("_held", "_record")
+
+    def __init__(self, held: Held | None, record: RequestRecord) -> None:
+        self._held = held
+        self._record = record
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._held is None:
+            return
+        if not self._record.upstream_url or (self._record.first_byte is None and _is_failure(error)):
+            self._held.release()
+        else:
+            self._held.settle((self._record.prompt_tokens or 0) + (self._record.completion_tokens or 0))
+
+
+def _is_failure(error: BaseException | None) -> bool:
+    """Whether a backend could not serve it, which is not what a caller should pay for; one that was late has worked."""
+    return isinstance(error, AppError) and error.status >= _FAILED and not isinstance(error, ClockRanOut)
+
+
+async def metered(meter: Meter, asked: Asked, record: RequestRecord) -> Metered:
+    """Reserve what `asked` may need.
+
+    Raises:
+        LimitExceeded, LimitsUnavailable: see `Meter.reserve`.
+    """
+    caller = record.caller
+    if caller is None or not caller.limits or not asked.task.generates:
+        return Metered(None, record)
+    prompt, most = 0, None
+    if caller.limits.counts_tokens and isinstance(asked.content, bytes):
+        prompt, most = estimate_prompt_tokens(asked.content), most_completion_tokens(asked)
+    held = await meter.reserve(caller, prompt, most)
+    record.answer_headers = held.headers
+    return Metered(held, record)

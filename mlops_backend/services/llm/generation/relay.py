@@ -1,0 +1,105 @@
+"""The relay of one generation: first frame awaited, bytes passed on, last frame read, one end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AbstractContextManager, AsyncExitStack
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Final
+
+from mlops_backend.errors import AppError, FirstByteTimedOut, IdleTimedOut
+from mlops_backend.services.llm.dialects import Ending
+from mlops_backend.services.llm.generation.admission import Admission, Generation, outcome_of
+from mlops_backend.telemetry.record import RequestRecord
+
+Chunks = AsyncGenerator[bytes, None]
+Opened = tuple[Chunks, bytes]
+Begin = Callable[[], Awaitable[AbstractContextManager[None]]]
+Open = Callable[[AsyncExitStack], Awaitable[Opened | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Seconds until the first byte, and between two frames."""
+
+    first_byte: float
+    idle: float
+
+
+# What a backend had begun and nobody waited for: its prompt was read, if nothing else.
+_UNFINISHED: Final = frozenset({"client_gone", "timeout", "drained"})
+UNTIMED: Final = Clocks(math.inf, math.inf)
+
+
+def first_byte_late() -> AppError:
+    """`FIRST_BYTE_TIMEOUT` ran out."""
+    return FirstByteTimedOut("The backend sent nothing in time.")
+
+
+def idle_late() -> AppError:
+    """`IDLE_TIMEOUT` ran out."""
+    return IdleTimedOut("The backend paused for too long in the middle of its answer.")
+
+
+async def relay(
+    admission: Admission, record: RequestRecord, meter: Begin, open_stream: Open, clocks: Clocks, ending: Ending
+) -> Chunks:
+    """One generation's stream: an empty chunk once its first chunk has arrived, then the chunks.
+
+    The empty chunk is for whoever starts the stream: until it comes, a failure can still have a status. After it a
+    failure becomes one last frame of its own. One generator does it all, since a token pays for each that it passes.
+
+    Args:
+        admission: admits it, or does not.
+        record: filled in on the way.
+        meter: reserves what it may use, in a block whose end settles.
+        open_stream: asks a backend, leaves what is to be closed on the stack, and gives the chunks and the first of
+            them; `None` when it has read a whole answer, and no stream follows.
+        clocks: how long it may take.
+        ending: watches what passes, and knows how such a stream ends.
+
+    Raises:
+        AppError: before the empty chunk.
+    """
+    with await meter(), admission.admit(record) as generation:
+        wait = generation.watch.wait
+        async with AsyncExitStack() as stack:
+            opened = await _begun(generation, lambda: open_stream(stack), clocks)
+            if opened is None:
+                return
+            chunks, chunk = opened
+            step, idle = chunks.__anext__, clocks.idle
+            yield b""
+            try:
+                while True:
+                    if passed := ending.feed(chunk):
+                        yield passed
+                    try:
+                        chunk = await wait(step, idle, idle_late)
+                    except StopAsyncIteration:
+                        break
+                if rest := ending.rest():
+                    yield rest
+                ending.finish(record)
+            except AppError as error:
+                record.outcome, record.error = outcome_of(error), error.code
+                yield ending.failure(error, record.id)
+            finally:
+                if record.prompt_tokens is None or record.completion_tokens is None:
+                    record.estimate(ending.count())
+
+
+async def _begun(
+    generation: Generation, open_stream: Callable[[], Awaitable[Opened | None]], clocks: Clocks
+) -> Opened | None:
+    record = generation.record
+    try:
+        opened = await generation.watch.wait(open_stream, clocks.first_byte, first_byte_late)
+    except BaseException as error:
+        if record.upstream_url and outcome_of(error) in _UNFINISHED:
+            record.estimate(0)
+        raise
+    record.first_byte = perf_counter()
+    return opened

@@ -1,0 +1,16 @@
+"""The one HTTP client, and which headers pass it."""
+
+from __future__ import annotations
+
+from mlops_backend.services.llm.upstream.client import Reply, Target, Upstream, gathered
+from mlops_backend.services.llm.upstream.headers import Pairs, for_backend, for_client
+
+__all__ = [
+    "Pairs",
+    "Reply",
+    "Target",
+    "Upstream",
+    "for_backend",
+    "for_client",
+    "gathered",
+]

@@ -1,0 +1,274 @@
+"""The process's one HTTP client: the only module that imports one.
+
+httpx for its interface, aiohttp beneath it for its pool: plain httpx loses a pool slot with each cancelled request and
+slows down above some tens of streams (docs/decisions/0002). No environment proxies, no redirects, no cookies; what
+the transport reports alike (refused, unresolvable, vanished, timed out) is told apart here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from mlops_backend.errors import BackendNonsense, PoolFull
+from mlops_backend.services.llm.upstream.errors import classify, without_frames
+from mlops_backend.telemetry.record import RequestRecord
+
+MAX_REPLY_BYTES: Final = 256 * 1024 * 1024
+POOL_WAIT: Final = 1.0
+KEEP_ALIVE: Final = 30.0
+_HEADER_LIMIT: Final = 64 * 1024
+_PARSED_URLS: Final = 256
+_NOTHING: Final = httpx.ByteStream(b"")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a backend is: an address without credentials, and the headers that every request to it carries."""
+
+    url: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class UpstreamResponse:
+    """An answer whose body is still arriving."""
+
+    __slots__ = ("_response", "content_type", "status")
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._response = response
+        self.status = response.status_code
+        self.content_type = response.headers.get("content-type", "")
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Its headers in order, as they came."""
+        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._response.headers.raw]
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The body's bytes as they arrive.
+
+        Raises:
+            BackendVanished: the connection ended before the body did.
+        """
+        try:
+            # The transport's stream itself: `aiter_raw` would add a buffer and a counter to every token.
+            async for chunk in self._response.stream:  # type: ignore[union-attr]
+                yield chunk
+        except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
+            raise without_frames(classify(error), error) from None
+
+    async def read(self) -> bytes:
+        """The whole body; raises what `gathered` and `chunks` raise."""
+        return await gathered(self.chunks())
+
+
+async def gathered(chunks: AsyncGenerator[bytes, None]) -> bytes:
+    """All chunks as one; closes their generator.
+
+    Raises:
+        BackendNonsense: more than `MAX_REPLY_BYTES`.
+    """
+    parts: list[bytes] = []
+    size = 0
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > MAX_REPLY_BYTES:
+                raise BackendNonsense("The backend's answer is larger than this service accepts.")
+            parts.append(chunk)
+    return b"".join(parts)
+
+
+class _RelayClient(httpx.AsyncClient):
+    """A client that goes straight to its transport.
+
+    What lies between for a browser's sake (cookies, redirects, authentication, event hooks) a relay must not have; it
+    costs a tenth of a millisecond a call, and one generator more for each token.
+    """
+
+    async def send(self, request: httpx.Request, **_: object) -> httpx.Response:
+        """Send it; the answer's body is still to be read, and to be closed."""
+        response = await self._transport_for_url(request.url).handle_async_request(request)
+        response.request = request
+        return response
+
+
+class Upstream:
+    """The shared client; opened and closed by the application's lifespan.
+
+    Args:
+        max_connections: how many requests may be under way at once; more wait `POOL_WAIT` seconds, then `PoolFull`.
+        connect_timeout: seconds for name resolution and connecting together.
+        user_agent: what backends see.
+        unix_sockets: host name in a URL -> path of the Unix socket that stands for it.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_connections: int,
+        connect_timeout: float,
+        user_agent: str,
+        unix_sockets: Mapping[str, Path] | None = None,
+    ) -> None:
+        self._connect_timeout = connect_timeout
+        self._user_agent = user_agent
+        self._unix_sockets = dict(unix_sockets or {})
+        self._slots = asyncio.Semaphore(max_connections)
+        self._max_connections = max_connections
+        self._urls: dict[str, httpx.URL] = {}
+        self._client: httpx.AsyncClient | None = None
+        self.active = 0
+
+    async def open(self) -> None:
+        """Make the client; its pool belongs to the running loop."""
+        clock = self._connect_timeout
+        self._client = _RelayClient(
+            transport=AiohttpTransport(
+                client=lambda: _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE)),
+                verify=_certificates(),
+            ),
+            mounts={f"http://{host}": _unix_transport(path) for host, path in self._unix_sockets.items()},
+            timeout=httpx.Timeout(connect=clock, pool=clock, read=None, write=None),
+            limits=httpx.Limits(max_connections=self._max_connections),
+            headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
+            trust_env=False,
+        )
+
+    async def aclose(self) -> None:
+        """Close the client and every connection."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        target: Target,
+        path: str,
+        record: RequestRecord | None = None,
+        content: bytes | AsyncIterable[bytes] | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> AsyncIterator[UpstreamResponse]:
+        """Send one request; the answer's body is read, or abandoned, within the `async with`.
+
+        JSON goes as one body with its length: Go notices a client that leaves only once the body ended. A body of
+        unknown length is pulled as fast as the backend takes it, and no faster. `headers` are the client's own; those
+        of the target win.
+
+        Raises:
+            PoolFull: all connections are in use.
+            BackendFailed: refused, unresolvable or gone before the headers.
+            ConnectTimedOut: `connect_timeout` passed.
+        """
+        url = target.url + path
+        if record is not None:
+            record.upstream_url = url.partition("?")[0]
+        # A look at a backend takes no slot: with all of them in use the backend is still there.
+        async with self._slot() if record is not None else nullcontext():
+            response = await self._send(method, url, _merged(headers, target.headers, content), content)
+            try:
+                yield UpstreamResponse(response)
+            finally:
+                await response.aclose()
+                response.stream = _NOTHING  # it and its stream hold each other, and the request's body with them
+
+    async def request(
+        self,
+        method: str,
+        target: Target,
+        path: str,
+        record: RequestRecord | None = None,
+        content: bytes | None = None,
+    ) -> Reply:
+        """Send one request and read its whole answer; raises what `stream` and `read` raise."""
+        async with self.stream(method, target, path, record, content) as response:
+            return Reply(response.status, response.content_type, await response.read())
+
+    async def _send(
+        self, method: str, url: str, headers: list[tuple[bytes, bytes]], content: bytes | AsyncIterable[bytes] | None
+    ) -> httpx.Response:
+        assert self._client is not None, "Upstream.open() comes first"  # noqa: S101 - a programming error
+        try:
+            request = self._client.build_request(method, self._parsed(url), headers=headers, content=content)
+            return await self._client.send(request)
+        except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
+            raise without_frames(classify(error), error) from None
+
+    def _parsed(self, url: str) -> httpx.URL:
+        """Parsed once: a process calls a handful of addresses, those of its backends' routes; few name a model."""
+        parsed = self._urls.get(url)
+        if parsed is None:
+            if len(self._urls) >= _PARSED_URLS:
+                del self._urls[next(iter(self._urls))]
+            parsed = self._urls[url] = httpx.URL(url)
+        return parsed
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        if self._slots.locked():
+            try:
+                await asyncio.wait_for(self._slots.acquire(), POOL_WAIT)
+            except TimeoutError:
+                raise PoolFull("All connections to the backends are in use; try again soon.") from None
+        else:
+            await self._slots.acquire()
+        self.active += 1
+        try:
+            yield
+        finally:
+            self.active -= 1
+            self._slots.release()
+
+
+def _merged(
+    headers: Sequence[tuple[str, str]], own: Mapping[str, str], content: object | None
+) -> list[tuple[bytes, bytes]]:
+    """A client's headers and the target's own; what has a body has a type. As bytes: httpx takes text of ASCII only."""
+    names = {name.lower() for name in own}
+    merged = [*((name, value) for name, value in headers if name.lower() not in names), *own.items()]
+    if content is not None and not any(name.lower() == "content-type" for name, _ in merged):
+        merged.append(("Content-Type", "application/json"))
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in merged]
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Whom to trust; read once in a process, since it takes 20 ms."""
+    return httpx.create_ssl_context()
+
+
+def _unix_transport(path: Path) -> AiohttpTransport:
+    return AiohttpTransport(client=lambda: _session(aiohttp.UnixConnector(str(path), limit=0)), verify=False)
+
+
+def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+        max_line_size=_HEADER_LIMIT,
+        max_field_size=_HEADER_LIMIT,
+    )

@@ -1,0 +1,71 @@
+"""Builds the services of inference."""
+
+from __future__ import annotations
+
+from mlops_backend import __version__
+from mlops_backend.config import Settings
+from mlops_backend.services.llm.backends import BackendPool
+from mlops_backend.services.llm.embedded import EmbeddedEngine
+from mlops_backend.services.llm.generation import Admission, Clocks, Meter
+from mlops_backend.services.llm.model_names import ModelRules
+from mlops_backend.services.llm.ollama_service import OllamaService
+from mlops_backend.services.llm.startup import EMBEDDED_HOST, choose_backends
+from mlops_backend.services.llm.streams import StreamTickets
+from mlops_backend.services.llm.upstream import Upstream
+from mlops_backend.services.registry import Services
+from mlops_backend.telemetry.metrics import Metrics
+
+
+class Inference:
+    """The part of the lifespan that chooses the backends, and lets go of them."""
+
+    def __init__(self, settings: Settings, engine: EmbeddedEngine, services: Services) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._services = services
+
+    async def open(self) -> None:
+        """Choose the backends, and start the embedded engine if it is one of them.
+
+        Raises:
+            EngineUnavailable: the engine was demanded and cannot start.
+        """
+        upstream = self._services.get(Upstream)
+        self._services.get(BackendPool).use(await choose_backends(self._settings, upstream, self._engine))
+
+    async def aclose(self) -> None:
+        """Close what asks the backends first, the engine last."""
+        try:
+            await self._services.get(OllamaService).aclose()
+        finally:
+            try:
+                await self._services.get(BackendPool).close()
+            finally:
+                await self._engine.stop()
+
+
+def build_llm(services: Services, settings: Settings, meter: Meter) -> tuple[Upstream, Inference]:
+    """The one door to the models; both that come back are opened by the lifespan, `Inference` last.
+
+    Args:
+        services: where they go.
+        settings: backends, clocks, names of models.
+        meter: reserves before a generation, and settles after it.
+    """
+    engine = EmbeddedEngine()
+    admission = services.add(Admission())
+    pool = services.add(BackendPool(timeout=settings.connect_timeout))
+    clocks = Clocks(settings.first_byte_timeout, settings.idle_timeout)
+    rules = ModelRules(allow_cloud=settings.allow_cloud_models)
+    services.add(OllamaService(pool, admission, meter, clocks, settings.default_model, rules))
+    services.add(StreamTickets())
+    upstream = services.add(
+        Upstream(
+            max_connections=settings.upstream_max_connections,
+            connect_timeout=settings.connect_timeout,
+            user_agent=f"mlops_backend/{__version__}",
+            unix_sockets={EMBEDDED_HOST: engine.socket_path},
+        )
+    )
+    services.get(Metrics).gauge("generations_running", "Generations that run now.", lambda: admission.running)
+    return upstream, Inference(settings, engine, services)

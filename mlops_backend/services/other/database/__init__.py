@@ -1,0 +1,44 @@
+"""The database: connections, tables, migrations."""
+
+from __future__ import annotations
+
+from mlops_backend.services.other.database.copying import NotEmpty, copy_all
+from mlops_backend.services.other.database.database import Database
+from mlops_backend.services.other.database.exact_text import ExactText
+from mlops_backend.services.other.database.migrating import NewerDatabase, UnknownStep, current, downgrade, upgrade
+from mlops_backend.services.other.database.tables import (
+    api_key_revision,
+    api_key_secrets,
+    api_keys,
+    conversation_owners,
+    conversations,
+    generations,
+    images,
+    message_images,
+    messages,
+    usage_daily,
+)
+from mlops_backend.services.other.database.wiring import build_database
+
+__all__ = [
+    "Database",
+    "ExactText",
+    "NewerDatabase",
+    "NotEmpty",
+    "UnknownStep",
+    "api_key_revision",
+    "api_key_secrets",
+    "api_keys",
+    "build_database",
+    "conversation_owners",
+    "conversations",
+    "copy_all",
+    "current",
+    "downgrade",
+    "generations",
+    "images",
+    "message_images",
+    "messages",
+    "upgrade",
+    "usage_daily",
+]

@@ -1,0 +1,234 @@
+"""The database: SQLite in a file, or PostgreSQL; one engine, and one word for its being away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Connection, event, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from mlops_backend.errors import DatabaseBusy, DatabaseDown
+from mlops_backend.services.other.database.migrating import NewerDatabase, upgrade
+from mlops_backend.services.other.database.sqlite_driver import sqlite_driver
+
+_RETRY_AFTER: Final = 1.0
+_OPEN_TIMEOUT: Final = 10.0
+_POOL_TIMEOUT: Final = 5.0
+# What an error says of a statement goes into the log, where no message's text may stand.
+_QUIET: Final[Mapping[str, Any]] = {"pool_timeout": _POOL_TIMEOUT, "hide_parameters": True}
+_BUSY_TIMEOUT: Final = 10.0
+_LONGEST_REASON: Final = 500
+_WRITERS: Final = 10
+_THREADS_TIMEOUT: Final = 0.5
+_WRITING: Final = "mlops_writing"
+_AWAY: Final = "The database cannot be reached at present; try again soon."
+
+log: Final = structlog.get_logger(__name__)
+
+
+class Database:
+    """Connections, and the state of what is behind them.
+
+    It may be away when the service starts: the service starts without it, and its tables are brought up to date when
+    it comes.
+
+    Args:
+        url: SQLAlchemy's, with an asynchronous driver.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = make_url(url)
+        self._engine: AsyncEngine | None = None
+        self._driver = sqlite_driver() if self.is_sqlite else None
+        self._ready = False
+        self._opening: asyncio.Task[None] | None = None
+        self._missed = False
+        self._closing = False
+        self._turn = asyncio.Semaphore(1 if self.is_sqlite else _WRITERS)
+        self.up = False
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is a file of this machine."""
+        return self._url.get_backend_name() == "sqlite"
+
+    def beside(self, url: str) -> Database:
+        """Another one, reached in the same way."""
+        return type(self)(url)
+
+    async def open(self) -> None:
+        """Connect and bring the tables up to date; a database that is away is waited for in the background.
+
+        Raises:
+            NewerDatabase: a newer version of this service wrote it.
+        """
+        try:
+            async with asyncio.timeout(_OPEN_TIMEOUT):
+                await self._migrate()
+        except (DatabaseDown, TimeoutError):
+            self._opening = asyncio.create_task(self._migrate_later())
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        self._closing = True
+        if self._opening is not None:
+            self._opening.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._opening
+        if self._engine is not None:
+            await self._engine.dispose()
+        if self._driver is not None:
+            await self._driver.ended(_THREADS_TIMEOUT)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection to read with.
+
+        Raises:
+            DatabaseDown: it cannot be reached.
+        """
+        async with self._connection(writing=False) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction: committed at the end of the block, rolled back when an error leaves it.
+
+        Raises:
+            DatabaseBusy: others write, and it did not come to this one.
+            DatabaseDown: it cannot be reached; whether the last commit happened is not known then.
+        """
+        async with self._writers_turn(), self._connection(writing=True) as connection, connection.begin():
+            yield connection
+
+    @asynccontextmanager
+    async def migrating(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction on the tables at whatever step they are, for those who change it.
+
+        Raises:
+            DatabaseDown: it cannot be reached.
+        """
+        engine = self._engine = self._engine or self._create_engine()
+        with self._watched():
+            self._make_folder()
+            async with engine.connect() as connection:
+                await connection.execution_options(**{_WRITING: True})
+                async with connection.begin():
+                    yield connection
+
+    @asynccontextmanager
+    async def _writers_turn(self) -> AsyncIterator[None]:
+        """Writers stand in a line before they take a connection.
+
+        SQLite has one at a time, and would let the others look again and again. Those who wait for a row of PostgreSQL
+        must not take all of its connections.
+        """
+        try:
+            async with asyncio.timeout(_BUSY_TIMEOUT):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise DatabaseBusy("Too many write to the database at present; try again soon.") from None
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    @asynccontextmanager
+    async def _connection(self, *, writing: bool) -> AsyncIterator[AsyncConnection]:
+        if self._engine is None or not self._ready:
+            raise DatabaseDown(_AWAY)
+        with self._watched():
+            async with self._engine.connect() as connection:
+                yield await connection.execution_options(**{_WRITING: writing})
+        self._note(up=True)
+
+    def _watched(self) -> _Watched:
+        return _Watched(self)
+
+    def _note(self, *, up: bool, reason: str = "") -> None:
+        if up and self._missed:
+            log.info("the database answers again")
+        elif not up and not self._missed:
+            log.error("the database is away", error=reason)
+        self.up, self._missed = up, not up
+
+    async def _migrate(self) -> None:
+        async with self.migrating() as connection:
+            await upgrade(connection)
+        self._ready = True
+        self._note(up=True)
+
+    async def _migrate_later(self) -> None:
+        # An error of a driver that tidies up can take the place of a cancel: the flag ends what that should have.
+        while not self._ready and not self._closing:
+            await asyncio.sleep(_RETRY_AFTER)
+            try:
+                await self._migrate()
+            except NewerDatabase as error:
+                log.error("the database stays unused", error=str(error))
+                return
+            except DatabaseDown:
+                continue
+
+    def _make_folder(self) -> None:
+        if self.is_sqlite and self._url.database:
+            Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
+
+    def _create_engine(self) -> AsyncEngine:
+        if not self.is_sqlite:
+            timeouts = {"timeout": _POOL_TIMEOUT, "command_timeout": 60}
+            return create_async_engine(
+                self._url, **_QUIET, pool_pre_ping=True, pool_recycle=1800, connect_args=timeouts
+            )
+        options = {"timeout": _BUSY_TIMEOUT, "isolation_level": None}
+        engine = create_async_engine(self._url, **_QUIET, module=self._driver, connect_args=options)
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        return engine
+
+
+class _Watched:
+    """Turns a failure of the database itself into `DatabaseDown`; a statement's own fault passes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and _is_away(error):
+            cause = getattr(error, "orig", error)
+            self._database._note(up=False, reason=(str(cause) or type(cause).__name__)[:_LONGEST_REASON])
+            raise DatabaseDown(_AWAY) from error
+
+
+def _is_away(error: BaseException) -> bool:
+    if isinstance(error, DBAPIError):
+        return not isinstance(error, IntegrityError) and _is_operational(error)
+    # What asyncpg raises while it connects comes as it is: a server that starts or ends, or takes no more.
+    return isinstance(error, PoolTimeout | OSError) or type(error).__module__.startswith("asyncpg.")
+
+
+def _is_operational(error: DBAPIError) -> bool:
+    return error.connection_invalidated or type(error).__name__ in {"OperationalError", "InterfaceError"}
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """A writer takes the lock at once: one that reads first and writes then would fail instead of waiting."""
+    writing = connection.get_execution_options().get(_WRITING)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

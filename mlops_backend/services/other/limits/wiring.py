@@ -1,0 +1,50 @@
+"""Builds the services of limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlops_backend.config import Settings
+from mlops_backend.services.other.limits.failed_keys import FailedKeys
+from mlops_backend.services.other.limits.limiter import Limiter, Seed
+from mlops_backend.services.other.limits.memory import MemoryLimiter
+from mlops_backend.services.other.limits.routes import RouteLimiter
+from mlops_backend.services.registry import Services
+from mlops_backend.telemetry.metrics import Metrics
+
+
+def build_limits(services: Services, settings: Settings, spent: Seed) -> Limiter:
+    """The limiter of generations, and that of routes; what comes back is opened by the lifespan.
+
+    Args:
+        services: where they go.
+        settings: `REDIS_URL` decides where the counts are.
+        spent: tells what a key has used of its budgets already.
+    """
+    limiter = _limiter(settings, spent)
+    services.add(RouteLimiter(limiter))
+    metrics = services.get(Metrics)
+    metrics.gauge("redis_up", "1 while Redis answers, or none is used.", lambda: limiter.redis_up)
+    metrics.counter("limits_unchecked", "Generations let through without Redis.", lambda: limiter.failed_open)
+    metrics.counter("limits_refused", "Generations refused without Redis.", lambda: limiter.failed_closed)
+    metrics.gauge("settlements_waiting", "Ends that Redis does not know yet.", lambda: limiter.pending_settlements)
+    metrics.counter("settlements_dropped", "Ends that Redis never heard of.", lambda: limiter.dropped_settlements)
+    return limiter
+
+
+def failed_keys(settings: Settings) -> FailedKeys | None:
+    """Counts unknown keys by address; None when `AUTH_FAILURE_LIMIT` is off."""
+    return FailedKeys(settings.auth_failure_limit) if settings.auth_failure_limit else None
+
+
+def _limiter(settings: Settings, spent: Seed) -> Limiter:
+    choices: dict[str, Any] = {
+        "default_reserve": settings.token_reserve,
+        "budgets_fail_open": settings.budgets_fail_open,
+    }
+    if not (address := settings.redis_url.get_secret_value()):
+        return MemoryLimiter(spent, **choices)
+    # Redis's client is 8 MB, which most installations need not spend.
+    from mlops_backend.services.other.limits.redis_limiter import RedisLimiter
+
+    return RedisLimiter(address, spent, **choices)

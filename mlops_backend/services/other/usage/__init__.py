@@ -1,0 +1,36 @@
+"""The ledger of generations, and what is asked of it."""
+
+from __future__ import annotations
+
+from mlops_backend.services.other.usage.answers import (
+    GENERATION_COLUMNS,
+    csv_head,
+    csv_lines,
+    generation_object,
+    table_columns,
+    table_object,
+    table_rows,
+)
+from mlops_backend.services.other.usage.generation_row import fitting
+from mlops_backend.services.other.usage.ledger import Ledger
+from mlops_backend.services.other.usage.meter import GenerationMeter
+from mlops_backend.services.other.usage.queries import DAY, Span
+from mlops_backend.services.other.usage.service import Usage
+from mlops_backend.services.other.usage.wiring import build_usage
+
+__all__ = [
+    "DAY",
+    "GENERATION_COLUMNS",
+    "GenerationMeter",
+    "Ledger",
+    "Span",
+    "Usage",
+    "build_usage",
+    "csv_head",
+    "csv_lines",
+    "fitting",
+    "generation_object",
+    "table_columns",
+    "table_object",
+    "table_rows",
+]

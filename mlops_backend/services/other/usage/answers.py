@@ -1,0 +1,101 @@
+"""Usage as it is told: JSON's objects, and CSV that a spreadsheet does not take for formulas."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from io import StringIO
+from typing import Any, Final
+
+from mlops_backend.schemas.usage import Dimension, GenerationResponse, Interval, UsageAmounts
+from mlops_backend.services.other.usage.prices import written
+from mlops_backend.services.other.usage.queries import Amounts, Span
+from mlops_backend.services.other.usage.service import UsageTable
+
+GENERATION_COLUMNS: Final = tuple(GenerationResponse.model_fields)
+_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def iso(milliseconds: int) -> str:
+    """A time as ISO 8601 has it, in UTC: `2026-01-31T12:00:00.000Z`."""
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def generation_object(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One row of the ledger, its fields in the order of the table's columns."""
+    told = {
+        **row,
+        "started_at": iso(row["started_at"]),
+        "key": row["key_id"],
+        "total_tokens": row["prompt_tokens"] + row["completion_tokens"],
+        "price": written(row["price"]),
+    }
+    return {name: told[name] for name in GENERATION_COLUMNS}
+
+
+def table_object(table: UsageTable, span: Span, interval: Interval, dimensions: Sequence[Dimension]) -> dict[str, Any]:
+    """The answer to a question about usage."""
+    answer = {
+        "from": iso(span.start),
+        "to": iso(span.end),
+        "interval": interval,
+        "group_by": dimensions,
+        "rows": table_rows(table),
+        "total": _amounts(table.total),
+        "truncated": table.truncated,
+    }
+    return answer if table.hourly_from is None else {**answer, "hourly_from": iso(table.hourly_from)}
+
+
+def table_rows(table: UsageTable) -> list[dict[str, Any]]:
+    """Each group: when, what, how much."""
+    rows = []
+    for group in table.groups:
+        row: dict[str, Any] = {} if group.start is None else {"start": iso(group.start)}
+        row |= {dimension.value: value for dimension, value in group.values.items()}
+        if Dimension.KEY in group.values:
+            row["name"] = table.names[group.values[Dimension.KEY]]
+        rows.append({**row, **_amounts(group.amounts)})
+    return rows
+
+
+def table_columns(interval: Interval, dimensions: Sequence[Dimension]) -> list[str]:
+    """The names of all that `table_rows` tells, in its order."""
+    start = [] if interval is Interval.NONE else ["start"]
+    name = ["name"] if Dimension.KEY in dimensions else []
+    return [*start, *(dimension.value for dimension in dimensions), *name, *UsageAmounts.model_fields]
+
+
+def csv_head(columns: Sequence[str]) -> bytes:
+    """The first line."""
+    return _lines([columns])
+
+
+def csv_lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """A line for each row."""
+    return _lines([_cell(row[name]) for name in columns] for row in rows)
+
+
+def _lines(rows: Iterable[Sequence[str]]) -> bytes:
+    text = StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> str:
+    """Texts are others' words: one that a spreadsheet would calculate gets an apostrophe before it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(_FORMULAS) else value
+    return "" if value is None else str(value)
+
+
+def _amounts(amounts: Amounts) -> dict[str, Any]:
+    told = asdict(amounts)
+    told["total_tokens"] = amounts.prompt_tokens + amounts.completion_tokens
+    told["price"] = written(amounts.price)
+    return {name: told[name] for name in UsageAmounts.model_fields}

@@ -1,0 +1,193 @@
+"""What is asked of the ledger, as SQL that both databases run alike and from an index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Row,
+    Select,
+    Table,
+    and_,
+    cast,
+    func,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
+
+from mlops_backend.schemas.usage import Dimension, Interval
+from mlops_backend.services.other.database import api_keys, generations, usage_daily
+
+HOUR: Final = 3_600_000
+DAY: Final = 24 * HOUR
+_BILLION: Final = 10**9
+_NEVER: Final = 2**53
+_SUMS: Final = ("prompt_tokens", "completion_tokens", "total_ms", "bytes_in", "bytes_out")
+
+
+_LENGTHS: Final = {Interval.NONE: 0, Interval.HOUR: HOUR, Interval.DAY: DAY}
+
+
+def column_of(dimension: Dimension) -> str:
+    """Its column in both tables."""
+    return "key_id" if dimension is Dimension.KEY else dimension.value
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which generations: those that started at `start` or later, before `end`, and fit every one of `only`.
+
+    Times are milliseconds since the epoch.
+    """
+
+    start: int
+    end: int
+    only: Sequence[tuple[Dimension, str]] = ()
+
+    def of_key(self, key_id: str) -> Span:
+        """Those of one key among them."""
+        return replace(self, only=(*self.only, (Dimension.KEY, key_id)))
+
+    def conditions(self, table: Table) -> list[ColumnElement[bool]]:
+        """The span as conditions on one of the two tables; a rolled-up day belongs where its first moment does."""
+        chosen = [table.c[column_of(dimension)] == value for dimension, value in self.only]
+        if table is generations:
+            return [table.c.started_at >= self.start, table.c.started_at < self.end, *chosen]
+        return [table.c.day >= -(-self.start // DAY), table.c.day < -(-self.end // DAY), *chosen]
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """Sums over generations; `price` in billionths."""
+
+    generations: int = 0
+    estimated: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_ms: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    price: int = 0
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> Self:
+        """From a row of `amounts`; PostgreSQL's sums are decimal numbers."""
+        told = row._mapping
+        sums = {name: int(told[name] or 0) for name in ("generations", "estimated", *_SUMS)}
+        return cls(**sums, price=int(told["units"] or 0) * _BILLION + int(told["billionths"] or 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One row of a table of usage: `start` in milliseconds where there is a series, `values` by dimension."""
+
+    start: int | None
+    values: dict[Dimension, str]
+    amounts: Amounts
+
+
+def amounts(span: Span, dimensions: Sequence[Dimension], interval: Interval, limit: int) -> Select[Any]:
+    """Sums by group, in the order of time and then the largest first; hours know nothing of rolled-up days."""
+    names = [column_of(dimension) for dimension in dimensions]
+    parts = [_of_generations(span, names, interval)]
+    if interval is not Interval.HOUR:
+        parts.append(_of_days(span, names, interval))
+    both = union_all(*parts).subquery()
+    keys = [both.c[name] for name in _key_names(names, interval)]
+    sums = [func.sum(both.c[name]).label(name) for name in ("generations", "estimated", *_SUMS, "units", "billionths")]
+    size = func.sum(both.c.prompt_tokens + both.c.completion_tokens).desc()
+    time = keys[:1] if _LENGTHS[interval] else []
+    return select(*keys, *sums).group_by(*keys).order_by(*time, size, *keys).limit(limit)
+
+
+def _key_names(names: Sequence[str], interval: Interval) -> list[str]:
+    return ["bucket", *names] if _LENGTHS[interval] else list(names)
+
+
+def _of_generations(span: Span, names: Sequence[str], interval: Interval) -> Select[Any]:
+    rows = generations.c
+    counts = [func.count().label("generations"), func.sum(cast(rows.estimated, Integer)).label("estimated")]
+    bucket = (
+        rows.started_at // _number(_LENGTHS[interval]) * _number(_LENGTHS[interval]) if _LENGTHS[interval] else None
+    )
+    return _summed(generations, bucket, names, counts).where(*span.conditions(generations))
+
+
+def _of_days(span: Span, names: Sequence[str], interval: Interval) -> Select[Any]:
+    rows = usage_daily.c
+    counts = [func.sum(rows.generations).label("generations"), func.sum(rows.estimated).label("estimated")]
+    bucket = rows.day * _number(DAY) if _LENGTHS[interval] else None
+    return _summed(usage_daily, bucket, names, counts).where(*span.conditions(usage_daily))
+
+
+def _number(value: int) -> ColumnElement[int]:
+    """Written out: PostgreSQL would not see that two parameters with one value are the same expression."""
+    return literal_column(str(value), BigInteger)
+
+
+def _summed(
+    table: Table, bucket: ColumnElement[Any] | None, names: Sequence[str], counts: Sequence[ColumnElement[Any]]
+) -> Select[Any]:
+    """Prices are summed as whole units and as the rest: the sum of many would not fit SQLite's integers else."""
+    keys: list[ColumnElement[Any]] = [table.c[name] for name in names]
+    if bucket is not None:
+        keys.insert(0, bucket.label("bucket"))
+    sums = [func.sum(table.c[name]).label(name) for name in _SUMS]
+    price = [
+        func.sum(table.c.price // _BILLION).label("units"),
+        func.sum(table.c.price % _BILLION).label("billionths"),
+    ]
+    return select(*keys, *counts, *sums, *price).group_by(*keys)
+
+
+def last_rolled_up(span: Span) -> Select[tuple[int | None]]:
+    """The last day of the span that is known as a whole only."""
+    return select(func.max(usage_daily.c.day)).where(*span.conditions(usage_daily))
+
+
+def tokens_since(key_id: str, start: int) -> Select[tuple[int]]:
+    """Prompt and completion tokens of a key; one statement, so that nothing is rolled up between its two halves."""
+    span = Span(start, _NEVER).of_key(key_id)
+    halves = [
+        select(func.coalesce(func.sum(table.c.prompt_tokens + table.c.completion_tokens), 0))
+        .where(*span.conditions(table))
+        .scalar_subquery()
+        for table in (generations, usage_daily)
+    ]
+    return select(halves[0] + halves[1])
+
+
+def names_of(key_ids: Sequence[str]) -> Select[tuple[str, str]]:
+    """The names of keys."""
+    return select(api_keys.c.id, api_keys.c.name).where(api_keys.c.id.in_(key_ids))
+
+
+def page(span: Span, after: tuple[int, str] | None, size: int) -> Select[Any]:
+    """Whole rows with the names of their keys, oldest first, behind the (started_at, id) of `after`."""
+    rows = generations.c
+    chosen = _whole().where(*span.conditions(generations)).order_by(rows.started_at, rows.id).limit(size)
+    if after is None:
+        return chosen
+    moment, last = after
+    behind = or_(rows.started_at > moment, rows.id > last)
+    return chosen.where(and_(rows.started_at >= moment, behind))
+
+
+def one(column: str, value: str, key_id: str | None) -> Select[Any]:
+    """The newest row of that id, or request's id, among those of a key or of all."""
+    chosen = _whole().where(generations.c[column] == value)
+    if key_id is not None:
+        chosen = chosen.where(generations.c.key_id == key_id)
+    return chosen.order_by(generations.c.started_at.desc()).limit(1)
+
+
+def _whole() -> Select[Any]:
+    owner = generations.outerjoin(api_keys, api_keys.c.id == generations.c.key_id)
+    return select(*generations.c, api_keys.c.name.label("name")).select_from(owner)

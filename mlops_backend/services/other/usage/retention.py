@@ -1,0 +1,134 @@
+"""Old days: rolled up into one row for each combination of who and what, and deleted one by one."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from time import time
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Integer, Select, Table, cast, delete, func, literal, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.selectable import FromClause
+
+from mlops_backend.errors import DatabaseDown
+from mlops_backend.services.other.database import Database, generations, usage_daily
+from mlops_backend.services.other.usage.queries import DAY
+
+_EVERY: Final = 3600.0
+_CLOSING_TIME: Final = 1.0
+_LOCK: Final = 0x6D6C6F71  # any number that nobody else takes for PostgreSQL's advisory locks
+_KEYS: Final = tuple(column.name for column in usage_daily.primary_key if column.name != "day")
+_SUMS: Final = ("prompt_tokens", "completion_tokens", "total_ms", "bytes_in", "bytes_out", "price")
+
+log: Final = structlog.get_logger(__name__)
+
+
+class Retention:
+    """Rolls up, every hour, the days that are older than they are to be kept in full.
+
+    Several processes may do so at once, and each may be killed at any moment: a day moves in one transaction.
+
+    Args:
+        database: what holds them.
+        days: `USAGE_RETENTION_DAYS`.
+    """
+
+    def __init__(self, database: Database, days: int) -> None:
+        self._database = database
+        self._days = days
+        self._closing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Start, with a first look at once."""
+        self._task = asyncio.create_task(self._run())
+
+    async def aclose(self) -> None:
+        """Stop; a day under way is finished if that takes no more than a second, else left as it was."""
+        self._closing.set()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=_CLOSING_TIME)
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def sweep(self, now: float) -> int:
+        """Roll up what is too old at `now`, in seconds since the epoch; how many days that were.
+
+        Raises:
+            DatabaseDown: it cannot be reached; days that were rolled up before stay so.
+        """
+        last = (int(now) * 1000 // DAY) - self._days
+        day, done = await self._oldest(0), 0
+        while day is not None and day < last and not self._closing.is_set():
+            done += await self._roll_up(day)
+            day = await self._oldest(day + 1)
+        return done
+
+    async def _run(self) -> None:
+        while not self._closing.is_set():
+            try:
+                if days := await self.sweep(time()):
+                    log.info("old days of the ledger are rolled up", days=days)
+            except DatabaseDown:
+                pass  # its going away is told already; there is another hour
+            except Exception:
+                log.exception("old days of the ledger cannot be rolled up")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_EVERY):
+                    await self._closing.wait()
+
+    async def _oldest(self, since: int) -> int | None:
+        """The first day from `since` on that has rows."""
+        query = select(func.min(generations.c.started_at)).where(generations.c.started_at >= since * DAY)
+        async with self._database.reading() as connection:
+            moment = (await connection.execute(query)).scalar()
+        return None if moment is None else int(moment) // DAY
+
+    async def _roll_up(self, day: int) -> bool:
+        """Move one day; a day whose sums do not fit stays, and keeps no other back."""
+        try:
+            async with self._database.writing() as connection:
+                await (_move if self._database.is_sqlite else _move_at_once)(connection, day)
+        except DatabaseDown:
+            raise
+        except Exception:
+            log.exception("a day of the ledger cannot be rolled up", day=day)
+            return False
+        return True
+
+
+async def _move(connection: AsyncConnection, day: int) -> None:
+    """SQLite: nobody else writes during a writer's transaction."""
+    await connection.execute(_adding(sqlite, _rolled_up(generations, day).where(*_range(day))))
+    await connection.execute(delete(generations).where(*_range(day)))
+
+
+async def _move_at_once(connection: AsyncConnection, day: int) -> None:
+    """PostgreSQL: one statement deletes and counts the very same rows, though others write beside it."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    gone = delete(generations).where(*_range(day)).returning(generations).cte("gone")
+    await connection.execute(_adding(postgresql, _rolled_up(gone, day)).add_cte(gone))
+
+
+def _range(day: int) -> list[Any]:
+    return [generations.c.started_at >= day * DAY, generations.c.started_at < (day + 1) * DAY]
+
+
+def _rolled_up(rows: FromClause, day: int) -> Select[Any]:
+    """Rows of a day as rows of `usage_daily`."""
+    keys = [rows.c[name] for name in _KEYS]
+    counts = [func.count().label("generations"), func.sum(cast(rows.c.estimated, Integer)).label("estimated")]
+    sums = [func.sum(rows.c[name]).label(name) for name in _SUMS]
+    return select(literal(day, Integer).label("day"), *keys, *counts, *sums).group_by(*keys)
+
+
+def _adding(kind: Any, rows: Select[Any]) -> Any:
+    """Insert rows of a day; what is there already, since a generation came late, grows by them."""
+    table: Table = usage_daily
+    insertion = kind.insert(table).from_select([column.name for column in rows.selected_columns], rows)
+    added = {name: table.c[name] + insertion.excluded[name] for name in ("generations", "estimated", *_SUMS)}
+    return insertion.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=added)

@@ -1,0 +1,174 @@
+"""Usage: what the ledger knows, added up or row by row."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Row, Select
+
+from mlops_backend.errors import NotFound, Unavailable
+from mlops_backend.schemas.usage import Dimension, Interval
+from mlops_backend.services.other.database import Database
+from mlops_backend.services.other.usage.generation_row import LONGEST_ID, fitting, row_of
+from mlops_backend.services.other.usage.ledger import Ledger
+from mlops_backend.services.other.usage.prices import PriceList
+from mlops_backend.services.other.usage.queries import (
+    DAY,
+    Amounts,
+    Group,
+    Span,
+    amounts,
+    column_of,
+    last_rolled_up,
+    names_of,
+    one,
+    page,
+    tokens_since,
+)
+
+_PAGE: Final = 1000
+# The pool has 15 connections, and the keys and the ledger need some of them whatever is asked here.
+AT_ONCE: Final = 4
+_PATIENCE: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class UsageTable:
+    """Usage by groups.
+
+    `total` is of the whole span, whether or not all of it is in `groups`. `truncated`: there are more groups.
+    `names` are of keys, by their ids. `hourly_from` is where a series of hours can begin, in milliseconds.
+    """
+
+    groups: Sequence[Group]
+    total: Amounts
+    truncated: bool
+    names: dict[str, str]
+    hourly_from: int | None
+
+
+class Usage:
+    """Answers questions about past generations.
+
+    Args:
+        database: what is asked.
+        ledger: what is not there yet.
+        prices: what that costs.
+    """
+
+    def __init__(self, database: Database, ledger: Ledger, prices: PriceList) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._prices = prices
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    async def table(self, span: Span, dimensions: Sequence[Dimension], interval: Interval, limit: int) -> UsageTable:
+        """Usage by groups, `limit` of them at most.
+
+        Raises:
+            Unavailable: too many others ask.
+            DatabaseDown: it cannot be reached.
+        """
+        found = await self._all(amounts(span, dimensions, interval, limit + 1))
+        groups = [_group(row, dimensions) for row in found[:limit]]
+        if len(found) > limit or interval is Interval.HOUR:
+            (whole,) = await self._all(amounts(span, (), Interval.NONE, 1))
+            total = Amounts.of(whole)
+        else:
+            total = _sum([group.amounts for group in groups])
+        ids = {group.values[Dimension.KEY] for group in groups if Dimension.KEY in group.values}
+        hourly_from = await self._hourly_from(span) if interval is Interval.HOUR else None
+        return UsageTable(groups, total, len(found) > limit, await self._names(ids), hourly_from)
+
+    async def generation(self, known_as: str, key_id: str | None) -> dict[str, Any]:
+        """One generation, by our id of it or by its request's: of a key, or of all; of several the newest.
+
+        What this process has not written yet is found, too.
+
+        Raises:
+            NotFound: there is none, or it is another key's.
+            DatabaseDown: it cannot be reached.
+        """
+        for generation in reversed(self._ledger.unwritten()):
+            mine = key_id is None or generation.key_id == key_id
+            if mine and known_as in {generation.id, generation.request_id}:
+                names = await self._names({generation.key_id})
+                return {**row_of(generation, self._prices), "name": names[generation.key_id]}
+        for column in ("id", "request_id") if fitting(known_as, LONGEST_ID) == known_as else ():
+            for row in await self._all(one(column, known_as, key_id)):
+                return _named(row)
+        raise NotFound("There is no such generation.")
+
+    async def pages(self, span: Span) -> AsyncGenerator[list[dict[str, Any]], None]:
+        """All generations of a span, oldest first, some at a time; nothing is held between one page and the next.
+
+        Raises:
+            DatabaseDown: it cannot be reached, at any page.
+        """
+        after: tuple[int, str] | None = None
+        while rows := [_named(row) for row in await self._all(page(span, after, _PAGE))]:
+            yield rows
+            after = rows[-1]["started_at"], rows[-1]["id"]
+
+    async def used(self, principal_id: str, since: datetime) -> int:
+        """Prompt and completion tokens of the generations that a key started at `since`, a midnight of UTC, or later.
+
+        Those that this process has not written yet count; nothing is counted twice.
+
+        Raises:
+            DatabaseDown: it cannot be reached.
+        """
+        start = round(since.timestamp() * 1000)
+        async with self._ledger.still():
+            ((written,),) = await self._read(tokens_since(principal_id, start))
+            unwritten = self._ledger.unwritten()
+        mine = (row.tokens for row in unwritten if row.key_id == principal_id and row.started_at >= start)
+        return int(written) + sum(mine)
+
+    async def _hourly_from(self, span: Span) -> int:
+        ((day,),) = await self._all(last_rolled_up(span))
+        return span.start if day is None else max(span.start, (int(day) + 1) * DAY)
+
+    async def _names(self, ids: set[str]) -> dict[str, str]:
+        found = {row.id: row.name for row in await self._all(names_of(sorted(ids)))} if ids else {}
+        return {key_id: key_name(key_id, found.get(key_id)) for key_id in ids}
+
+    async def _all(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        """Ask when it is one's turn: whoever asks much must not keep the database from those who check keys."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise Unavailable("Too many questions about usage are asked at present; try again soon.") from None
+        try:
+            return await self._read(query)
+        finally:
+            self._turns.release()
+
+    async def _read(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        async with self._database.reading() as connection:
+            return (await connection.execute(query)).all()
+
+
+def key_name(key_id: str, name: str | None) -> str:
+    """What a key is called: one of the settings carries its name in its id, one that was deleted has only that."""
+    return name if name is not None else key_id.removeprefix("settings:")
+
+
+def _named(row: Row[Any]) -> dict[str, Any]:
+    told = dict(row._mapping)
+    return {**told, "name": key_name(told["key_id"], told["name"])}
+
+
+def _group(row: Row[Any], dimensions: Sequence[Dimension]) -> Group:
+    told = row._mapping
+    start = int(told["bucket"]) if "bucket" in told else None
+    return Group(start, {dimension: told[column_of(dimension)] for dimension in dimensions}, Amounts.of(row))
+
+
+def _sum(parts: Sequence[Amounts]) -> Amounts:
+    return Amounts(*(sum(getattr(part, field.name) for part in parts) for field in fields(Amounts)))

@@ -1,0 +1,56 @@
+"""Which backends are chosen when some of them speak the OpenAI API."""
+
+from typing import Any, cast
+
+import pytest
+
+from mlops_backend.config import DEFAULT_OLLAMA_URL, Settings
+from mlops_backend.services.llm.embedded.engine import EmbeddedEngine
+from mlops_backend.services.llm.startup import choose_backends
+from mlops_backend.services.llm.upstream.client import Upstream
+from tests.service import ADMIN_KEY
+
+
+class NoEngine:
+    """An engine that only says whether it was started."""
+
+    api_key = "k"
+
+    def __init__(self) -> None:
+        self.started = False
+
+    async def start(self) -> None:
+        """Say so."""
+        self.started = True
+
+
+async def _chosen(**settings: Any) -> tuple[list[str], bool]:
+    engine = NoEngine()
+    upstream = Upstream(max_connections=1, connect_timeout=0.2, user_agent="test")
+    await upstream.open()
+    try:
+        values = {"_env_file": None, "api_key": ADMIN_KEY, **settings}
+        backends = await choose_backends(Settings(**values), upstream, cast(EmbeddedEngine, engine))
+    finally:
+        await upstream.aclose()
+    return [f"{backend.kind} {backend.address}" for backend in backends], engine.started
+
+
+@pytest.mark.parametrize("engine", ["auto", "off"])
+async def test_a_named_server_stands_alone(engine: str) -> None:
+    """It counts like a named Ollama: neither the default Ollama nor the engine is used beside it."""
+    chosen = await _chosen(openai_backends="http://:key@vllm:8000/v1", embedded_engine=engine)
+    assert chosen == (["openai http://***@vllm:8000/v1"], False)
+
+
+async def test_servers_stand_behind_the_ollamas() -> None:
+    """In the operator's order, each kind for itself; the engine last, when it is wanted."""
+    named: dict[str, Any] = {"ollama_base_url": "http://a:1,http://b:1", "openai_backends": "http://c:1,http://d:1"}
+    expected = ["ollama http://a:1", "ollama http://b:1", "openai http://c:1", "openai http://d:1"]
+    assert await _chosen(**named) == (expected, False)
+    assert await _chosen(**named, embedded_engine="on") == ([*expected, "openai embedded engine"], True)
+
+
+async def test_without_any_the_default_ollama_is_used() -> None:
+    """As long as the engine is off."""
+    assert await _chosen(embedded_engine="off") == ([f"ollama {DEFAULT_OLLAMA_URL}"], False)

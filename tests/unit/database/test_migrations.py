@@ -1,0 +1,190 @@
+"""The steps of the tables: up and back with what is in them, by one process at a time, to what `tables.py` says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, insert, inspect, select, text
+
+from mlops_backend.services.other.database import migrating
+from mlops_backend.services.other.database.database import Database
+from mlops_backend.services.other.database.migrating import NewerDatabase, UnknownStep, current, downgrade, upgrade
+from mlops_backend.services.other.database.tables import HEAD, api_keys, conversations, generations, messages, metadata
+from mlops_backend.setting_values import database_url as with_driver
+from tests.databases import KINDS, Postgres
+
+OLDER = "0001"
+CONVERSATION: dict[str, Any] = {
+    **dict.fromkeys(("id", "key_id", "owner", "title", "model"), "c"),
+    **dict.fromkeys(("created_at", "updated_at", "version", "next_sequence", "message_count", "bytes"), 1),
+}
+MESSAGE: dict[str, Any] = {
+    **dict.fromkeys(("id", "conversation_id", "owner", "role", "content", "thinking", "tool_calls", "tool_name"), "c"),
+    **dict.fromkeys(("model", "outcome", "error"), ""),
+    **dict.fromkeys(("sequence", "omitted", "bytes", "created_at"), 1),
+    "estimated": False,
+}
+# What each database has of its own for the search: SQLite's index is a table that keeps itself in others.
+SEARCH = {
+    ("table", "", "message_words"),
+    *(("table", "", f"message_words_{part}") for part in ("config", "data", "idx")),
+    ("column", "messages", "words"),
+    ("index", "messages", "ix_messages_words"),
+}
+KEY: dict[str, Any] = {
+    "id": "key_one",
+    "name": "one",
+    "owner": "",
+    "scopes": ["inference"],
+    "models": [],
+    "limits": {},
+    "metadata": {"team": "é"},
+    "enabled": True,
+    "created_at": 1,
+    "revision": 1,
+}
+
+
+@pytest.fixture(params=KINDS)
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database without tables, on each kind."""
+    if request.param == "postgresql":
+        server: Postgres = request.getfixturevalue("postgres")
+        return with_driver(server.empty())
+    return with_driver(f"sqlite:///{tmp_path / 'folder' / 'empty.db'}")
+
+
+@pytest.fixture
+async def empty(empty_url: str) -> AsyncIterator[Database]:
+    """A database without tables."""
+    database = Database(empty_url)
+    yield database
+    await database.aclose()
+
+
+def tables_of(connection: Connection) -> set[str]:
+    """The names of the tables that are there."""
+    return set(inspect(connection).get_table_names())
+
+
+def all_of(connection: Connection) -> set[str]:
+    """The names of the tables and views that are there."""
+    return tables_of(connection) | set(inspect(connection).get_view_names())
+
+
+def is_described(name: str | None, kind: str, parents: Mapping[str, Any]) -> bool:
+    """Whether it is none of those that only one of the databases has, for the search."""
+    return (kind, parents.get("table_name", ""), name) not in SEARCH
+
+
+def differences(connection: Connection) -> Sequence[Any]:
+    """What Alembic would change to come from the tables that are there to `tables.py`."""
+    context = MigrationContext.configure(connection, opts={"compare_type": True, "include_name": is_described})
+    found: Sequence[Any] = compare_metadata(context, metadata)
+    return found
+
+
+async def test_what_the_steps_make_is_what_the_tables_are(empty: Database) -> None:
+    """After the last step nothing differs from `tables.py`, and `HEAD` names that step."""
+    async with empty.migrating() as connection:
+        await upgrade(connection)
+        assert await connection.run_sync(differences) == []
+        assert await current(connection) == HEAD == max(migrating._known_steps())
+
+
+async def test_data_survives_both_ways(empty: Database) -> None:
+    """What an older step stored is there after the next one, and after going back again; the later tables go."""
+    async with empty.migrating() as connection:
+        await upgrade(connection, OLDER)
+        assert "generations" not in await connection.run_sync(tables_of)
+        await connection.execute(insert(api_keys), [KEY])
+    async with empty.migrating() as connection:
+        await upgrade(connection)
+        row = (await connection.execute(select(api_keys.c.id, api_keys.c.metadata))).one()
+        assert tuple(row) == ("key_one", {"team": "é"})
+        assert (await connection.execute(select(generations))).all() == []
+    async with empty.migrating() as connection:
+        await downgrade(connection, OLDER)
+        assert "generations" not in await connection.run_sync(tables_of)
+        assert (await connection.execute(select(api_keys.c.id))).scalars().all() == ["key_one"]
+        assert await current(connection) == OLDER
+    async with empty.migrating() as connection:
+        await downgrade(connection, "base")
+        assert await connection.run_sync(tables_of) <= {"alembic_version"}
+        assert await current(connection) is None
+
+
+async def test_conversations_go_with_their_step(empty: Database) -> None:
+    """Going back behind the step of the conversations takes all of them and what searches them; it may come again."""
+    for _ in range(2):
+        async with empty.migrating() as connection:
+            await upgrade(connection, "0002")
+            before = await connection.run_sync(all_of)
+            await upgrade(connection, "0003")
+            await connection.execute(insert(conversations), [CONVERSATION])
+            await connection.execute(insert(messages), [MESSAGE])
+            assert (await connection.execute(select(messages.c.number))).scalars().all() == [1]
+        async with empty.migrating() as connection:
+            await downgrade(connection, "0002")
+            assert await connection.run_sync(all_of) == before
+
+
+async def test_a_step_that_fails_leaves_nothing(empty: Database) -> None:
+    """The steps are one transaction: a process that dies in the middle leaves the tables as they were."""
+
+    async def upgrade_and_fail() -> None:
+        async with empty.migrating() as connection:
+            await upgrade(connection)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await upgrade_and_fail()
+    async with empty.migrating() as connection:
+        assert await connection.run_sync(tables_of) == set()
+
+
+async def test_several_start_at_once(empty_url: str) -> None:
+    """Workers that start together on an empty database migrate it once, and all of them open it."""
+    workers = [Database(empty_url) for _ in range(4)]
+    await asyncio.gather(*(worker.open() for worker in workers))
+    assert all(worker.up for worker in workers)
+    async with workers[0].reading() as connection:
+        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalars().all() == [HEAD]
+    for worker in workers:
+        await worker.aclose()
+
+
+async def test_a_newer_database_is_left_alone(database_url: str) -> None:
+    """One that a newer version wrote is neither opened nor changed."""
+    database = Database(database_url)
+    async with database.migrating() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(NewerDatabase, match="9999"):
+        await database.open()
+
+    async def go_back() -> None:
+        async with database.migrating() as connection:
+            await downgrade(connection, OLDER)
+
+    with pytest.raises(NewerDatabase, match="9999"):
+        await go_back()
+    await database.aclose()
+
+
+@pytest.mark.parametrize("target", ["0009", "", "head", "-1", "0002"])
+async def test_one_goes_back_to_known_steps_only(empty: Database, target: str) -> None:
+    """What is no step, or a later one than the tables are at, is refused in a sentence."""
+
+    async def go_back() -> None:
+        async with empty.migrating() as connection:
+            await upgrade(connection, OLDER)
+            await downgrade(connection, target)
+
+    with pytest.raises(UnknownStep, match="at 0001"):
+        await go_back()

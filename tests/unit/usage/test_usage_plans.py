@@ -1,0 +1,89 @@
+"""A million generations: every question of the routes goes over an index."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from time import time
+from typing import Any, Final
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import Select, text
+
+from mlops_backend.schemas.usage import Dimension, Interval
+from mlops_backend.services.other.database.database import Database
+from mlops_backend.services.other.database.tables import generations
+from mlops_backend.services.other.usage.queries import DAY, Span, amounts, one, page, tokens_since
+from mlops_backend.setting_values import database_url as with_driver
+from tests.databases import Postgres
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+Explain = Callable[[Select[Any]], Awaitable[str]]
+
+COUNT: Final = 1_000_000
+NOW: Final = int(time() * 1000)
+TODAY: Final = NOW // DAY * DAY
+MONTH: Final = Span(TODAY - 30 * DAY, NOW)
+YESTERDAY: Final = Span(TODAY - DAY, TODAY)
+# Ninety days, fifty keys, twenty models.
+FILL: Final = f"""
+INSERT INTO generations
+SELECT lpad(i::text, 32, '0'), 'r' || i, {NOW} - ({COUNT} - i) * {90 * DAY // COUNT}::bigint, 'key_' || i % 50,
+       '/api/chat', 'ollama', 'model-' || i % 20, 'http://b' || i % 3, CASE i % 10 WHEN 0 THEN 'error' ELSE 'done' END,
+       200, '', i % 1000, i % 300, i % 7 = 0, 20, 1000, 100, 1000, i % 100000
+FROM generate_series(1, {COUNT}) i"""
+QUESTIONS: Final[dict[str, Select[Any]]] = {
+    "a key's month": amounts(MONTH.of_key("key_7"), [Dimension.MODEL], Interval.NONE, 1001),
+    "a key's month by day": amounts(MONTH.of_key("key_7"), [], Interval.DAY, 1001),
+    "a model's day": amounts(
+        replace(YESTERDAY, only=((Dimension.MODEL, "model-3"),)), [Dimension.KEY], Interval.NONE, 1001
+    ),
+    "a day by hour": amounts(YESTERDAY, [Dimension.KEY], Interval.HOUR, 1001),
+    "a page of a key's export": page(Span(0, NOW).of_key("key_7"), (NOW - 40 * DAY, "5"), 1000),
+    "a page of all": page(Span(0, NOW), (NOW - 40 * DAY, "5"), 1000),
+    "a key's tokens of the month": tokens_since("key_7", MONTH.start),
+    "a request's": one("request_id", "r77", "key_7"),
+    "an id's": one("id", "77".zfill(32), None),
+}
+
+
+@pytest.fixture(scope="module")
+def address(postgres: Postgres) -> str:
+    """An empty database at the newest step."""
+    return with_driver(postgres.fresh())
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def explain(address: str) -> AsyncIterator[Explain]:
+    """Tells PostgreSQL's plan of a query over a million generations."""
+    database = Database(address)
+    await database.open()
+    async with database.writing() as connection:
+        await connection.execute(text("ALTER TABLE generations SET UNLOGGED"))
+        await connection.execute(text("SET LOCAL maintenance_work_mem = '256MB'"))
+        for index in generations.indexes:
+            await connection.run_sync(index.drop)
+        await connection.execute(text(FILL))
+        for index in generations.indexes:
+            await connection.run_sync(index.create)
+        await connection.execute(text("ANALYZE generations"))
+
+    async def plan_of(query: Select[Any]) -> str:
+        async with database.reading() as connection:
+            written = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+            return "\n".join((await connection.execute(text(f"EXPLAIN {written}"))).scalars())
+
+    yield plan_of
+    async with database.writing() as connection:
+        await connection.execute(text("TRUNCATE generations"))  # the server would write it all to disk when it stops
+    await database.aclose()
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+async def test_a_question_goes_over_an_index(explain: Explain, question: str) -> None:
+    """No row of the ledger is read that the index did not choose."""
+    plan = await explain(QUESTIONS[question])
+    assert "Seq Scan on generations" not in plan, plan
+    assert "Index Cond" in plan, plan
