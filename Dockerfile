@@ -19,13 +19,6 @@ COPY wsgi.py hypercorn_conf.py /app/
 RUN chmod -R a+rX /app && python -m compileall -q /app && mkdir /data
 
 FROM python:3.11-slim
-ARG EMBEDDED=false
-# The engine's OpenMP run-time is the one library of it that the slim image lacks. Its version is not pinned:
-# Debian drops the old one from the archive with each update, and a pinned build would break.
-# hadolint ignore=DL3008
-RUN if [ "$EMBEDDED" = "true" ]; then \
-        apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*; \
-    fi
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 COPY --from=build --chown=10001:10001 /data /data

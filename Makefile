@@ -5,7 +5,7 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
-PYTHONS := 3.11 3.12 3.13
+PYTHONS := 3.11 3.12 3.13 3.14
 # How tests share two processes: a file's all in one, for they share an engine, an Ollama or a browser; in their order,
 # for the slowest files come first then. Clocks in tests are not made for more processes than cores; ARGS='-n 0' is one.
 BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
@@ -16,14 +16,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # made with PYTHON=… is kept by the next plain make.
 define find_python
 if [ -n "$(PYTHON)" ]; then set -- "$(PYTHON)"; \
-else set -- $(BIN)/python python3 python3.13 python3.12 python3.11 python; fi; \
+else set -- $(BIN)/python python3 python3.14 python3.13 python3.12 python3.11 python; fi; \
 python=; \
 for candidate do \
-	if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1; \
+	if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
 	then python=$$candidate; break; fi; \
 done; \
 if [ -z "$$python" ]; then \
-	echo "No Python 3.11, 3.12 or 3.13 that runs was found (tried: $$*): install one, or name it with PYTHON=/path/to/python." >&2; \
+	echo "No Python 3.11 or newer that runs was found (tried: $$*): install one, or name it with PYTHON=/path/to/python." >&2; \
 	exit 1; \
 fi
 endef
@@ -75,7 +75,7 @@ soak: install-dev ## The tests that take minutes, on real clocks
 	@$(BIN)/python -m pytest -m soak $(ARGS)
 
 .PHONY: test-pythons
-test-pythons: ## The drain tests on each of Python 3.11, 3.12 and 3.13 that is here; PYTHONS names others
+test-pythons: ## The drain tests on each of Python 3.11 to 3.14 that is here; PYTHONS names others
 	@$(find_python); passed=; missing=; \
 	for version in $(PYTHONS); do \
 		if found=$$("$$python" scripts/make_env.py find $$version); then \
@@ -88,6 +88,10 @@ test-pythons: ## The drain tests on each of Python 3.11, 3.12 and 3.13 that is h
 		fi; \
 	done; \
 	echo "Drain tests passed on Python$${passed:- (none)}; not found:$${missing:- none}"
+
+.PHONY: test-fresh
+test-fresh: ## As root: bare Debian systems, in which make run must stream; ARGS go to scripts/fresh.py
+	@$(find_python); exec "$$python" scripts/fresh.py $(ARGS)
 
 .PHONY: clean
 clean: ## Remove environments, caches and build output; .env and data stay

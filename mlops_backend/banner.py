@@ -10,6 +10,7 @@ from mlops_backend.config import PLACEHOLDER_KEY, Settings, key_source
 from mlops_backend.services.llm.backends import Probe
 
 _NAMED_MODELS: Final = 3
+_NO_MODEL: Final = "no model yet; `ollama pull llama3.2` brings one"
 
 
 def banner(settings: Settings, port: int, probes: Iterable[Probe]) -> str:
@@ -31,7 +32,7 @@ def _describe_backend(probe: Probe) -> str:
         return f"{what}: not reachable. {probe.error}"
     names = [str(model.get("name", "")) for model in probe.models]
     more = ", …" if len(names) > _NAMED_MODELS else ""
-    return f"{what}: {', '.join(names[:_NAMED_MODELS]) or 'no model yet'}{more}"
+    return f"{what}: {', '.join(names[:_NAMED_MODELS]) or _NO_MODEL}{more}"
 
 
 def _shown(host: str) -> str:

@@ -5,8 +5,10 @@ Names, defaults and meanings are public; the README's configuration table lists 
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
@@ -21,6 +23,9 @@ PLACEHOLDER_KEY = "your-secret-api-key-change-this"
 DEFAULT_OLLAMA_URL = "http://localhost:11434"
 
 MOST_TOKENS = 10**15
+
+_UTF16 = "it is UTF-16, as a redirect in Windows PowerShell writes it"
+_NOT_UTF8 = "it is not UTF-8"
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 RateLimit = Annotated[Rate | None, NoDecode, BeforeValidator(values_of.rate_or_none)]
@@ -187,18 +192,47 @@ class Settings(BaseSettings):
         return values_of.named_keys(values_of.split(value)) if isinstance(value, str) else value
 
 
+def environment_with_libraries(folder: Path) -> dict[str, str]:
+    """This process's environment, for a child whose shared libraries may lie in `folder` too."""
+    known = os.environ.get("LD_LIBRARY_PATH")
+    return {**os.environ, "LD_LIBRARY_PATH": f"{known}:{folder}" if known else str(folder)}
+
+
 def load_settings(env_file: str | None = ".env", **overrides: Any) -> Settings:
     """Read the environment and `env_file`.
 
     Raises:
         ConfigError: for the first value that cannot be used; the message is one line and names the variable.
     """
+    _check_encoding(env_file)
     try:
         return Settings(_env_file=env_file, **overrides)  # type: ignore[call-arg]
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = f"{first['loc'][0]}: ".upper() if first["loc"] else ""
         raise ConfigError(name + first["msg"].removeprefix("Value error, ")) from None
+
+
+def _check_encoding(env_file: str | None) -> None:
+    """Refuse a file that would be misread, or end start-up with a stack trace; one that is not there is no fault.
+
+    UTF-16 without a mark is valid UTF-8 full of zero bytes: none of its names would be found.
+    """
+    if env_file is None or not os.path.isfile(env_file):
+        return
+    try:
+        content = Path(env_file).read_bytes()
+        content.decode()
+    except UnicodeDecodeError:
+        fault = _NOT_UTF8
+    except OSError as error:
+        raise ConfigError(f"{env_file}: it cannot be read: {error.strerror}") from None
+    else:
+        fault = ""
+    if b"\0" in content or content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        fault = _UTF16
+    if fault:
+        raise ConfigError(f"{env_file}: {fault}; save it as UTF-8")
 
 
 def key_source(env_file: str = ".env") -> str:

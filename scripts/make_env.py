@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+NEWEST_TESTED = (3, 14)
 ROOT = Path(__file__).resolve().parent.parent
 PIP_OPTIONS = ("--disable-pip-version-check", "--no-input", "--require-hashes")
 # What the optional packages require is not used, and building them from source would take minutes.
@@ -58,6 +59,8 @@ class Environment:
         if missing := missing_module():
             raise SetupError(missing)
         say(f"Creating {self.folder} with Python {sys.version.split()[0]}")
+        if sys.version_info[:2] > NEWEST_TESTED:
+            say("Warning: this service is tested with Python up to {}.{} only.".format(*NEWEST_TESTED))
         run_quietly([sys.executable, "-m", "venv", "--clear", str(self.folder)])
         self.stamps.mkdir()
         (self.folder / ".gitignore").write_text("*\n", "utf-8")

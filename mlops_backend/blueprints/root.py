@@ -68,12 +68,12 @@ async def check_liveness() -> HealthResponse:
 @tag(["service"])
 @document_open
 @document_response(ReadyResponse, 503)
-@validate_response(ReadyResponse, 200)
+@document_response(ReadyResponse, 200)
 async def check_readiness() -> ResponseReturnValue:
     """Readiness: a new generation would be taken now.
 
-    503 while the service drains, or when no backend answers.
+    503 while the service drains, or when no backend answers; `reason` says which, and what to do.
     """
-    if await service(OllamaService).ready():
-        return ReadyResponse(status="ready"), 200  # type: ignore[return-value]
-    return ReadyResponse(status="not_ready"), 503, {"Retry-After": "5"}  # type: ignore[return-value]
+    if (reason := await service(OllamaService).unready()) is None:
+        return {"status": "ready"}, 200
+    return {"status": "not_ready", "reason": reason}, 503, {"Retry-After": "5"}

@@ -23,7 +23,7 @@ from mlops_backend.middleware.key_in_url import KeyInUrl
 from mlops_backend.middleware.request_context import RequestContext, services_of
 from mlops_backend.principal import ANONYMOUS
 from mlops_backend.services.other.keys import KeyStores
-from mlops_backend.services.other.limits import failed_keys
+from mlops_backend.services.other.limits import build_failed_keys
 from mlops_backend.services.other.usage import Ledger
 
 
@@ -38,7 +38,7 @@ def add_middleware(app: Quart, settings: Settings) -> None:
         replace(ANONYMOUS, limits=settings.default_limits),
         with_passthrough(settings.passthrough_routes),
     )
-    guard = GuessGuard(failed_keys(settings))
+    guard = GuessGuard(build_failed_keys(settings))
 
     @app.before_request
     async def authenticate() -> None:

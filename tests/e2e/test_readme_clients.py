@@ -16,7 +16,7 @@ from tests.e2e.clients.clients import Faked, Live
 from tests.e2e.newcomer import Newcomer, node_program
 from tests.e2e.processes import clean_environment
 from tests.e2e.readme_blocks import read_blocks
-from tests.e2e.real_ollama import NO_OLLAMA, RUN
+from tests.e2e.real_ollama import ollama_or_skip
 from tests.fakes.ollama import DEFAULT_WORDS
 from tests.service import ORDINARY_KEY, Service
 
@@ -62,12 +62,11 @@ async def test_javascript(live: Live, tmp_path: Path) -> None:
     assert len((await caller.node(caller.text_of(BLOCKS["ollama-js"]))).split()) > 3
 
 
-@pytest.mark.skipif(not RUN.is_file(), reason=NO_OLLAMA)
 async def test_ollamas_command_line(live: Live, tmp_path: Path) -> None:
     """Ollama's own command prints a model's words, whatever serves the model."""
     caller = caller_of(live.service, tmp_path)
     # Small models may go on for ever: with the pipe the command ends.
-    path = command(tmp_path, "ollama", f'#!/bin/sh\n{RUN} "$@" </dev/null | head -c 80\n')
+    path = command(tmp_path, "ollama", f'#!/bin/sh\n{ollama_or_skip()} "$@" </dev/null | head -c 80\n')
     printed = await caller.run("sh", "-euc", caller.text_of(BLOCKS["ollama-cli"]), API_KEY=caller.key, PATH=path)
     assert printed.strip()
 

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from mlops_backend.config import Settings
-from tests.e2e.real_ollama import MODEL, NO_ENGINE, NO_OLLAMA, RUN, engine_is_installed
+from tests.e2e.real_ollama import MODEL, NO_ENGINE, engine_is_installed
 from tests.service import Service, serving, settings_for
 
 SENTENCE = "Why is the sky blue?"
@@ -35,7 +35,6 @@ LOGPROBS = {"logprobs": "Ollama knows them since 0.12.11"}
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(not RUN.is_file(), reason=NO_OLLAMA),
     pytest.mark.skipif(not engine_is_installed(), reason=NO_ENGINE),
 ]
 

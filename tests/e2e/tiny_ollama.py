@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.e2e.processes import answers, clean_environment, free_port, wait_until
-from tests.e2e.real_ollama import RUN, start_ollama
+from tests.e2e.real_ollama import ollama_or_skip, start_ollama
 from tests.fakes.tiny_gguf import write_model
 
 MODEL: Final = "tiny"
@@ -45,7 +45,7 @@ class TinyOllama:
     def command(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run Ollama's command line, against this server unless `OLLAMA_HOST` is another; it has a minute."""
         return subprocess.run(
-            [RUN, *arguments],
+            [ollama_or_skip(), *arguments],
             cwd=self.folder,
             env={**self.environment, **variables},
             stdin=subprocess.DEVNULL,

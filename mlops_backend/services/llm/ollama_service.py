@@ -16,6 +16,7 @@ from mlops_backend.services.llm.upstream import Reply
 from mlops_backend.telemetry.record import RequestRecord
 
 _READ_BY_BACKENDS = ("model", "stream")
+_NO_MODEL = "the backend has no model yet; `ollama pull llama3.2` brings one"
 _NO_SUCH_ROUTE = 404
 _NO_SUCH_CALL = 501
 _ESTIMATED = (("Content-Type", "application/json"), ("X-Token-Count", "estimated"))
@@ -129,9 +130,9 @@ class OllamaService:
         """End what goes on in the background."""
         await self._catalogue.aclose()
 
-    async def ready(self) -> bool:
-        """Whether a new generation would be taken: not draining, and some backend answers."""
-        return not self._admission.draining and await self._pool.any_reachable()
+    async def unready(self) -> str | None:
+        """Why no new generation would be taken, in a sentence; None when one would."""
+        return "The service is stopping." if self._admission.draining else await self._pool.unreachable()
 
     async def _asked(
         self, operation: Operation, body: Mapping[str, Any], record: RequestRecord, *, stream: bool
@@ -144,7 +145,7 @@ class OllamaService:
     async def _only_model(self, caller: Principal | None) -> str:
         names = await self._names(caller)
         if len(names) != 1:
-            many = "several models are available" if names else "the backend has no model"
+            many = "several models are available" if names else _NO_MODEL
             detail = {"loc": ["model"], "msg": f"Name a model: {many}.", "type": "missing"}
             raise InvalidBody("The body names no model, and there is no single one to take instead.", [detail])
         return names[0]

@@ -13,6 +13,7 @@ from mlops_backend.services.llm.embedded import EmbeddedBackend, EmbeddedEngine,
 from mlops_backend.services.llm.upstream import Upstream
 
 EMBEDDED_HOST: Final = "embedded.invalid"
+_INSTALL_OLLAMA: Final = "Install and start Ollama (ollama.com) and run `ollama pull llama3.2`"
 
 
 async def choose_backends(settings: Settings, upstream: Upstream, engine: EmbeddedEngine) -> list[Backend]:
@@ -25,20 +26,26 @@ async def choose_backends(settings: Settings, upstream: Upstream, engine: Embedd
     """
     _warn_of_open_doors(settings)
     named = _named(settings, upstream)
-    ollama = OllamaBackend(DEFAULT_OLLAMA_URL, upstream, settings.host_headers.get(DEFAULT_OLLAMA_URL, ""))
-    fallback: list[Backend] = named or [ollama]
+    ollama = _default(settings, upstream, "")
     if settings.embedded_engine == "off" or (settings.embedded_engine == "auto" and named):
-        return fallback
+        return named or [_default(settings, upstream, f"{_INSTALL_OLLAMA}, or set EMBEDDED_ENGINE=auto.")]
     if settings.embedded_engine == "auto" and await _has_a_model(ollama):
-        return fallback
+        return [ollama]
     try:
         await engine.start()
     except EngineUnavailable as error:
         if settings.embedded_engine == "on":
             raise
-        structlog.get_logger().warning("embedded_engine_unavailable", reason=str(error), instead=DEFAULT_OLLAMA_URL)
-        return fallback
+        log = structlog.get_logger()
+        log.warning("embedded_engine_unavailable", reason=str(error), instead=DEFAULT_OLLAMA_URL)
+        log.debug("embedded_engine_said", last_words=error.details)
+        return [_default(settings, upstream, f"{_INSTALL_OLLAMA}, or mend the embedded engine. {error}")]
     return [*named, EmbeddedBackend(f"http://{EMBEDDED_HOST}", engine, upstream)]
+
+
+def _default(settings: Settings, upstream: Upstream, advice: str) -> Backend:
+    """Ollama where it listens unless told otherwise."""
+    return OllamaBackend(DEFAULT_OLLAMA_URL, upstream, settings.host_headers.get(DEFAULT_OLLAMA_URL, ""), advice)
 
 
 def _named(settings: Settings, upstream: Upstream) -> list[Backend]:

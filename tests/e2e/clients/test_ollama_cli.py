@@ -13,7 +13,6 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.processes import free_port
-from tests.e2e.real_ollama import NO_OLLAMA, RUN
 from tests.e2e.server_process import KEY, ServerProcess, running, serving_process
 from tests.e2e.test_entry_points import CONFIGURED, until_it_answers
 from tests.e2e.tiny_ollama import MODEL, SENTENCE, TinyOllama, tiny_ollama
@@ -55,8 +54,6 @@ class CommandLine:
 
 @pytest.fixture(name="ollama", scope="module")
 def _ollama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyOllama]:
-    if not RUN.is_file():
-        pytest.skip(NO_OLLAMA)
     with tiny_ollama(tmp_path_factory.mktemp("ollama")) as running_ollama:
         yield running_ollama
 

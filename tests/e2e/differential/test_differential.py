@@ -18,7 +18,6 @@ from mlops_backend.config import Settings
 from mlops_backend.middleware.access import TABLE
 from tests.e2e.differential.differential_case import Case
 from tests.e2e.differential.differential_corpus import CASES, DIFFERENCES, MAX_BODY_BYTES, PLAIN
-from tests.e2e.real_ollama import NO_OLLAMA, RUN
 from tests.e2e.tiny_ollama import TinyOllama, tiny_ollama
 from tests.e2e.wire import Answer, exchange
 from tests.service import Service, serving, settings_for
@@ -58,8 +57,6 @@ class Pair:
 
 @pytest.fixture(name="ollama", scope="module")
 def _ollama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyOllama]:
-    if not RUN.is_file():
-        pytest.skip(NO_OLLAMA)
     with tiny_ollama(tmp_path_factory.mktemp("ollama")) as running:
         yield running
 

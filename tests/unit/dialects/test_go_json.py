@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -118,9 +119,13 @@ def test_a_body_of_too_many_things_is_refused() -> None:
 
 
 def test_a_body_that_nests_too_deeply_is_refused() -> None:
-    """Go reads ten thousand levels; what cannot be read here must not be sent."""
+    """Go reads ten thousand levels; what cannot be read here must not be sent, and how much can depends on Python."""
+    try:
+        assert read(b'{"x":' + b"[" * 5000 + b"]" * 5000 + b',"model":"hidden:cloud"}').models == ("hidden:cloud",)
+    except InvalidJSON:
+        assert sys.version_info < (3, 13)
     with pytest.raises(InvalidJSON):
-        read(b'{"x":' + b"[" * 5000 + b"]" * 5000 + b',"model":"hidden:cloud"}')
+        read(b'{"x":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b',"model":"hidden:cloud"}')
 
 
 def test_go_folds_two_letters_more_than_ascii() -> None:

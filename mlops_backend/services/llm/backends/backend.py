@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic_core import from_json
 
-from mlops_backend.errors import AppError, BackendBusy, BackendFailed, BackendNonsense, BackendRejected
+from mlops_backend.errors import AppError, BackendBusy, BackendFailed, BackendNonsense, BackendRefused, BackendRejected
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.dialects import ollama
 from mlops_backend.services.llm.upstream import Pairs, Reply, Target, Upstream, for_client
@@ -64,12 +64,20 @@ class Backend(Protocol):
 
 
 class OllamaBackend:
-    """An Ollama: bytes go through as they came."""
+    """An Ollama: bytes go through as they came.
+
+    Args:
+        url: its address.
+        upstream: the HTTP client.
+        host_header: see `target_of`.
+        advice: what to do when nothing listens there; one sentence for whoever started this service.
+    """
 
     kind: Literal["ollama", "openai"] = "ollama"
 
-    def __init__(self, url: str, upstream: Upstream, host_header: str = "") -> None:
+    def __init__(self, url: str, upstream: Upstream, host_header: str = "", advice: str = "") -> None:
         self._upstream = upstream
+        self._advice = advice
         self._target = target_of(url, host_header)
         self.address = mask_url(url)
 
@@ -88,9 +96,12 @@ class OllamaBackend:
     @asynccontextmanager
     async def forward(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
         """The answer as it comes: nothing is read or changed but what is between this service and its backend."""
-        async with self._upstream.stream(
-            asked.method, self._target, asked.path, record, asked.content, asked.headers
-        ) as response:
+        async with (
+            self._advised(),
+            self._upstream.stream(
+                asked.method, self._target, asked.path, record, asked.content, asked.headers
+            ) as response,
+        ):
             if 300 <= response.status < 400:
                 raise BackendNonsense(f"The backend answered with status {response.status}.")
             yield Answer(response.status, for_client(response.headers), response.content_type, response.chunks())
@@ -102,9 +113,19 @@ class OllamaBackend:
         return [model for model in models if isinstance(model, dict)]
 
     async def _get(self, path: str) -> dict[str, Any]:
-        reply = await self._upstream.request("GET", self._target, path)
+        async with self._advised():
+            reply = await self._upstream.request("GET", self._target, path)
         raise_for_status(reply)
         return ollama.parse_object(reply.body)
+
+    @asynccontextmanager
+    async def _advised(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except BackendRefused as error:
+            if not self._advice:
+                raise
+            raise BackendRefused(f"{error.message} {self._advice}") from None
 
 
 def target_of(url: str, host_header: str = "") -> Target:

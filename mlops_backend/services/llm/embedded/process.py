@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from mlops_backend.services.llm.embedded.files import EngineUnavailable
+from mlops_backend.services.llm.embedded.files import INSTALL_COMMAND, EngineUnavailable
 
 START_LIMIT: Final = 120.0
 STOP_STEP: Final = 1.0
 _SCRIPT: Final = Path(__file__).with_name("child.py")
 _KEPT_LINES: Final = 50
 _KEPT_BYTES: Final = 500
+_MISSING_LIBRARY: Final = re.compile(r"ImportError: (\S+): cannot open shared object file")
 
 
 class EngineProcess:
@@ -29,11 +31,12 @@ class EngineProcess:
         self._listener = asyncio.create_task(self._listen())
 
     @classmethod
-    async def spawn(cls, config: Mapping[str, Any]) -> EngineProcess:
+    async def spawn(cls, config: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> EngineProcess:
         """Start the child and wait until it listens; the configuration, key included, goes by its standard input.
 
         Args:
             config: see `child.py`.
+            environment: its variables; this process's own when left out.
 
         Raises:
             EngineUnavailable: it ended first, or did not listen within `START_LIMIT` seconds.
@@ -46,6 +49,7 @@ class EngineProcess:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
+            env=environment,
         )
         child = cls(process)
         try:
@@ -108,8 +112,7 @@ class EngineProcess:
             raise EngineUnavailable(f"The embedded engine did not start within {START_LIMIT:.0f} s.") from None
         if not line:
             code = await self.wait()
-            reason = self.last_words or "it gave no reason"
-            raise EngineUnavailable(f"The embedded engine ended with status {code} while starting: {reason}")
+            raise EngineUnavailable(_why(code, self._last_lines), self.last_words)
 
     async def _listen(self) -> None:
         """Read standard error, so that the child never blocks on it, and keep the end."""
@@ -123,3 +126,12 @@ class EngineProcess:
     def _keep(self, lines: list[bytes]) -> None:
         texts = (line[:_KEPT_BYTES].decode(errors="replace").strip() for line in lines[-_KEPT_LINES:])
         self._last_lines.extend(text for text in texts if text)
+
+
+def _why(code: int, last_lines: Sequence[str]) -> str:
+    """One sentence about a start that failed; a stack trace's last line is its error."""
+    last = last_lines[-1] if last_lines else "it gave no reason"
+    if missing := _MISSING_LIBRARY.match(last):
+        needed = f"The embedded engine needs the library {missing[1]}, which is not there"
+        return f"{needed}; install it with: {INSTALL_COMMAND}"
+    return f"The embedded engine ended with status {code} while starting: {last}"

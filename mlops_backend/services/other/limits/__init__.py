@@ -6,14 +6,14 @@ from mlops_backend.services.other.limits.decision import headers
 from mlops_backend.services.other.limits.failed_keys import FailedKeys
 from mlops_backend.services.other.limits.limiter import Limiter, Reservation
 from mlops_backend.services.other.limits.routes import RouteLimiter
-from mlops_backend.services.other.limits.wiring import build_limits, failed_keys
+from mlops_backend.services.other.limits.wiring import build_failed_keys, build_limits
 
 __all__ = [
     "FailedKeys",
     "Limiter",
     "Reservation",
     "RouteLimiter",
+    "build_failed_keys",
     "build_limits",
-    "failed_keys",
     "headers",
 ]

@@ -32,7 +32,7 @@ def build_limits(services: Services, settings: Settings, spent: Seed) -> Limiter
     return limiter
 
 
-def failed_keys(settings: Settings) -> FailedKeys | None:
+def build_failed_keys(settings: Settings) -> FailedKeys | None:
     """Counts unknown keys by address; None when `AUTH_FAILURE_LIMIT` is off."""
     return FailedKeys(settings.auth_failure_limit) if settings.auth_failure_limit else None
 
