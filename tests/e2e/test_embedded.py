@@ -654,7 +654,7 @@ async def test_a_missing_package_names_the_command() -> None:
             await EmbeddedEngine(locate=missing).start()
         python, options = INSTALL_COMMAND.split(" -m pip install ")
         assert str(caught.value).endswith(INSTALL_COMMAND)
-        assert os.path.abspath(python) == sys.executable
+        assert sys.executable.endswith(python)
         assert options == "--no-deps --only-binary=:all: --require-hashes -r requirements-embedded.txt"
         assert "no_such_" in str(caught.value)
 

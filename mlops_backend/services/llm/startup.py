@@ -8,7 +8,7 @@ import structlog
 
 from mlops_backend.config import DEFAULT_OLLAMA_URL, PLACEHOLDER_KEY, Settings
 from mlops_backend.errors import AppError
-from mlops_backend.services.llm.backends import Backend, OllamaBackend, OpenAIBackend
+from mlops_backend.services.llm.backends import AbsentOllama, Backend, OllamaBackend, OpenAIBackend
 from mlops_backend.services.llm.embedded import EmbeddedBackend, EmbeddedEngine, EngineUnavailable
 from mlops_backend.services.llm.upstream import Upstream
 
@@ -26,9 +26,12 @@ async def choose_backends(settings: Settings, upstream: Upstream, engine: Embedd
     """
     _warn_of_open_doors(settings)
     named = _named(settings, upstream)
-    ollama = _default(settings, upstream, "")
+    host = settings.host_headers.get(DEFAULT_OLLAMA_URL, "")
+    ollama = OllamaBackend(DEFAULT_OLLAMA_URL, upstream, host)
     if settings.embedded_engine == "off" or (settings.embedded_engine == "auto" and named):
-        return named or [_default(settings, upstream, f"{_INSTALL_OLLAMA}, or set EMBEDDED_ENGINE=auto.")]
+        return named or [
+            AbsentOllama(DEFAULT_OLLAMA_URL, upstream, host, f"{_INSTALL_OLLAMA}, or set EMBEDDED_ENGINE=auto.")
+        ]
     if settings.embedded_engine == "auto" and await _has_a_model(ollama):
         return [ollama]
     try:
@@ -39,13 +42,9 @@ async def choose_backends(settings: Settings, upstream: Upstream, engine: Embedd
         log = structlog.get_logger()
         log.warning("embedded_engine_unavailable", reason=str(error), instead=DEFAULT_OLLAMA_URL)
         log.debug("embedded_engine_said", last_words=error.details)
-        return [_default(settings, upstream, f"{_INSTALL_OLLAMA}, or mend the embedded engine. {error}")]
+        advice = f"{_INSTALL_OLLAMA}, or mend the embedded engine. {error}"
+        return [AbsentOllama(DEFAULT_OLLAMA_URL, upstream, host, advice)]
     return [*named, EmbeddedBackend(f"http://{EMBEDDED_HOST}", engine, upstream)]
-
-
-def _default(settings: Settings, upstream: Upstream, advice: str) -> Backend:
-    """Ollama where it listens unless told otherwise."""
-    return OllamaBackend(DEFAULT_OLLAMA_URL, upstream, settings.host_headers.get(DEFAULT_OLLAMA_URL, ""), advice)
 
 
 def _named(settings: Settings, upstream: Upstream) -> list[Backend]:

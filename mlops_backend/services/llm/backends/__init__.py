@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlops_backend.services.llm.backends.backend import (
+    AbsentOllama,
     Answer,
     Backend,
     Body,
@@ -17,6 +18,7 @@ from mlops_backend.services.llm.backends.pool import BackendPool, Candidates, Pr
 
 __all__ = [
     "MODELS_PATH",
+    "AbsentOllama",
     "Answer",
     "Backend",
     "BackendPool",

@@ -64,20 +64,12 @@ class Backend(Protocol):
 
 
 class OllamaBackend:
-    """An Ollama: bytes go through as they came.
-
-    Args:
-        url: its address.
-        upstream: the HTTP client.
-        host_header: see `target_of`.
-        advice: what to do when nothing listens there; one sentence for whoever started this service.
-    """
+    """An Ollama: bytes go through as they came."""
 
     kind: Literal["ollama", "openai"] = "ollama"
 
-    def __init__(self, url: str, upstream: Upstream, host_header: str = "", advice: str = "") -> None:
+    def __init__(self, url: str, upstream: Upstream, host_header: str = "") -> None:
         self._upstream = upstream
-        self._advice = advice
         self._target = target_of(url, host_header)
         self.address = mask_url(url)
 
@@ -96,12 +88,9 @@ class OllamaBackend:
     @asynccontextmanager
     async def forward(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
         """The answer as it comes: nothing is read or changed but what is between this service and its backend."""
-        async with (
-            self._advised(),
-            self._upstream.stream(
-                asked.method, self._target, asked.path, record, asked.content, asked.headers
-            ) as response,
-        ):
+        async with self._upstream.stream(
+            asked.method, self._target, asked.path, record, asked.content, asked.headers
+        ) as response:
             if 300 <= response.status < 400:
                 raise BackendNonsense(f"The backend answered with status {response.status}.")
             yield Answer(response.status, for_client(response.headers), response.content_type, response.chunks())
@@ -113,18 +102,40 @@ class OllamaBackend:
         return [model for model in models if isinstance(model, dict)]
 
     async def _get(self, path: str) -> dict[str, Any]:
-        async with self._advised():
-            reply = await self._upstream.request("GET", self._target, path)
+        reply = await self._upstream.request("GET", self._target, path)
         raise_for_status(reply)
         return ollama.parse_object(reply.body)
+
+
+class AbsentOllama(OllamaBackend):
+    """One that nobody chose and nobody found; while nothing listens there, the error says what to do.
+
+    Args:
+        url: its address.
+        upstream: the HTTP client.
+        host_header: see `target_of`.
+        advice: one sentence for whoever started this service.
+    """
+
+    def __init__(self, url: str, upstream: Upstream, host_header: str, advice: str) -> None:
+        super().__init__(url, upstream, host_header)
+        self._advice = advice
+
+    @asynccontextmanager
+    async def forward(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
+        """What the Ollama answers that was started in the meantime."""
+        async with self._advised(), super().forward(asked, record) as answer:
+            yield answer
+
+    async def _get(self, path: str) -> dict[str, Any]:
+        async with self._advised():
+            return await super()._get(path)
 
     @asynccontextmanager
     async def _advised(self) -> AsyncIterator[None]:
         try:
             yield
         except BackendRefused as error:
-            if not self._advice:
-                raise
             raise BackendRefused(f"{error.message} {self._advice}") from None
 
 
