@@ -35,6 +35,7 @@ async def test_everybody_is_told_the_same_sentence(engine: str, monkeypatch: pyt
     async with serving(settings) as service:
         ready = await service.stranger.get("/health/ready")
         health = await service.client.get("/api/llm/health")
+        nameless = await service.client.post("/api/llm/generate", json={"prompt": "Hi"})
         refused = await service.client.post("/api/llm/generate", json={"model": "llama3.2", "prompt": "Hi"})
         pool = services_of(service.app.extensions).get(BackendPool)
         shown = banner(settings, 8000, await pool.probe())
@@ -44,6 +45,7 @@ async def test_everybody_is_told_the_same_sentence(engine: str, monkeypatch: pyt
     assert (MISSING in sentence) == (engine == "auto")
     assert health.json()["backends"][0]["error"] == sentence
     assert refused.json()["error"] == sentence
+    assert nameless.json()["error"].endswith(sentence)
     (line,) = [line for line in shown.splitlines() if line.startswith("  backend")]
     assert line.endswith(sentence)
     assert "Traceback" not in shown

@@ -8,9 +8,9 @@ from datetime import datetime
 from time import monotonic
 from typing import Any, Final
 
-from mlops_backend.errors import AppError, NoUsableBackend
+from mlops_backend.errors import AppError
 from mlops_backend.principal import Principal
-from mlops_backend.services.llm.backends.pool import BackendPool, Probe
+from mlops_backend.services.llm.backends.pool import BackendPool, Probe, no_usable
 from mlops_backend.services.llm.model_names import canonical
 
 Listed = dict[str, Any]
@@ -63,7 +63,7 @@ class Catalogue:
         probes = await self._pool.probe()
         missing = [probe.backend.address for probe in probes if not probe.reachable]
         if len(missing) == len(probes):
-            raise NoUsableBackend("No backend can be reached at present.")
+            raise no_usable(probes)
         models = _allowed({"models": _merged(model for probe in probes for model in probe.models)}, caller)["models"]
         answer: Listed = {"models": models, "count": len(models)}
         return {**answer, "partial": True, "unreachable": missing} if missing else answer
@@ -113,19 +113,21 @@ class Catalogue:
     async def _tags(self) -> Listed:
         return {"models": (await self.models())["models"]}
 
+    async def _answering(self) -> list[Probe]:
+        probes = await self._pool.probe()
+        if not (answering := [probe for probe in probes if probe.reachable]):
+            raise no_usable(probes)
+        return answering
+
     async def _running(self) -> Listed:
         """The loaded models; a backend that does not tell in time is passed over."""
-        probes = [probe for probe in await self._pool.probe() if probe.reachable]
-        if not probes:
-            raise NoUsableBackend("No backend can be reached at present.")
+        probes = await self._answering()
         lists = await asyncio.gather(*map(_loaded, probes))
         return {"models": _merged(model for models in lists for model in models)}
 
     async def _version(self) -> Listed:
         """The oldest of the Ollamas' versions: what is promised must hold on each."""
-        probes = [probe for probe in await self._pool.probe() if probe.reachable]
-        if not probes:
-            raise NoUsableBackend("No backend can be reached at present.")
+        probes = await self._answering()
         versions = [probe.version if probe.backend.kind == "ollama" else SPOKEN_VERSION for probe in probes]
         return {"version": min(versions, key=_numbers)}
 

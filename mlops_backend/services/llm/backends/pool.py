@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from time import monotonic, perf_counter
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from mlops_backend.errors import AppError, NoUsableBackend
 from mlops_backend.services.llm.backends.backend import Backend
@@ -152,7 +152,10 @@ class BackendPool:
         """
         if len(self._looks) == 1:
             return Candidates([self.home])
-        return Candidates(_backends(await self._known_in_order(_answers), _answers) or _nobody())
+        known = await self._known_in_order(_answers)
+        if not (answering := _backends(known, _answers)):
+            raise no_usable(known)
+        return Candidates(answering)
 
     async def candidates(self, model: str, *, in_order: bool = False) -> Candidates:
         """The backends to try for `model`, best first.
@@ -177,7 +180,8 @@ class BackendPool:
         known = await (self._known_in_order(lists) if in_order else self._known_until(lists, KNOWN_LIFE))
         if having := _backends(known, lists):
             return Candidates(having if in_order else self._turned(having))
-        answering = _backends(known, _answers) or _nobody()
+        if not (answering := _backends(known, _answers)):
+            raise no_usable(known)
         if had := [look.backend for look in self._looks if look.absent and look.had(model)]:
             return Candidates(had)
         return Candidates(answering, complete=all(look.seen for look in self._looks))
@@ -234,8 +238,10 @@ def _backends(probes: Sequence[Probe], wanted: Callable[[Probe], bool]) -> Seque
     return [probe.backend for probe in probes if wanted(probe)]
 
 
-def _nobody() -> NoReturn:
-    raise NoUsableBackend("No backend can be reached at present.")
+def no_usable(probes: Sequence[Probe]) -> NoUsableBackend:
+    """The error when no backend of `probes` answers; of the only one it says why."""
+    why = [probe.error for probe in probes] if len(probes) == 1 else []
+    return NoUsableBackend(" ".join(["No backend can be reached at present.", *why]))
 
 
 def _answers(probe: Probe) -> bool:
