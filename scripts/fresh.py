@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,6 +39,10 @@ USER = 10001
 
 class NotFresh(Exception):
     """A bare system does not do what it must; the message has the output."""
+
+
+class NoSystem(Exception):
+    """A bare system cannot be made here; the message has debootstrap's last words."""
 
 
 class Bare:
@@ -131,7 +136,10 @@ def kept_system(suite: str) -> Path:
         return archive
     with tempfile.TemporaryDirectory(prefix="bare-") as scratch:
         command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, scratch, *mirror()]
-        quietly(command)
+        try:
+            quietly(command)
+        except NotFresh as error:
+            raise NoSystem(str(error)) from None
         partial = archive.with_suffix(".partial")
         quietly(["tar", "-C", scratch, "-cf", str(partial), "."])
         partial.rename(archive)
@@ -271,35 +279,48 @@ def tests(bare: Bare, selection: str) -> tuple[float, str]:
     return time.monotonic() - started, printed.strip().rpartition("\n")[2]
 
 
-def replay(suite: str, selection: str) -> None:
-    """All that a bare system of this suite has to do; prints what it took."""
+def prepare(suite: str) -> str:
+    """Make the system, or find it kept; a line about it."""
+    return f"Debian {suite}: {kept_system(suite).name} is there"
+
+
+def replay(suite: str, selection: str) -> str:
+    """All that a bare system of this suite has to do; what it took, a line for each step."""
     with bare_system(suite) as bare:
         python = bare.run("python3 --version").strip()
-        print(f"Debian {suite}, {python}", flush=True)
-        for step, seconds in newcomer(bare).items():
-            print(f"  {step:<18} {seconds:6.1f} s", flush=True)
+        lines = [f"Debian {suite}, {python}"]
+        lines += [f"  {step:<18} {seconds:6.1f} s" for step, seconds in newcomer(bare).items()]
         if suite == IMAGE_SUITE:
-            print(f"  {'image: first word':<18} {image(bare):6.1f} s", flush=True)
+            lines.append(f"  {'image: first word':<18} {image(bare):6.1f} s")
         if selection:
             seconds, ended = tests(bare, selection)
-            print(f"  {'make test':<18} {seconds:6.1f} s: {ended}", flush=True)
+            lines.append(f"  {'make test':<18} {seconds:6.1f} s: {ended}")
+        return "\n".join(lines)
 
 
 def main() -> int:
-    """Make the systems, one after the other."""
+    """Make the systems and use them, side by side."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("suites", nargs="*", default=SUITES, help="Debian's suites")
     parser.add_argument("--tests", default=SMOKE, help="what make test is given there; empty for none")
+    parser.add_argument("--prepare", action="store_true", help="only make the systems, and keep them for the next time")
     arguments = parser.parse_args()
     if reason := why_not():
         print(f"Bare systems are skipped: {reason}.")
         return 0
-    try:
-        for suite in arguments.suites:
-            replay(suite, arguments.tests)
-    except NotFresh as error:
-        print(error, file=sys.stderr)
-        return 1
+    with ThreadPoolExecutor() as pool:
+        if arguments.prepare:
+            under_way = [pool.submit(prepare, suite) for suite in arguments.suites]
+        else:
+            under_way = [pool.submit(replay, suite, arguments.tests) for suite in arguments.suites]
+        try:
+            for done in under_way:
+                print(done.result(), flush=True)
+        except NoSystem as error:
+            print(f"Bare systems are skipped: debootstrap fails.\n{error}", flush=True)
+        except NotFresh as error:
+            print(error, file=sys.stderr)
+            return 1
     return 0
 
 
