@@ -11,7 +11,7 @@ import pytest
 from dotenv import dotenv_values
 
 from mlops_backend.config import Settings, load_settings
-from scripts import locks
+from scripts import locks, make_env
 
 LOCK_NAMES = [lock.name for lock in locks.LOCKS]
 
@@ -137,8 +137,15 @@ def test_check_never_resolves(copy: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_makefile_takes_the_pythons_that_the_project_supports() -> None:
     """The interpreters that make accepts are those of requires-python."""
-    low, high = re.findall(r"\((3, \d+)\)", text("Makefile"))
-    assert project()["project"]["requires-python"] == f">={low},<{high}".replace(", ", ".")
+    (lowest,) = re.findall(r"version_info < \((3, \d+)\)", text("Makefile"))
+    assert project()["project"]["requires-python"] == f">={lowest}".replace(", ", ".")
+
+
+def test_every_tested_python_has_a_name_for_make() -> None:
+    """The Pythons of `make test-pythons` are all looked for; set-up warns of those newer than the last."""
+    (tested,) = re.findall(r"^PYTHONS := (.+)$", text("Makefile"), re.MULTILINE)
+    assert {f"python{version}" for version in tested.split()} <= set(text("Makefile").split())
+    assert tested.split()[-1] == "{}.{}".format(*make_env.NEWEST_TESTED)
 
 
 def test_example_environment_names_every_setting() -> None:

