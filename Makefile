@@ -56,6 +56,7 @@ check: install-dev ## Lint, format, types, import rules, locks match their input
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py -q
 	$(BIN)/python scripts/locks.py check
+	$(BIN)/mkdocs build --quiet --strict
 
 .PHONY: format
 format: install-dev ## Format the code and apply the linter's safe fixes
@@ -93,7 +94,15 @@ test-pythons: ## The drain tests on each of Python 3.11 to 3.14 that is here; PY
 test-fresh: ## As root: bare Debian systems, in which make run must stream; ARGS go to scripts/fresh.py
 	@$(find_python); exec "$$python" scripts/fresh.py $(ARGS)
 
+.PHONY: docs
+docs: install-dev ## Build the documentation's site into site/; a broken link, anchor or orphan fails
+	@$(BIN)/mkdocs build --quiet --strict
+
+.PHONY: docs-serve
+docs-serve: install-dev ## Serve the documentation on http://127.0.0.1:8001, and follow changes
+	@$(BIN)/mkdocs serve --dev-addr 127.0.0.1:8001
+
 .PHONY: clean
 clean: ## Remove environments, caches and build output; .env and data stay
-	@rm -rf $(VENV) $(VENV)-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	@rm -rf $(VENV) $(VENV)-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

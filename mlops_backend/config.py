@@ -1,6 +1,6 @@
 """The settings: the only reader of the environment and of `.env`.
 
-Names, defaults and meanings are public; the README's configuration table lists them.
+Names, defaults and meanings are public; `docs/settings.md` lists them.
 """
 
 from __future__ import annotations

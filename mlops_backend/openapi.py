@@ -32,7 +32,7 @@ Streams are one JSON object a line (`application/x-ndjson`), or server-sent even
 The routes of Ollama, OpenAI and Anthropic take and answer what those document, byte for byte; refusals of this service
 come in the shape that their clients know."""
 
-# Status, one code that it comes with, and what it means; the README lists every code.
+# Status, one code that it comes with, and what it means; `docs/routes.md` lists every code.
 _ERRORS: Final = (
     (400, "invalid_json", "The body is not JSON, or asks for what the model cannot do"),
     (401, "unauthorized", "No key, an unknown one, or two that differ"),

@@ -16,7 +16,7 @@ from mlops_backend.config import Settings
 from mlops_backend.errors import AppError
 from mlops_backend.middleware import error_handlers
 from tests.e2e.processes import REPOSITORY
-from tests.e2e.readme_blocks import README, read_table
+from tests.e2e.page_blocks import DOCS, README, read_table
 from tests.service import settings_for
 
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
@@ -55,8 +55,8 @@ def anchors_of(document: Path) -> set[str]:
 
 
 def test_configuration_table_is_the_settings() -> None:
-    """The README's configuration table has every setting with its default, and nothing else."""
-    table = {name.strip("`"): default.strip("`") for name, default, _ in read_table("Configuration")}
+    """The table of settings has every setting with its default, and nothing else."""
+    table = {name.strip("`"): default.strip("`") for name, default, _ in read_table("settings.md", "Settings")}
     assert table == {name.upper(): written(field.default) for name, field in Settings.model_fields.items()}
 
 
@@ -72,8 +72,8 @@ def test_example_file_is_the_settings() -> None:
 
 
 def test_routes_table_is_the_routes() -> None:
-    """The README's table of routes has every route and method of the application."""
-    rows = [row for row, _, _ in read_table("Routes")]
+    """The table of routes has every route and method of the application."""
+    rows = [row for row, _, _ in read_table("routes.md", "Routes")]
     listed = {(method, path) for row in rows for method, path in re.findall(r"`([A-Z]+) (\S+)`", row)}
     served = {
         (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
@@ -84,17 +84,17 @@ def test_routes_table_is_the_routes() -> None:
 
 
 def test_errors_table_is_the_tree() -> None:
-    """The README's table of errors has every code that can be sent, with its status."""
-    table = {code.strip("`"): status for status, code, _ in read_table("Errors")}
+    """The table of errors has every code that can be sent, with its status."""
+    table = {code.strip("`"): status for status, code, _ in read_table("routes.md", "Errors")}
     tree = {kind.code: str(kind.status) for kind in errors_in(AppError) if kind.code not in NEVER_SENT}
     tree |= {code: str(status) for status, code in error_handlers._CODES.items()}
     assert table == {**tree, "backend_rejected": "4xx", "model_not_found": "404"}
 
 
 def test_troubleshooting_names_real_codes() -> None:
-    """Every code that the README's troubleshooting explains is one of the errors' table."""
-    codes = {code.strip("`") for _, code, _ in read_table("Errors")}
-    named = {code for cell, _, _ in read_table("Troubleshooting") for code in re.findall(r"`([a-z_]+_[a-z_]+)`", cell)}
+    """Every code that the troubleshooting explains is one of the errors' table."""
+    codes = {code.strip("`") for _, code, _ in read_table("routes.md", "Errors")}
+    named = {code for cell, _, _ in read_table("troubleshooting.md", "Troubleshooting") for code in re.findall(r"`([a-z_]+_[a-z_]+)`", cell)}
     assert named <= codes
     assert len(named) > 5
 
@@ -113,5 +113,16 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_drain_and_docker_agree() -> None:
     """`docker stop` waits longer than the default drain."""
-    (seconds,) = re.findall(r"docker stop --time (\d+)", README.read_text("utf-8"))
+    (seconds,) = re.findall(r"docker stop --time (\d+)", (DOCS / "running.md").read_text("utf-8"))
     assert int(seconds) > Settings.model_fields["drain_timeout"].default
+
+
+def test_the_readme_is_short() -> None:
+    """The README is read in five minutes: what grows goes onto a page."""
+    assert len(README.read_text("utf-8").splitlines()) <= 250
+
+
+def test_every_page_is_in_the_sites_list() -> None:
+    """The site lists every page of `docs` once, and no page that is not there; `make docs` checks the links."""
+    listed = re.findall(r"^ +- (?:[^:\n]+: )?(\S+\.md)$", (REPOSITORY / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(str(path.relative_to(DOCS)) for path in DOCS.glob("**/*.md"))

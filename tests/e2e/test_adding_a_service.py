@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.processes import REPOSITORY, clean_environment
-from tests.e2e.readme_blocks import Block, read_blocks
+from tests.e2e.page_blocks import Block, read_blocks
 
 ROUTE = "/api/other/text-stats"
 COPIED = ("mlops_backend", "tests", "pyproject.toml")

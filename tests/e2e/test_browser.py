@@ -11,7 +11,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.e2e.pages import Pages, Watched, chromium, visited
-from tests.e2e.readme_blocks import read_blocks
+from tests.e2e.page_blocks import read_blocks
 from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
 from tests.fakes.ollama_shapes import RUNNER_DIED
 from tests.service import ORDINARY_KEY, Service

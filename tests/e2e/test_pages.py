@@ -1,4 +1,4 @@
-"""Every block of the README is run, and prints what the README says."""
+"""Every block of the README and of the pages is run, and prints what they say."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest_asyncio
 
 from tests.e2e.newcomer import NAMED_HOST, Newcomer, make_home, need
 from tests.e2e.processes import answers, free_port
-from tests.e2e.readme_blocks import read_blocks
+from tests.e2e.page_blocks import read_blocks
 from tests.e2e.server_process import ServerProcess, running
 from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
 from tests.fakes.ollama_modes import ODD_WORDS
@@ -61,8 +61,28 @@ TESTED_HERE: Final = {
     "health",
     "health-output",
     "ollama",
+    "conversation-rest",
+    "readme-python",
+    "readme-javascript",
 }
 TESTED_ELSEWHERE: Final = {
+    "readme-run": "test_setup.py",
+    "readme-banner": "test_readme_repeats_the_pages",
+    "readme-curl": "test_readme_repeats_the_pages",
+    "readme-output": "test_readme_repeats_the_pages",
+    "readme-client": "test_readme_repeats_the_pages",
+    "readme-test": ".ci/run: it runs every test, this one too",
+    "example-serve": "test_pages_operating.py",
+    "example-key": "test_pages_operating.py",
+    "limits-headers": "test_pages_operating.py",
+    "usage-month": "test_pages_operating.py",
+    "operate-keys": "test_pages_operating.py",
+    "replicas-nginx": "test_pages_operating.py",
+    "replicas-compose": "test_pages_operating.py",
+    "backup-sqlite": "test_pages_operating.py",
+    "restore-sqlite": "test_pages_operating.py",
+    "backup-postgresql": "test_pages_operating.py",
+    "downgrade": "test_pages_operating.py",
     "make-run": "test_setup.py",
     "make-test": ".ci/run: it runs every test, this one too",
     "docker": "test_dockerfile.py: the image's steps; Docker itself is not there",
@@ -75,15 +95,15 @@ TESTED_ELSEWHERE: Final = {
     "mlops_backend/blueprints/__init__.py": "test_adding_a_service.py",
     "mlops_backend/app.py": "test_adding_a_service.py",
     "tests/web/test_text_stats.py": "test_adding_a_service.py",
-    "ollama-cli": "test_readme_clients.py",
-    "ollama-python": "test_readme_clients.py",
-    "ollama-js": "test_readme_clients.py",
-    "openai-python": "test_readme_clients.py",
-    "anthropic-python": "test_readme_clients.py",
-    "claude-code": "test_readme_clients.py: what it sends; Claude Code itself is not there",
-    "langchain": "test_readme_clients.py",
-    "open-webui": "test_readme_clients.py: what it sends; Docker itself is not there",
-    "continue": "test_readme_clients.py: what it sends; an editor is not there",
+    "ollama-cli": "test_pages_clients.py",
+    "ollama-python": "test_pages_clients.py",
+    "ollama-js": "test_pages_clients.py",
+    "openai-python": "test_pages_clients.py",
+    "anthropic-python": "test_pages_clients.py",
+    "claude-code": "test_pages_clients.py: what it sends; Claude Code itself is not there",
+    "langchain": "test_pages_clients.py",
+    "open-webui": "test_pages_clients.py: what it sends; Docker itself is not there",
+    "continue": "test_pages_clients.py: what it sends; an editor is not there",
 }
 STREAM_WORDS: Final = 'for await (const part of generate({ prompt: "Hi" })) process.stdout.write(part.response);'
 PRINT_EVENTS: Final = """
@@ -260,6 +280,31 @@ async def test_a_conversation_is_kept(newcomer: Newcomer) -> None:
     said = "".join(line["message"]["content"] for line in lines)
     assert [message["content"] for message in conversation["messages"]] == ["Name a colour.", said]
     assert [one["id"] for one in found["conversations"]] == [conversation["id"]]
+
+
+async def test_the_rest_of_conversations(newcomer: Newcomer) -> None:
+    """One conversation is listed, read, found, replied to anew, exported, imported and deleted."""
+    script = newcomer.text_of(BLOCKS["conversation"]) + newcomer.text_of(BLOCKS["conversation-rest"])
+    printed = objects(await newcomer.shell(script.replace('"the sky" blu*', "colour")))
+    assert any(one.get("imported") or "imported" in json.dumps(one) for one in printed)
+    assert (newcomer.home / "conversations.json").exists()
+
+
+async def test_readmes_programs_print_a_models_words(newcomer: Newcomer) -> None:
+    """The README's Python and JavaScript print what the model says."""
+    assert (await newcomer.python(newcomer.text_of(BLOCKS["readme-python"]))).split()
+    assert (await newcomer.node(newcomer.text_of(BLOCKS["readme-javascript"]))).split()
+
+
+async def test_readme_repeats_the_pages() -> None:
+    """What the README shows is, word for word, what a page shows and what is run there."""
+    repeated = {"run": "make-run", "banner": "banner", "curl": "first-stream", "client": "openai-python"}
+    for name, original in repeated.items():
+        assert BLOCKS[f"readme-{name}"].text == BLOCKS[original].text
+    shown = BLOCKS["readme-output"].text.splitlines()
+    assert [line for line in shown if line != "…"] == [
+        line for line in BLOCKS["first-stream-output"].text.splitlines() if line in shown
+    ]
 
 
 async def test_errors_name_the_field(newcomer: Newcomer) -> None:

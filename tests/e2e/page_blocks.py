@@ -1,0 +1,53 @@
+"""The fenced blocks of the README and of the documentation's pages, each under a name, so that none escapes its test.
+
+A block is named by the line before it: `<!-- block: NAME -->`, or a file's path in back quotes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tests.e2e.processes import REPOSITORY
+
+README: Final = REPOSITORY / "README.md"
+DOCS: Final = REPOSITORY / "docs"
+PAGES: Final = (README, *sorted(DOCS.glob("*.md")))
+_FENCE: Final = re.compile(r"^(?P<before>.*)\n\n?```(?P<language>\w*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
+_NAME: Final = re.compile(r"<!-- block: (?P<name>[\w-]+) -->|`(?P<path>[\w/.]+)`")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One fenced block: what it is called, its language, and its text."""
+
+    name: str
+    language: str
+    text: str
+
+
+def read_blocks() -> Mapping[str, Block]:
+    """All blocks by name, in their order; a fence without a name, or with another's, is an error."""
+    blocks: dict[str, Block] = {}
+    for page in PAGES:
+        text, before = page.read_text("utf-8"), len(blocks)
+        for found in _FENCE.finditer(text):
+            named = _NAME.fullmatch(found["before"])
+            assert named, f"{page.name}: no name before the block that begins {found['text'][:60]!r}"
+            name = named["name"] or named["path"]
+            assert name not in blocks, f"{page.name}: two blocks are called {name}"
+            blocks[name] = Block(name, found["language"], found["text"])
+        fences = len(re.findall(r"^ *```", text, re.MULTILINE))
+        assert (len(blocks) - before) * 2 == fences, f"{page.name}: a fence that was not understood"
+    return blocks
+
+
+def read_table(page: str, heading: str) -> list[tuple[str, ...]]:
+    """The rows of the first table under a heading of a page of `docs`, without its head; cells are stripped."""
+    text = "\n" + (DOCS / page).read_text("utf-8")
+    section = re.split(r"\n#+ ", text.partition(f"# {heading}\n")[2])[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    assert len(rows) > 2, f"{page}: no table under {heading}"
+    return [tuple(cell.strip() for cell in row.strip("|").split("|")) for row in rows[2:]]
