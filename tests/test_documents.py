@@ -15,8 +15,8 @@ from mlops_backend.app import create_app
 from mlops_backend.config import Settings
 from mlops_backend.errors import AppError
 from mlops_backend.middleware import error_handlers
+from tests.e2e.page_blocks import DOCS, README, read_blocks, read_table
 from tests.e2e.processes import REPOSITORY
-from tests.e2e.page_blocks import DOCS, README, read_table
 from tests.service import settings_for
 
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
@@ -94,7 +94,11 @@ def test_errors_table_is_the_tree() -> None:
 def test_troubleshooting_names_real_codes() -> None:
     """Every code that the troubleshooting explains is one of the errors' table."""
     codes = {code.strip("`") for _, code, _ in read_table("routes.md", "Errors")}
-    named = {code for cell, _, _ in read_table("troubleshooting.md", "Troubleshooting") for code in re.findall(r"`([a-z_]+_[a-z_]+)`", cell)}
+    named = {
+        code
+        for cell, _, _ in read_table("troubleshooting.md", "Troubleshooting")
+        for code in re.findall(r"`([a-z_]+_[a-z_]+)`", cell)
+    }
     assert named <= codes
     assert len(named) > 5
 
@@ -126,3 +130,16 @@ def test_every_page_is_in_the_sites_list() -> None:
     """The site lists every page of `docs` once, and no page that is not there; `make docs` checks the links."""
     listed = re.findall(r"^ +- (?:[^:\n]+: )?(\S+\.md)$", (REPOSITORY / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
     assert sorted(listed) == sorted(str(path.relative_to(DOCS)) for path in DOCS.glob("**/*.md"))
+
+
+def test_architecture_names_what_is_there() -> None:
+    """Every module and folder in the drawing of the architecture is in the repository."""
+    shown = [line[:31] for line in read_blocks()["architecture"].text.splitlines()]
+    named = {name for line in shown for name in re.findall(r"[\w./]+(?:\.py|/)", line)}
+    there = {path.name for path in REPOSITORY.glob("*.py")} | {"mlops_backend/", "tests/"}
+    for top in ("mlops_backend", "tests"):
+        there |= {path.name for path in (REPOSITORY / top).glob("**/*.py")}
+        for folder in (REPOSITORY / top).glob("**/"):
+            there |= {f"{folder.name}/", f"{folder.parent.name}/{folder.name}/"}
+    assert named - there == set()
+    assert len(named) > 20

@@ -15,8 +15,8 @@ import pytest
 from dotenv import dotenv_values
 
 from scripts.make_env import write_dotenv
-from tests.e2e.processes import REPOSITORY, clean_environment
 from tests.e2e.page_blocks import Block
+from tests.e2e.processes import REPOSITORY, clean_environment
 
 NAMED_KEY = "your-key"
 NAMED_HOST = "localhost:8000"

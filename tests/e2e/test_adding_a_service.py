@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.processes import REPOSITORY, clean_environment
 from tests.e2e.page_blocks import Block, read_blocks
+from tests.e2e.processes import REPOSITORY, clean_environment
 
 ROUTE = "/api/other/text-stats"
 COPIED = ("mlops_backend", "tests", "pyproject.toml")

@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, expect
 
-from tests.e2e.pages import Pages, Watched, chromium, visited
 from tests.e2e.page_blocks import read_blocks
+from tests.e2e.pages import Pages, Watched, chromium, visited
 from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
 from tests.fakes.ollama_shapes import RUNNER_DIED
 from tests.service import ORDINARY_KEY, Service

@@ -19,8 +19,8 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.newcomer import NAMED_HOST, Newcomer, make_home, need
-from tests.e2e.processes import answers, free_port
 from tests.e2e.page_blocks import read_blocks
+from tests.e2e.processes import answers, free_port
 from tests.e2e.server_process import ServerProcess, running
 from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
 from tests.fakes.ollama_modes import ODD_WORDS
@@ -72,6 +72,8 @@ TESTED_ELSEWHERE: Final = {
     "readme-output": "test_readme_repeats_the_pages",
     "readme-client": "test_readme_repeats_the_pages",
     "readme-test": ".ci/run: it runs every test, this one too",
+    "architecture": "test_documents.py",
+    "a-generation": "prose: nothing there can be run",
     "example-serve": "test_pages_operating.py",
     "example-key": "test_pages_operating.py",
     "limits-headers": "test_pages_operating.py",
@@ -286,7 +288,10 @@ async def test_the_rest_of_conversations(newcomer: Newcomer) -> None:
     """One conversation is listed, read, found, replied to anew, exported, imported and deleted."""
     script = newcomer.text_of(BLOCKS["conversation"]) + newcomer.text_of(BLOCKS["conversation-rest"])
     printed = objects(await newcomer.shell(script.replace('"the sky" blu*', "colour")))
-    assert any(one.get("imported") or "imported" in json.dumps(one) for one in printed)
+    lists = [one["conversations"] for one in printed if "conversations" in one]
+    assert len(lists) == 3  # all, those with the words, those that the import made
+    assert all(lists)
+    assert [one["done"] for one in printed if "conversation" in one] == [True, True]
     assert (newcomer.home / "conversations.json").exists()
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from tests.e2e.clients.clients import Faked, Live
 from tests.e2e.newcomer import Newcomer, node_program
-from tests.e2e.processes import clean_environment
 from tests.e2e.page_blocks import read_blocks
+from tests.e2e.processes import clean_environment
 from tests.e2e.real_ollama import ollama_or_skip
 from tests.fakes.ollama import DEFAULT_WORDS
 from tests.service import ORDINARY_KEY, Service

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +18,10 @@ import pytest_asyncio
 import yaml
 
 from mlops_backend.config import Settings
+from mlops_backend.services.other.database import Database, current
+from mlops_backend.services.other.database.tables import HEAD
+from mlops_backend.setting_values import database_url
+from tests.databases import Postgres, postgres_programs
 from tests.e2e.newcomer import Newcomer, make_home, need
 from tests.e2e.page_blocks import read_blocks
 from tests.e2e.processes import free_port
@@ -85,10 +91,12 @@ async def test_limits_are_told_as_the_page_shows() -> None:
 async def test_replicas_stand_behind_nginx(operated: tuple[Service, Newcomer], tmp_path: Path) -> None:
     """Nginx takes the page's configuration, passes requests on and keeps `/metrics` to itself."""
     need("nginx")
-    service, operator = operated
+    operator = operated[1]
     port = free_port()
     servers = re.sub(r"10\.0\.0\.1[12]:8000", operator.host, BLOCKS["replicas-nginx"].text)
-    paths = "".join(f"{name}_temp_path {tmp_path}/{name}; " for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    paths = "".join(
+        f"{name}_temp_path {tmp_path}/{name}; " for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
     http = f"error_log stderr; access_log off; {paths} {servers.replace('listen 80', f'listen 127.0.0.1:{port}')}"
     (tmp_path / "nginx.conf").write_text(f"daemon off; pid {tmp_path}/pid; events {{}} http {{ {http} }}")
     command = (shutil.which("nginx") or "", "-p", str(tmp_path), "-e", "stderr", "-c", "nginx.conf")
@@ -99,7 +107,7 @@ async def test_replicas_stand_behind_nginx(operated: tuple[Service, Newcomer], t
 
 
 def test_compose_names_settings() -> None:
-    """Every variable of a replica in the page's Compose file is a setting, and its addresses are taken by the settings."""
+    """Every variable of a replica in the page's Compose file is a setting, with a value that it takes."""
     replica = yaml.safe_load(BLOCKS["replicas-compose"].text)["x-replica"]
     variables = {name: value.replace("${API_KEY}", "k" * 32) for name, value in replica["environment"].items()}
     settings = Settings(_env_file=None, **{name.lower(): value for name, value in variables.items()})  # type: ignore[call-arg]
@@ -108,22 +116,43 @@ def test_compose_names_settings() -> None:
 
 
 @pytest.mark.parametrize("line", [0, 1], ids=["sqlite3", "docker"])
-async def test_sqlite_is_backed_up_and_restored(line: int, operated: tuple[Service, Newcomer]) -> None:
-    """Each command copies a database in use; the commands to restore put the copy in its place."""
-    service, operator = operated
-    await service.client.post("/api/admin/keys", json={"name": "kept"}, headers=KEY)
+async def test_sqlite_is_backed_up_and_restored(line: int, tmp_path: Path) -> None:
+    """Each command copies a database in use; with the service stopped, those to restore put the copy in its place."""
+    make_home(tmp_path)
+    operator = Newcomer(tmp_path, ADMIN_KEY, "")
+    settings = settings_for("http://127.0.0.1:1", database_url=f"sqlite:///{tmp_path}/data/mlops_backend.db")
     command = BLOCKS["backup-sqlite"].text.splitlines()[line]
     if line == 0:
         need("sqlite3")
-    inside = command.replace("docker exec mlops_backend python", ".venv/bin/python")
-    await operator.shell(inside.replace("'/data/backup.db'", "'backup.db'").replace("/data/", "data/"))
+    async with serving(settings) as service:
+        await service.client.post("/api/admin/keys", json={"name": "kept"}, headers=KEY)
+        inside = command.replace("docker exec mlops_backend python", ".venv/bin/python")
+        await operator.shell(inside.replace("'/data/backup.db'", "'backup.db'").replace("/data/", "data/"))
+        await service.client.post("/api/admin/keys", json={"name": "made later"}, headers=KEY)
     await operator.shell(BLOCKS["restore-sqlite"].text)
-    with sqlite3.connect(operator.home / "data" / "mlops_backend.db") as database:
+    with closing(sqlite3.connect(operator.home / "data" / "mlops_backend.db")) as database:
         assert database.execute("SELECT name FROM api_keys").fetchall() == [("kept",)]
-    database.close()
+
+
+@pytest.fixture(name="address")
+def _address(postgres: Postgres) -> str:
+    return postgres.fresh()
+
+
+async def test_postgresql_is_backed_up_and_restored(address: str, tmp_path: Path) -> None:
+    """The commands write a dump, and put it in the place of what is there now."""
+    script = BLOCKS["backup-postgresql"].text.replace("postgresql://mlops@db.example/mlops", f"'{address}'")
+    operator = Newcomer(tmp_path, ADMIN_KEY, "")
+    await operator.run("sh", "-euc", script, PATH=f"{postgres_programs()}:{os.environ['PATH']}")
+    database = Database(database_url(address))
+    try:
+        async with database.migrating() as connection:
+            assert await current(connection) == HEAD
+    finally:
+        await database.aclose()
 
 
 async def test_tables_go_back_a_step(operated: tuple[Service, Newcomer], tmp_path: Path) -> None:
     """The commands print the step of the tables, and then the one they went back to."""
     printed = (await Newcomer(tmp_path, ADMIN_KEY, "").shell(BLOCKS["downgrade"].text)).split()
-    assert printed == ["0003", "0001"]
+    assert printed == [HEAD, "0001"]
