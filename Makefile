@@ -56,7 +56,7 @@ check: install-dev ## Lint, format, types, import rules, locks match their input
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py -q
 	$(BIN)/python scripts/locks.py check
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 .PHONY: format
 format: install-dev ## Format the code and apply the linter's safe fixes
@@ -94,9 +94,10 @@ test-pythons: ## The drain tests on each of Python 3.11 to 3.14 that is here; PY
 test-fresh: ## As root: bare Debian systems, in which make run must stream; ARGS go to scripts/fresh.py
 	@$(find_python); exec "$$python" scripts/fresh.py $(ARGS)
 
+# Never --quiet: MkDocs counts only the warnings that it prints, and would be strict about none.
 .PHONY: docs
 docs: install-dev ## Build the documentation's site into site/; a broken link, anchor or orphan fails
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 .PHONY: docs-serve
 docs-serve: install-dev ## Serve the documentation on http://127.0.0.1:8001, and follow changes

@@ -126,12 +126,6 @@ def test_the_readme_is_short() -> None:
     assert len(README.read_text("utf-8").splitlines()) <= 250
 
 
-def test_every_page_is_in_the_sites_list() -> None:
-    """The site lists every page of `docs` once, and no page that is not there; `make docs` checks the links."""
-    listed = re.findall(r"^ +- (?:[^:\n]+: )?(\S+\.md)$", (REPOSITORY / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
-    assert sorted(listed) == sorted(str(path.relative_to(DOCS)) for path in DOCS.glob("**/*.md"))
-
-
 def test_architecture_names_what_is_there() -> None:
     """Every module and folder in the drawing of the architecture is in the repository."""
     shown = [line[:31] for line in read_blocks()["architecture"].text.splitlines()]

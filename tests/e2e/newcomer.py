@@ -1,4 +1,4 @@
-"""A newcomer's directory as `make run` leaves it, and the README's blocks run there."""
+"""A newcomer's directory as `make run` leaves it, and the pages' blocks run there."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from tests.e2e.processes import REPOSITORY
 
 README: Final = REPOSITORY / "README.md"
 DOCS: Final = REPOSITORY / "docs"
-PAGES: Final = (README, *sorted(DOCS.glob("*.md")))
+PAGES: Final = (README, *sorted(DOCS.glob("**/*.md")))
 _FENCE: Final = re.compile(r"^(?P<before>.*)\n\n?```(?P<language>\w*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
 _NAME: Final = re.compile(r"<!-- block: (?P<name>[\w-]+) -->|`(?P<path>[\w/.]+)`")
 
@@ -39,15 +39,17 @@ def read_blocks() -> Mapping[str, Block]:
             name = named["name"] or named["path"]
             assert name not in blocks, f"{page.name}: two blocks are called {name}"
             blocks[name] = Block(name, found["language"], found["text"])
-        fences = len(re.findall(r"^ *```", text, re.MULTILINE))
+        fences = len(re.findall(r"^[ >]*(?:```|~~~)", text, re.MULTILINE))
         assert (len(blocks) - before) * 2 == fences, f"{page.name}: a fence that was not understood"
     return blocks
 
 
-def read_table(page: str, heading: str) -> list[tuple[str, ...]]:
-    """The rows of the first table under a heading of a page of `docs`, without its head; cells are stripped."""
+def read_table(page: str, heading: str, number: int = 0) -> list[tuple[str, ...]]:
+    """The rows of a table under a heading of a page of `docs`, without its head; cells are stripped."""
     text = "\n" + (DOCS / page).read_text("utf-8")
     section = re.split(r"\n#+ ", text.partition(f"# {heading}\n")[2])[0]
-    rows = [line for line in section.splitlines() if line.startswith("|")]
-    assert len(rows) > 2, f"{page}: no table under {heading}"
+    tables = re.findall(r"(?:^\|.*\n?)+", section, re.MULTILINE)
+    assert number < len(tables), f"{page}: no such table under {heading}"
+    rows = tables[number].splitlines()
+    assert len(rows) > 2, f"{page}: an empty table under {heading}"
     return [tuple(cell.strip() for cell in row.strip("|").split("|")) for row in rows[2:]]

