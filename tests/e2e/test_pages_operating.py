@@ -152,6 +152,20 @@ async def test_postgresql_is_backed_up_and_restored(address: str, tmp_path: Path
         await database.aclose()
 
 
+@pytest.fixture(name="empty")
+def _empty(postgres: Postgres) -> str:
+    return postgres.empty()
+
+
+async def test_all_is_copied_into_postgresql(empty: str, operated: tuple[Service, Newcomer]) -> None:
+    """The command carries the keys over, and tells how many rows each table got."""
+    service, operator = operated
+    await service.client.post("/api/admin/keys", json={"name": "carried"}, headers=KEY)
+    script = BLOCKS["db-copy"].text.replace("postgresql://mlops@db.example/mlops", f"'{empty}'")
+    rows = dict(line.split("\t") for line in (await operator.shell(script)).splitlines())
+    assert rows["api_keys"] == "1"
+
+
 async def test_tables_go_back_a_step(operated: tuple[Service, Newcomer], tmp_path: Path) -> None:
     """The commands print the step of the tables, and then the one they went back to."""
     printed = (await Newcomer(tmp_path, ADMIN_KEY, "").shell(BLOCKS["downgrade"].text)).split()

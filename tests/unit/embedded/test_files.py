@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -50,3 +51,13 @@ def test_a_missing_library_is_one_sentence() -> None:
 def test_another_end_is_told_by_its_last_line(lines: list[str], reason: str) -> None:
     """Of what the engine printed the sentence has the last line."""
     assert _why(3, lines) == f"The embedded engine ended with status 3 while starting: {reason}"
+
+
+def test_it_is_imported_where_there_is_no_working_directory(tmp_path: Path) -> None:
+    """A service whose working directory was removed, as by a deployment, imports the engine all the same."""
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    script = "import os, sys; os.rmdir(os.getcwd()); import mlops_backend.services.llm.embedded"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -22,8 +22,18 @@ MODEL_FILE: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 MODEL_SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 # sun_path has 104 bytes on macOS and 108 on Linux, the last one a zero.
 _MAX_SOCKET_PATH: Final = 103
+
+
+def _python() -> str:
+    """This interpreter, seen from the working directory: strangers read the command at `/health/ready`."""
+    try:
+        return sys.executable.removeprefix(f"{os.getcwd()}/")
+    except FileNotFoundError:
+        return sys.executable
+
+
 INSTALL_COMMAND: Final = (
-    f"{shlex.quote(sys.executable.removeprefix(f'{os.getcwd()}/'))} -m pip install "
+    f"{shlex.quote(_python())} -m pip install "
     "--no-deps --only-binary=:all: --require-hashes -r requirements-embedded.txt"
 )
 RUNTIME_NAME: Final = "libgomp.so.1"
