@@ -71,6 +71,10 @@ lock: install-dev ## Compile the locks again after a change in pyproject.toml; A
 bench: install-dev ## Measure the service against a bare relay; ARGS go to the benchmark
 	@$(BIN)/python -m bench $(ARGS)
 
+.PHONY: trial
+trial: install-dev ## Try the built service as careless and hostile parties do; ARGS='--part ci' is two minutes of it
+	@$(BIN)/python -m trial $(ARGS)
+
 .PHONY: soak
 soak: install-dev ## The tests that take minutes, on real clocks
 	@$(BIN)/python -m pytest -m soak $(ARGS)

@@ -14,19 +14,24 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from mlops_backend.config import ConfigError, load_settings
 from mlops_backend.middleware.access import with_passthrough
-from mlops_backend.server import BACKLOG, KEEP_ALIVE
+from mlops_backend.server import BACKLOG
+from mlops_backend.services.llm.model_names import allowed_default
+from mlops_backend.services.other.database import check_database
 
 try:
     settings = load_settings()
-    with_passthrough(settings.passthrough_routes)  # in a worker it would be refused as well, but with status 0
+    # in a worker it would be refused as well, but with status 0
+    with_passthrough(settings.passthrough_routes)
+    allowed_default(settings.default_model, allow_cloud=settings.allow_cloud_models)
+    check_database(settings)
 except ConfigError as error:
     sys.exit(str(error))
 
 _host = f"[{settings.host}]" if ":" in settings.host else settings.host
 bind = [f"{_host}:{settings.port}"]
 backlog = BACKLOG
-keep_alive_timeout = KEEP_ALIVE
 graceful_timeout = settings.drain_timeout
 include_server_header = False
+alpn_protocols = ["http/1.1"]
 errorlog = logging.getLogger("hypercorn.error")
 use_reloader = settings.debug

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from mlops_backend import connections
 from mlops_backend.app import create_app
-from mlops_backend.config import ConfigError
+from mlops_backend.config import ConfigError, load_settings
+from mlops_backend.connections import install
 
-connections.install()
 try:
-    app = create_app()
+    settings = load_settings()
+    app = create_app(settings)
 except ConfigError as error:
     sys.exit(str(error))
+install(settings)

@@ -17,9 +17,9 @@ from mlops_backend.services.other.conversations import build_conversations
 from mlops_backend.services.other.database import build_database
 from mlops_backend.services.other.info import InfoService
 from mlops_backend.services.other.keys import build_keys
-from mlops_backend.services.other.limits import build_limits
+from mlops_backend.services.other.limits import ByteBudget, build_limits
 from mlops_backend.services.other.usage import GenerationMeter, Usage, build_usage
-from mlops_backend.telemetry.logging import configure_logging
+from mlops_backend.telemetry.logging import configure_logging, lines_dropped
 from mlops_backend.telemetry.metrics import Metrics
 
 
@@ -51,13 +51,14 @@ def create_app(settings: Settings | None = None) -> Quart:
 def add_services(app: Quart, settings: Settings) -> None:
     """Build every service; those that hold something are opened in the order of the last line."""
     services = services_of(app.extensions)
-    services.add(Metrics())
+    metrics = services.add(Metrics())
+    metrics.counter("log_lines_dropped", "Log lines that could not be written.", lines_dropped)
     database = build_database(services, settings)
     keys = build_keys(services, settings)
     ledger, retention = build_usage(services, settings)
     limiter = build_limits(services, settings, services.get(Usage))
-    upstream, inference = build_llm(services, settings, GenerationMeter(limiter))
+    upstream, inference = build_llm(services, settings, GenerationMeter(limiter), services.get(ByteBudget))
     replies = build_conversations(services, settings)
     services.add(InfoService(__version__, {"auth": settings.auth_enabled, "docs": settings.docs_enabled}))
     parts = (database, keys, upstream, limiter, ledger, retention, replies, inference)
-    live_with(app, parts, settings.upstream_max_connections)
+    live_with(app, parts)

@@ -27,6 +27,7 @@ from mlops_backend.services.other.database import (
     NewerDatabase,
     NotEmpty,
     UnknownStep,
+    UnusableDatabase,
     copy_all,
     current,
     downgrade,
@@ -34,7 +35,7 @@ from mlops_backend.services.other.database import (
 )
 from mlops_backend.services.other.keys import ApiKeys
 from mlops_backend.services.registry import Services
-from mlops_backend.setting_values import database_url
+from mlops_backend.setting_stores import database_url
 from mlops_backend.telemetry.logging import silence
 
 T = TypeVar("T")
@@ -185,7 +186,7 @@ def copy_(info: ScriptInfo, target_url: str) -> None:
     """Copy all into the empty database TARGET_URL, in one transaction; stop the service first."""
 
     async def work(services: Services) -> None:
-        target = services.get(Database).beside(database_url(target_url))
+        target = services.get(Database).beside(database_url(target_url), "TARGET_URL")
         try:
             async with services.get(Database).reading() as source, target.migrating() as connection:
                 copied = await copy_all(source, connection)
@@ -228,6 +229,7 @@ def _run(info: ScriptInfo, work: Work[None], *, opened: bool = True) -> None:
         NewerDatabase,
         NotEmpty,
         UnknownStep,
+        UnusableDatabase,
         ValidationError,
         ValueError,
         SQLAlchemyError,

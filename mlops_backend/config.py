@@ -15,19 +15,27 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from mlops_backend import setting_addresses, setting_stores
 from mlops_backend import setting_values as values_of
 from mlops_backend.principal import Limits, Price, Rate
-from mlops_backend.setting_values import Network, Route
+from mlops_backend.setting_addresses import Network
+from mlops_backend.setting_values import Route
 
 PLACEHOLDER_KEY = "your-secret-api-key-change-this"
 DEFAULT_OLLAMA_URL = "http://localhost:11434"
 
 MOST_TOKENS = 10**15
+_MOST_BYTES = 10**15
+# A body is held in memory, whole, and more than once.
+_LARGEST_BODY = 2**31 - 2
+_DAY = 86_400
+_YEAR = 365 * _DAY
 
 _UTF16 = "it is UTF-16, as a redirect in Windows PowerShell writes it"
 _NOT_UTF8 = "it is not UTF-8"
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# Shorter than a network can be, or so long that a clock overflows: neither is meant.
+Seconds = Annotated[float, Field(ge=0.001, le=_YEAR, allow_inf_nan=False)]
 RateLimit = Annotated[Rate | None, NoDecode, BeforeValidator(values_of.rate_or_none)]
 Tokens = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
 Budget = Annotated[Tokens | None, NoDecode, BeforeValidator(values_of.count_or_none)]
@@ -68,8 +76,8 @@ class Settings(BaseSettings):
     usage_buffer: int = Field(default=100_000, ge=1, le=10_000_000)
     conversations_per_key: int = Field(default=100_000, ge=1, le=10_000_000)
     conversation_messages: int = Field(default=2000, ge=2, le=100_000)
-    conversation_bytes: int = Field(default=33_554_432, ge=1024)
-    conversation_bytes_per_key: int = Field(default=1_073_741_824, ge=1024)
+    conversation_bytes: int = Field(default=33_554_432, ge=1024, le=_MOST_BYTES)
+    conversation_bytes_per_key: int = Field(default=1_073_741_824, ge=1024, le=_MOST_BYTES)
     default_context: int = Field(default=4096, ge=128, le=100_000_000)
     host: str = "0.0.0.0"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -81,9 +89,15 @@ class Settings(BaseSettings):
     connect_timeout: Seconds = 5.0
     first_byte_timeout: Seconds = 600.0
     idle_timeout: Seconds = 120.0
+    send_timeout: Seconds = 60.0
+    keep_alive_timeout: Seconds = 75.0
+    max_connections: int = Field(default=4000, ge=1, le=1_000_000)
+    max_connections_per_address: int = Field(default=2000, ge=1, le=1_000_000)
     upstream_max_connections: int = Field(default=2000, ge=1, le=100_000)
-    max_body_bytes: int = Field(default=33_554_432, ge=1)
-    drain_timeout: float = Field(default=30.0, ge=0, allow_inf_nan=False)
+    max_body_bytes: int = Field(default=33_554_432, ge=1, le=_LARGEST_BODY)
+    body_memory: int = Field(default=37_748_736, ge=1)
+    body_memory_per_key: int = Field(default=33_554_432, ge=1)
+    drain_timeout: float = Field(default=30.0, ge=0, le=_DAY, allow_inf_nan=False)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
 
@@ -136,50 +150,57 @@ class Settings(BaseSettings):
     @field_validator("passthrough_routes", mode="before")
     @classmethod
     def _routes(cls, value: Any) -> Any:
-        routes = tuple(
-            values_of.passed_route(item) if isinstance(item, str) else item for item in values_of.split(value)
-        )
-        if len(set(routes)) < len(routes):
-            raise ValueError("each route may stand there once only")
-        return routes
+        return values_of.once_each(map(values_of.passed_route, values_of.split(value)), "route")
 
     @field_validator("database_url")
     @classmethod
     def _database(cls, value: SecretStr) -> SecretStr:
-        return SecretStr(values_of.database_url(value.get_secret_value()))
+        return SecretStr(setting_stores.database_url(value.get_secret_value()))
 
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, value: SecretStr) -> SecretStr:
-        return SecretStr(values_of.redis_url(value.get_secret_value()))
+        return SecretStr(setting_stores.redis_url(value.get_secret_value()))
 
     @field_validator("prices", mode="before")
     @classmethod
     def _price_list(cls, value: Any) -> Any:
-        return dict(map(values_of.price, values_of.split(value))) if isinstance(value, str) else value
+        return values_of.prices(values_of.split(value)) if isinstance(value, str) else value
 
     @field_validator("ollama_host_header", mode="before")
     @classmethod
     def _hosts(cls, value: Any) -> Any:
-        return tuple(values_of.host_header(item) for item in values_of.split(value))
+        return tuple(setting_addresses.host_header(item) for item in values_of.split(value))
 
-    @field_validator("ollama_base_url", "openai_backends", mode="before")
+    @field_validator("ollama_base_url", mode="before")
     @classmethod
-    def _urls(cls, value: Any) -> Any:
-        urls = tuple(values_of.backend_url(url) for url in values_of.split(value))
-        if len(set(urls)) < len(urls):
-            raise ValueError("each backend may stand there once only")
-        return urls
+    def _ollamas(cls, value: Any) -> Any:
+        return values_of.once_each(map(setting_addresses.backend_url, values_of.split(value)), "backend")
+
+    @field_validator("openai_backends", mode="before")
+    @classmethod
+    def _openai_servers(cls, value: Any) -> Any:
+        return values_of.once_each(map(setting_addresses.openai_url, values_of.split(value)), "backend")
+
+    @field_validator("host")
+    @classmethod
+    def _listening_host(cls, value: str) -> str:
+        return setting_addresses.listening_host(value)
+
+    @field_validator("default_model")
+    @classmethod
+    def _model(cls, value: str) -> str:
+        return values_of.model_name(value)
 
     @field_validator("allowed_origins", mode="before")
     @classmethod
     def _origins(cls, value: Any) -> Any:
-        return tuple(values_of.allowed_origin(origin) for origin in values_of.split(value))
+        return tuple(setting_addresses.allowed_origin(origin) for origin in values_of.split(value))
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod
     def _networks(cls, value: Any) -> Any:
-        return tuple(map(values_of.network, values_of.split(value)))
+        return tuple(map(setting_addresses.network, values_of.split(value)))
 
     @field_validator("api_key")
     @classmethod

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from typing import Protocol
 
 from quart import Quart
 
-from mlops_backend.services.other.file_limit import raise_file_limit
+from mlops_backend.telemetry.exceptions import log_of_loop
+from mlops_backend.telemetry.logging import finish_log
 
 
 class Part(Protocol):
@@ -21,20 +23,20 @@ class Part(Protocol):
         """Let go of it; called after an `open` that failed, too."""
 
 
-def live_with(app: Quart, parts: Sequence[Part], connections: int) -> None:
+def live_with(app: Quart, parts: Sequence[Part]) -> None:
     """Open `parts` in their order when `app` is served; close them in the opposite order, whatever happens.
 
     Args:
         app: the application.
         parts: each may use those before it.
-        connections: files that the process may need at once, for backends alone.
     """
 
     @app.while_serving
     async def lifespan() -> AsyncGenerator[None, None]:
-        raise_file_limit(connections)
+        asyncio.get_running_loop().set_exception_handler(log_of_loop)
         async with AsyncExitStack() as opened:
             for part in parts:
                 opened.push_async_callback(part.aclose)
                 await part.open()
             yield
+        await asyncio.to_thread(finish_log)

@@ -18,7 +18,7 @@ import asyncpg
 import pytest
 
 from mlops_backend.services.other.database.database import Database
-from mlops_backend.setting_values import database_url as with_driver
+from mlops_backend.setting_stores import database_url as with_driver
 
 KINDS = ("sqlite", "postgresql")
 

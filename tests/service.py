@@ -10,13 +10,14 @@ from typing import Any
 
 import httpx
 from hypercorn.asyncio import serve
+from hypercorn.config import Sockets
 from quart import Quart
 
-from mlops_backend import connections
 from mlops_backend.app import create_app
 from mlops_backend.config import Settings
+from mlops_backend.connections import install, listen
 from mlops_backend.middleware.request_context import services_of
-from mlops_backend.server import hypercorn_config, listen
+from mlops_backend.server import hypercorn_config
 from mlops_backend.services.llm.generation.admission import Admission
 from mlops_backend.services.llm.upstream.client import Upstream
 from mlops_backend.services.registry import Services
@@ -70,14 +71,16 @@ async def serving(settings: Settings, app: Quart | None = None) -> AsyncIterator
     app = app or create_app(settings)
     listener = listen("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    connections.install()
+    register = install(settings)
+    listener.accept_while(register)
     config = hypercorn_config()
-    config.bind = [f"fd://{listener.detach()}"]
+    config.create_sockets = lambda: Sockets([], [listener], [])  # type: ignore[method-assign]
     listening, stop = asyncio.Event(), asyncio.Event()
 
     async def until_stopped() -> None:
         listening.set()
         await stop.wait()
+        register.stop()
 
     server = asyncio.create_task(serve(app, config, shutdown_trigger=until_stopped, mode="asgi"))
     waiting = asyncio.create_task(listening.wait())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from quart import Blueprint, Response, g, request
 from quart.typing import ResponseReturnValue
@@ -11,6 +12,8 @@ from quart_schema import document_response, tag, validate_request
 from werkzeug.exceptions import MethodNotAllowed
 
 from mlops_backend.errors import Forbidden
+from mlops_backend.middleware.asgi import Scope as ASGIScope
+from mlops_backend.middleware.body_limit import body_of
 from mlops_backend.middleware.json_body import parse_json
 from mlops_backend.middleware.request_context import record, service
 from mlops_backend.middleware.stream_answer import stream_answer
@@ -120,11 +123,15 @@ async def embed(data: EmbedRequest) -> Response:
 async def create_stream(data: StreamRequest) -> ResponseReturnValue:
     """Prepare a stream for a browser's `EventSource`.
 
-    Takes a body of `/stream`, or one of `/chat` (with `messages`). The answer's `url` needs no key, works once, and
-    only until `expires_at`.
+    Takes a body of `/stream`, or one of `/chat` (with `messages`), of 8 MiB at most. The answer's `url` needs no key,
+    works once, and only until `expires_at`. It counts as a request of its key now, and not again when it is fetched.
     """
-    body = await request.get_data(True, False, False)
-    ticket = service(StreamTickets).issue(data.operation, body, g.principal)
+    tickets = service(StreamTickets)
+    tickets.check(g.principal)
+    body = cast(bytes, await request.get_data(as_text=False))
+    record().answer_headers = await service(OllamaService).count_request(g.principal)
+    body_of(cast(ASGIScope, request.scope)).let_go()  # it is counted as the ticket's from here on
+    ticket = tickets.issue(data.operation, body, g.principal)
     url = f"/api/llm/streams/{ticket.id}"
     expires_at = datetime.fromtimestamp(ticket.expires_at, UTC).isoformat(timespec="seconds")
     return {"id": ticket.id, "url": url, "expires_at": expires_at}, 201, {"Location": url}
@@ -152,7 +159,8 @@ async def fetch_stream(ticket_id: str) -> Response:
     owner = service(KeyCache).current(ticket.principal)
     if owner is None or not owner.has(Scope.INFERENCE):
         raise Forbidden("The key that this stream was prepared with may not start it any more.")
-    noted.caller = owner
+    # It was counted among its key's requests when it was prepared.
+    noted.caller = replace(owner, limits=replace(owner.limits, requests=None))
     return await _stream(ticket.operation, parse_json(ticket.body), default=SSE)
 
 

@@ -15,9 +15,16 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# Set for each connection by `connections.py`: tells that the client has left even to an application that has not taken
+
+class ClientLeft(asyncio.Event):
+    """That a client has left; `why` is a word for it where this side has ended the connection."""
+
+    why = ""
+
+
+# Set for each connection by `connections/`: tells that the client has left even to an application that has not taken
 # all that the client sent before. Another server sets nothing.
-CLIENT_LEFT: Final[ContextVar[asyncio.Event | None]] = ContextVar("client_left", default=None)
+CLIENT_LEFT: Final[ContextVar[ClientLeft | None]] = ContextVar("client_left", default=None)
 
 
 _HOST: Final = re.compile(rb"(?:([A-Za-z0-9._~%-]*)|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")

@@ -18,7 +18,8 @@ from mlops_backend.middleware.guess_guard import GuessGuard, presented_keys
 from mlops_backend.middleware.request_context import record
 from mlops_backend.principal import ANONYMOUS, Principal
 from mlops_backend.services.other.keys import KeyStore
-from mlops_backend.setting_values import Network
+from mlops_backend.setting_addresses import Network
+from mlops_backend.shares import ASKING
 
 _NOT_IN_TABLE: Final = "This route is for nobody yet: it does not stand in the table of routes."
 _ACCOUNT: Final = (
@@ -132,6 +133,7 @@ def authenticate_with(gate: Gate, trusted_proxies: Sequence[Network], guard: Gue
         guard.known(noted.client, request.headers)
     g.principal = decision.principal
     noted.caller, noted.generates = decision.principal, decision.generates
+    ASKING.set(decision.principal.id if decision.principal is not None else "nobody")
     if decision.error is not None:
         raise decision.error
     if route is None and request.url_rule is not None:

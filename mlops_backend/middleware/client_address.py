@@ -8,7 +8,7 @@ from typing import Final
 
 from werkzeug.datastructures import Headers
 
-from mlops_backend.setting_values import Network
+from mlops_backend.setting_addresses import Network
 
 FORWARDING_HEADERS: Final = (
     "Forwarded",

@@ -11,6 +11,7 @@ from werkzeug.datastructures import Headers
 
 from mlops_backend.errors import NotFound
 from mlops_backend.middleware.asgi import Scope
+from mlops_backend.middleware.body_limit import body_of
 from mlops_backend.middleware.body_stream import body_stream_of
 from mlops_backend.middleware.compressed_body import plain_body
 from mlops_backend.middleware.request_context import record, service
@@ -70,13 +71,17 @@ async def body() -> bytes:
     Raises:
         RequestEntityTooLarge: over `MAX_BODY_BYTES`.
         BadRequest: a compressed body that cannot be read.
+        AppError: there is no memory for it.
     """
     if request.method in {"GET", "HEAD"}:
         return b""
     data = cast(bytes, await request.get_data(cache=False, as_text=False))
     if not request.path.startswith("/v1/"):  # Ollama's own routes take no compressed bodies, whatever a header says
         return data
-    return plain_body(data, request.headers.get("Content-Encoding", ""), request.max_content_length or 0)
+    plain = plain_body(data, request.headers.get("Content-Encoding", ""), request.max_content_length or 0)
+    if len(plain) != len(data):
+        body_of(cast(Scope, request.scope)).grow(len(plain))
+    return plain
 
 
 def uploaded() -> AsyncIterable[bytes]:

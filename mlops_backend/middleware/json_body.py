@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-import re
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic_core import from_json
 from quart import Request
 
 from mlops_backend.errors import InvalidJSON, UnsupportedMediaType
+from mlops_backend.middleware.asgi import Scope
+from mlops_backend.middleware.body_limit import body_of
+from mlops_backend.services.llm.streams import MAX_BYTES
 
-# Only a number written with a large exponent or very many digits can overflow a float to infinity.
-_MAY_OVERFLOW: Final = re.compile(rb"\d[eE]\+?\d{2}|\d{300}")
+# Bytes that a value of JSON takes in memory, by the mark that it begins with or ends at; time goes with them.
+_WEIGHTS: Final = {b",": 40, b"[": 64, b"{": 240}
+_HEAVIEST: Final = 48 * 1024 * 1024
+# Behind each step that a body larger than this takes, others have a turn.
+_LARGE: Final = 1024 * 1024
+_A_TURN: Final = 0.005
 _UNSET: Final = object()
 
 
@@ -20,13 +27,32 @@ class JSONRequest(Request):
     """A request whose `get_json` is strict, and tells apart what is wrong."""
 
     _parsed: Any = _UNSET
+    _raw: bytes | None = None
+
+    async def get_data(self, *args: Any, **choices: Any) -> Any:
+        """The body's bytes, which are held once; see Quart's `Request.get_data`.
+
+        Raises:
+            AppError: it was refused while it came: too large, or no memory for it.
+            RequestEntityTooLarge: over `MAX_BODY_BYTES`.
+        """
+        if self._raw is None:
+            arriving = body_of(cast(Scope, self.scope))
+            try:
+                self._raw = await super().get_data(False, False, False)
+            finally:
+                self.body.clear()
+                if arriving.refusal is not None:
+                    self._raw = None
+                    raise arriving.refusal from None
+        return self._raw
 
     async def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
         """The body's JSON value; parsed once.
 
         Raises:
             UnsupportedMediaType: a declared type that is not JSON; an undeclared one is taken for JSON.
-            InvalidJSON: syntax, encoding, depth, or a number that is not finite.
+            InvalidJSON: syntax, encoding, depth, a number that is not finite, or more values than there is room for.
             RequestEntityTooLarge: over `MAX_BODY_BYTES`.
         """
         if self._parsed is _UNSET:
@@ -36,12 +62,19 @@ class JSONRequest(Request):
                 )
             data = await self.get_data(as_text=False)
             assert isinstance(data, bytes)  # noqa: S101 - what as_text=False gives
+            large = len(data) > _LARGE
+            if large:
+                await asyncio.sleep(_A_TURN)
             self._parsed = parse_json(data)
+            if large:
+                await asyncio.sleep(_A_TURN)
+            if len(data) > MAX_BYTES:
+                self._raw = None  # nobody reads so much twice
         return self._parsed
 
     async def close(self) -> None:
         """Let the body go: a connection to a backend remembers, as long as it lasts, the request that opened it."""
-        self._parsed = _UNSET
+        self._parsed, self._raw = _UNSET, None
         self.body.clear()
         await super().close()
 
@@ -50,24 +83,27 @@ def parse_json(data: bytes) -> Any:
     """Parse JSON text.
 
     Raises:
-        InvalidJSON: it is not JSON text as RFC 8259 has it, nests more than 200 levels, or holds a number that
-            is not finite.
+        InvalidJSON: it is not JSON text as RFC 8259 has it, nests more than 200 levels, holds a number that
+            is not finite, or more values than there is room for.
     """
+    if len(data) > _LARGE and sum(data.count(mark) * weight for mark, weight in _WEIGHTS.items()) > _HEAVIEST:
+        raise InvalidJSON("The body has too many values.")
     try:
         value = from_json(data, allow_inf_nan=False)
     except ValueError as error:
         raise InvalidJSON(f"The body is not valid JSON: {str(error)[:200]}.") from None
-    if _MAY_OVERFLOW.search(data) and not _finite(value):
+    if not _finite(value):
         raise InvalidJSON("The body is not valid JSON: it holds a number that is not finite.")
     return value
 
 
 def _finite(value: Any) -> bool:
-    match value:
-        case float():
-            return math.isfinite(value)
-        case dict():
-            return all(map(_finite, value.values()))
-        case list():
-            return all(map(_finite, value))
+    """Whether every number is: one with a large exponent, or very many digits, may have become infinite."""
+    kind = type(value)
+    if kind is float:
+        return math.isfinite(value)
+    if kind is dict:
+        return all(type(inner) is str or _finite(inner) for inner in value.values())
+    if kind is list:
+        return all(type(inner) is str or _finite(inner) for inner in value)
     return True

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from time import perf_counter
 from typing import Final, TypeVar, cast
 
 from quart import current_app, request
 
-from mlops_backend.middleware.asgi import App, Message, Receive, Scope, Send, is_readable, path_of
+from mlops_backend.middleware.asgi import CLIENT_LEFT, App, Message, Receive, Scope, Send, is_readable, path_of
 from mlops_backend.services.llm.dialects import dialect_of, dumped, error_object
 from mlops_backend.services.registry import Services
 from mlops_backend.telemetry.logging import log_request
@@ -108,11 +109,19 @@ def _told(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
 
 
 def _finish(record: RequestRecord, keep: Callable[[RequestRecord, float], None]) -> None:
+    left = CLIENT_LEFT.get()
+    if left is not None and left.why:
+        record.outcome, record.error = "timeout", left.why
     if not record.status:
         record.status, record.outcome = _CLIENT_CLOSED, record.outcome or "client_gone"
+    if record.outcome == "done" and record.status >= 400:
+        record.outcome = ""  # the backend's answer was whole, and not what it should have been
     if not record.outcome:
         record.outcome = "done" if record.status < 400 else "refused" if record.status < 500 else "error"
     now = perf_counter()
-    log_request(record.fields(now))
-    if record.generates:
-        keep(record, now)
+    # The bill first. Each part of an end stands alone: whatever becomes of one, the others happen.
+    with suppress(Exception):
+        if record.generates:
+            keep(record, now)
+    with suppress(Exception):
+        log_request(record.fields(now))

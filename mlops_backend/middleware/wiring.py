@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from quart import Quart
 from quart_cors import cors
@@ -17,14 +17,19 @@ from mlops_backend.middleware.body_limit import BodyLimit
 from mlops_backend.middleware.body_stream import BodyStreams
 from mlops_backend.middleware.cors import ALLOWED_HEADERS, EXPOSED_HEADERS, METHODS, PREFLIGHT_LIFE
 from mlops_backend.middleware.drain import LiveAnswers
+from mlops_backend.middleware.early_refusal import refuse_early
 from mlops_backend.middleware.error_handlers import register_error_handlers
 from mlops_backend.middleware.guess_guard import GuessGuard
 from mlops_backend.middleware.key_in_url import KeyInUrl
 from mlops_backend.middleware.request_context import RequestContext, services_of
 from mlops_backend.principal import ANONYMOUS
+from mlops_backend.services.llm.streams import MAX_BYTES
 from mlops_backend.services.other.keys import KeyStores
-from mlops_backend.services.other.limits import build_failed_keys
+from mlops_backend.services.other.limits import ByteBudget, build_failed_keys
 from mlops_backend.services.other.usage import Ledger
+
+# What waits in memory for its reader is smaller than what is read at once.
+_SMALLER: Final = {"/api/llm/streams": MAX_BYTES}
 
 
 def add_middleware(app: Quart, settings: Settings) -> None:
@@ -43,6 +48,7 @@ def add_middleware(app: Quart, settings: Settings) -> None:
     @app.before_request
     async def authenticate() -> None:
         authenticate_with(gate, settings.trusted_proxies, guard)
+        await refuse_early()
 
     register_error_handlers(app)
     cors(
@@ -54,6 +60,6 @@ def add_middleware(app: Quart, settings: Settings) -> None:
         max_age=timedelta(seconds=PREFLIGHT_LIFE),
     )
     live = services.add(LiveAnswers(cast(App, app.asgi_app)))
-    limited = BodyStreams(BodyLimit(live, settings.max_body_bytes))
+    limited = BodyStreams(BodyLimit(live, settings.max_body_bytes, services.get(ByteBudget), _SMALLER))
     wrapped: Any = KeyInUrl(RequestContext(limited, services.get(Ledger).note), enabled=settings.key_in_url)
     app.asgi_app = wrapped  # type: ignore[method-assign]

@@ -2,33 +2,82 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 from mlops_backend.config import Settings
+from mlops_backend.telemetry.exceptions import formatted, log_unhandled, written
+from mlops_backend.telemetry.log_writer import Sink, StreamSink, sink_for
 
-_WARNINGS_ONLY = ("alembic", "httpx", "httpcore", "aiohttp", "asyncio", "hypercorn.error", "hypercorn.access")
+_LAST_LINES: Final = 1.0
+
+
+class _Output:
+    """The process's one log, wherever it goes at present: standard output, once it is configured."""
+
+    def __init__(self) -> None:
+        self._sink: Sink = StreamSink(None)
+        self._dropped = 0
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were lost since the process began."""
+        return self._dropped + self._sink.dropped
+
+    def replace(self, sink: Sink) -> None:
+        """Write to another sink from now on."""
+        self._sink.close(_LAST_LINES)
+        self._dropped += self._sink.dropped
+        self._sink = sink
+
+    def finish(self) -> None:
+        """Write what waits."""
+        self._sink.finish(_LAST_LINES)
+
+    def write(self, text: str) -> None:
+        """Take a line."""
+        self._sink.write(text)
+
+    def flush(self) -> None:
+        """Do nothing: what takes this for a file asks for it."""
+
+
+_output: Final = _Output()
+
+
+class _Handler(logging.Handler):
+    """Takes the entries of libraries."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write an entry; one that cannot be formatted is told by its logger and level alone."""
+        try:
+            line = self.format(record)
+        except Exception as error:
+            line = f"{record.levelname} of {record.name} cannot be formatted: {type(error).__name__}"
+        _output.write(line + "\n")
 
 
 def configure_logging(settings: Settings) -> None:
     """Send our events and those of the libraries to standard output in one format.
 
-    `LOG_FORMAT=auto` is readable text on a terminal and JSON elsewhere.
+    `LOG_FORMAT=auto` is readable text on a terminal and JSON elsewhere. `LOG_LEVEL` is for our own events: of the
+    libraries only warnings are told, since some write what they are given at lower levels.
     """
     level = logging.getLevelNamesMapping()[settings.log_level]
-    shared = _shared_processors()
-    renderer = _renderer(settings.log_format)
+    shared, renderer = _shared_processors(), _renderer(settings.log_format)
     structlog.configure(
         processors=[*shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(_output),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    _output.replace(sink_for(sys.stdout, lambda lost, reason: _loss([*shared, *renderer], lost, reason)))
+    handler = _Handler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
@@ -37,9 +86,24 @@ def configure_logging(settings: Settings) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level)
-    for name in _WARNINGS_ONLY:
-        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    root.setLevel(max(level, logging.WARNING))
+    log_unhandled()
+    atexit.register(finish_log)
+
+
+def finish_log() -> None:
+    """Write what waits, for a second at most."""
+    _output.finish()
+
+
+def lines_dropped() -> int:
+    """How many lines of this process's log were lost: nobody read them, or they could not be written."""
+    return _output.dropped
+
+
+def say(text: str) -> None:
+    """Write text for people where the log goes; never waits, never raises."""
+    _output.write(text + "\n")
 
 
 def silence() -> None:
@@ -57,9 +121,21 @@ def _shared_processors() -> list[structlog.typing.Processor]:
 
 
 def _renderer(log_format: str) -> list[structlog.typing.Processor]:
-    if log_format == "console" or (log_format == "auto" and sys.stdout.isatty()):
-        return [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    if log_format == "console" or (log_format == "auto" and _is_terminal()):
+        return [structlog.dev.ConsoleRenderer(colors=_is_terminal(), exception_formatter=written)]
+    return [structlog.processors.ExceptionRenderer(formatted), structlog.processors.JSONRenderer()]
+
+
+def _is_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def _loss(processors: list[structlog.typing.Processor], lost: int, reason: str) -> str:
+    """The line that tells of lost ones; made by hand, since it is written past the queue."""
+    event: Any = {"event": "log lines are lost", "lost": lost, "reason": reason}
+    for process in processors:
+        event = process(None, "error", event)
+    return f"{event}\n"
 
 
 def mask_url(url: str) -> str:

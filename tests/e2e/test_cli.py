@@ -145,10 +145,29 @@ def test_a_database_that_cannot_be_used_is_one_line(newer: str, tmp_path: Path) 
     away = Shell("postgresql://nobody@127.0.0.1:1/none")
     assert "database" in away.refusal("keys list")
     assert "database" in away.refusal("db current")
-    (tmp_path / "file").write_text("")
-    assert "database" in Shell(f"sqlite:///{tmp_path}/file/x.db").refusal("keys list")
     for command in ("keys list", "db upgrade", "db downgrade 0001"):
         assert "9999" in Shell(newer).refusal(command)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("garbage.db", "cannot be used: file is not a database"),
+        ("folder", "is a directory"),
+        ("garbage.db/x.db", "cannot be made: {folder}/garbage.db is no folder"),
+    ],
+)
+def test_a_file_that_is_no_database_is_one_line(shell: Shell, tmp_path: Path, name: str, words: str) -> None:
+    """It names the setting, or the argument, that the file comes from, and leaves it as it is."""
+    content = b"no database at all\n" * 300
+    (tmp_path / "garbage.db").write_bytes(content)
+    (tmp_path / "folder").mkdir()
+    address = f"sqlite:///{tmp_path}/{name}"
+    told = f"{tmp_path}/{name} {words.format(folder=tmp_path)}"
+    for command in ("keys list", "db upgrade", "db downgrade base", "db current", "db copy sqlite:///unused.db"):
+        assert Shell(address).refusal(command) == f"DATABASE_URL: {told}"
+    assert shell.refusal(f"db copy {address}") == f"TARGET_URL: {told}"
+    assert (tmp_path / "garbage.db").read_bytes() == content
 
 
 async def test_a_service_takes_a_key_over(fake: FakeOllama, tmp_path: Path) -> None:

@@ -132,15 +132,43 @@ async def test_wrong_setting_stops_every_entry_point(tmp_path: Path, command: tu
 
 
 @pytest.mark.parametrize(("command", "status"), [(COMMAND, 2), (CONFIGURED, 1), ((*QUART, "--port", "0"), 1)])
-@pytest.mark.parametrize("routes", ["POST /api/chat", "POST /v1/a,POST /v1/a"])
-async def test_wrong_routes_stop_every_entry_point(
-    tmp_path: Path, routes: str, command: tuple[str, ...], status: int
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PASSTHROUGH_ROUTES", "POST /api/chat"),
+        ("PASSTHROUGH_ROUTES", "POST /v1/a,POST /v1/a"),
+        ("DEFAULT_MODEL", "gpt-oss:120b-cloud"),
+    ],
+)
+async def test_what_only_the_application_can_tell_stops_every_entry_point(
+    tmp_path: Path, name: str, value: str, command: tuple[str, ...], status: int
 ) -> None:
-    """So does a route to let through that is there already, which only the application's routes can tell."""
-    settings = {"QUART_APP": "wsgi:app", "API_KEY": KEY, "PORT": "0", "PASSTHROUGH_ROUTES": routes}
+    """So does a route to let through that is there already, and a model that may not be used."""
+    settings = {"QUART_APP": "wsgi:app", "API_KEY": KEY, "PORT": "0", name: value}
     async with running(tmp_path, command, settings) as process:
         line = await one_line_of_refusal(process, status)
-        assert line.startswith("PASSTHROUGH_ROUTES: ")
+        assert line.startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize(("command", "before"), [(COMMAND, "The service cannot start: "), (CONFIGURED, "")])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("garbage.db", "cannot be used: file is not a database"),
+        ("folder", "is a directory"),
+        ("garbage.db/x.db", "cannot be made: {folder}/garbage.db is no folder"),
+    ],
+)
+async def test_a_file_that_is_no_database_stops_start_up(
+    tmp_path: Path, name: str, words: str, command: tuple[str, ...], before: str
+) -> None:
+    """Status 1 and one line that names the setting and says what is wrong, no stack trace."""
+    (tmp_path / "garbage.db").write_bytes(os.urandom(4096))
+    (tmp_path / "folder").mkdir()
+    settings = {"DATABASE_URL": f"sqlite:///{tmp_path}/{name}", "API_KEY": KEY, "HOST": "127.0.0.1", "PORT": "0"}
+    async with running(tmp_path, command, {**settings, "EMBEDDED_ENGINE": "off"}) as process:
+        line = await one_line_of_refusal(process, 1)
+        assert line == f"{before}DATABASE_URL: {tmp_path}/{name} {words.format(folder=tmp_path)}"
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -20,7 +20,7 @@ import yaml
 from mlops_backend.config import Settings
 from mlops_backend.services.other.database import Database, current
 from mlops_backend.services.other.database.tables import HEAD
-from mlops_backend.setting_values import database_url
+from mlops_backend.setting_stores import database_url
 from tests.databases import Postgres, postgres_programs
 from tests.e2e.newcomer import Newcomer, make_home, need
 from tests.e2e.page_blocks import read_blocks

@@ -106,4 +106,4 @@ async def test_a_websocket_is_refused(service: Service) -> None:
         "Sec-WebSocket-Version": "13",
     }
     answer = await service.stranger.get("/api/llm/models", headers=headers)
-    assert answer.status_code == 403
+    assert answer.status_code == 401

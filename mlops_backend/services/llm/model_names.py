@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from mlops_backend.config import ConfigError
 from mlops_backend.errors import Forbidden
 from mlops_backend.principal import Principal
 
@@ -29,6 +30,17 @@ def canonical(model: str) -> str:
 def is_cloud(model: str) -> bool:
     """Whether Ollama would run it on ollama.com, with the account of the server's owner, listed or not."""
     return _CLOUD.search(model.strip().lower()) is not None
+
+
+def allowed_default(model: str, *, allow_cloud: bool) -> str:
+    """The model for requests that name none.
+
+    Raises:
+        ConfigError: each such request would be refused.
+    """
+    if is_cloud(model) and not allow_cloud:
+        raise ConfigError("DEFAULT_MODEL: it is a cloud model, and ALLOW_CLOUD_MODELS is off")
+    return model
 
 
 class ModelRules:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from mlops_backend.errors import AppError, BackendNonsense, InvalidBody
-from mlops_backend.principal import Principal
+from mlops_backend.principal import Limits, Principal
 from mlops_backend.services.llm.asked import OWN, Asked
 from mlops_backend.services.llm.backends import BackendPool, Catalogue, Operation, raise_for_status
-from mlops_backend.services.llm.dialects import dumped, folded, parse_object
+from mlops_backend.services.llm.dialects import dumped, dumped_large, folded, parse_object
 from mlops_backend.services.llm.generation import Admission, Clocks, Forwarded, Forwarder, Meter, estimate_prompt_tokens
 from mlops_backend.services.llm.model_names import ModelRules
 from mlops_backend.services.llm.upstream import Reply
 from mlops_backend.telemetry.record import RequestRecord
 
+_LARGE = 1024 * 1024
 _READ_BY_BACKENDS = ("model", "stream")
 _NO_MODEL = "the backend has no model yet; `ollama pull llama3.2` brings one"
 _NO_SUCH_ROUTE = 404
@@ -45,6 +47,7 @@ class OllamaService:
     ) -> None:
         self._pool = pool
         self._admission = admission
+        self._meter = meter
         self._default_model = default_model
         self._rules = rules
         self._catalogue = Catalogue(pool)
@@ -105,6 +108,32 @@ class OllamaService:
         record.outcome = "done"
         return Forwarded(200, _ESTIMATED, dumped({"input_tokens": estimate_prompt_tokens(content)}))
 
+    async def count_request(self, caller: Principal) -> Mapping[str, str]:
+        """Count one request of `caller`, for what it prepares; its tokens are counted when it runs.
+
+        Returns:
+            What the answer tells of the limits.
+
+        Raises:
+            LimitExceeded, LimitsUnavailable: see `Meter.reserve`.
+        """
+        if caller.limits.requests is None:
+            return {}
+        only = replace(caller, limits=Limits(requests=caller.limits.requests))
+        held = await self._meter.reserve(only, 0, 0)
+        held.settle(0)
+        return held.headers
+
+    async def check_limits(self, caller: Principal) -> None:
+        """See whether the limits of `caller` refuse whatever it may ask; nothing is taken of them.
+
+        Raises:
+            LimitExceeded, LimitsUnavailable: see `Meter.reserve`.
+        """
+        limits = replace(caller.limits, concurrent=None)  # what is open now may have ended when the request is here
+        if limits:
+            (await self._meter.reserve(replace(caller, limits=limits), 0, 0)).release()
+
     async def models(self, caller: Principal | None) -> dict[str, Any]:
         """Every model of every reachable backend that `caller` may use; see `Catalogue.models`."""
         return await self._catalogue.models(caller)
@@ -139,7 +168,8 @@ class OllamaService:
     ) -> Asked:
         model = body.get("model") or self._default_model or await self._only_model(record.caller)
         self._rules.check([model], record.caller)
-        content = dumped({**_without_variants(body), "model": model, "stream": stream})
+        write = dumped_large if record.bytes_in > _LARGE else dumped
+        content = write({**_without_variants(body), "model": model, "stream": stream})
         return Asked(OWN, "POST", f"/api/{operation}", (), content, model, (model,), OWN.ending if stream else None)
 
     async def _only_model(self, caller: Principal | None) -> str:

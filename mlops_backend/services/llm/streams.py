@@ -6,11 +6,11 @@ A browser's `EventSource` can neither POST nor set a header; it can open such an
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import time
-from typing import Final
+from typing import Final, Protocol
 
 from mlops_backend.errors import NotFound, TooManyStreams
 from mlops_backend.principal import Principal
@@ -18,8 +18,21 @@ from mlops_backend.services.llm.backends import Operation
 
 LIFE: Final = 60.0
 MAX_WAITING: Final = 1000
-MAX_WAITING_BYTES: Final = 128 * 1024 * 1024
+MAX_WAITING_OF_KEY: Final = 100
+MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_USED: Final = 10_000
+
+
+class Room(Protocol):
+    """Knows how much memory bodies may take; see `services.other.limits.ByteBudget`."""
+
+    def take(self, who: str, size: int) -> None:
+        """Take some for a principal; raises an `AppError` where there is none."""
+        ...
+
+    def give(self, who: str, size: int) -> None:
+        """Give it back."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +47,44 @@ class StreamTicket:
 
 
 class StreamTickets:
-    """The waiting streams and the ids of those already fetched; both bounded in number, bytes and age."""
+    """The waiting streams and the ids of those already fetched; both bounded in number, bytes and age.
 
-    def __init__(self, clock: Callable[[], float] = time) -> None:
+    Args:
+        room: for the bodies that wait.
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, room: Room, clock: Callable[[], float] = time) -> None:
         self._clock = clock
+        self._room = room
         self._waiting: OrderedDict[str, StreamTicket] = OrderedDict()
+        self._of_key: Counter[str] = Counter()
         self._used: OrderedDict[str, None] = OrderedDict()
-        self._bytes = 0
+
+    def check(self, principal: Principal) -> None:
+        """See whether there is room for one more.
+
+        Raises:
+            TooManyStreams: too many of this key, or of all, are waiting.
+        """
+        self._drop_expired()
+        if self._of_key[principal.id] >= MAX_WAITING_OF_KEY:
+            raise TooManyStreams("Too many streams of this key are waiting to be fetched; try again soon.")
+        if len(self._waiting) >= MAX_WAITING:
+            raise TooManyStreams("Too many streams are waiting to be fetched; try again soon.")
 
     def issue(self, operation: Operation, body: bytes, principal: Principal) -> StreamTicket:
         """Keep a body's JSON text for `LIFE` seconds: parsed it would take many times the room.
 
         Raises:
-            TooManyStreams: too many, or too large ones, are waiting.
+            TooManyStreams: too many of this key, or of all, are waiting.
+            AppError: there is no room for its body.
         """
-        self._drop_expired()
-        if len(self._waiting) >= MAX_WAITING or self._bytes + len(body) > MAX_WAITING_BYTES:
-            raise TooManyStreams("Too many streams are waiting to be fetched; try again soon.")
+        self.check(principal)
+        self._room.take(principal.id, len(body))
         ticket = StreamTicket(secrets.token_urlsafe(32), operation, body, principal, self._clock() + LIFE)
         self._waiting[ticket.id] = ticket
-        self._bytes += len(body)
+        self._of_key[principal.id] += 1
         return ticket
 
     def redeem(self, ticket_id: str) -> StreamTicket | None:
@@ -82,5 +113,8 @@ class StreamTickets:
 
     def _forget(self, ticket_id: str) -> StreamTicket:
         ticket = self._waiting.pop(ticket_id)
-        self._bytes -= len(ticket.body)
+        self._room.give(ticket.principal.id, len(ticket.body))
+        self._of_key[ticket.principal.id] -= 1
+        if not self._of_key[ticket.principal.id]:
+            del self._of_key[ticket.principal.id]
         return ticket

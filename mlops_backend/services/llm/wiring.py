@@ -7,10 +7,10 @@ from mlops_backend.config import Settings
 from mlops_backend.services.llm.backends import BackendPool
 from mlops_backend.services.llm.embedded import EmbeddedEngine
 from mlops_backend.services.llm.generation import Admission, Clocks, Meter
-from mlops_backend.services.llm.model_names import ModelRules
+from mlops_backend.services.llm.model_names import ModelRules, allowed_default
 from mlops_backend.services.llm.ollama_service import OllamaService
 from mlops_backend.services.llm.startup import EMBEDDED_HOST, choose_backends
-from mlops_backend.services.llm.streams import StreamTickets
+from mlops_backend.services.llm.streams import Room, StreamTickets
 from mlops_backend.services.llm.upstream import Upstream
 from mlops_backend.services.registry import Services
 from mlops_backend.telemetry.metrics import Metrics
@@ -44,21 +44,23 @@ class Inference:
                 await self._engine.stop()
 
 
-def build_llm(services: Services, settings: Settings, meter: Meter) -> tuple[Upstream, Inference]:
+def build_llm(services: Services, settings: Settings, meter: Meter, room: Room) -> tuple[Upstream, Inference]:
     """The one door to the models; both that come back are opened by the lifespan, `Inference` last.
 
     Args:
         services: where they go.
         settings: backends, clocks, names of models.
         meter: reserves before a generation, and settles after it.
+        room: for bodies that wait in memory.
     """
     engine = EmbeddedEngine()
     admission = services.add(Admission())
     pool = services.add(BackendPool(timeout=settings.connect_timeout))
     clocks = Clocks(settings.first_byte_timeout, settings.idle_timeout)
     rules = ModelRules(allow_cloud=settings.allow_cloud_models)
-    services.add(OllamaService(pool, admission, meter, clocks, settings.default_model, rules))
-    services.add(StreamTickets())
+    model = allowed_default(settings.default_model, allow_cloud=settings.allow_cloud_models)
+    services.add(OllamaService(pool, admission, meter, clocks, model, rules))
+    services.add(StreamTickets(room))
     upstream = services.add(
         Upstream(
             max_connections=settings.upstream_max_connections,

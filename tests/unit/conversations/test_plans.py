@@ -21,7 +21,7 @@ from mlops_backend.services.other.conversations.search_words import parsed
 from mlops_backend.services.other.conversations.writes import in_order_of_id, locked_some
 from mlops_backend.services.other.database.database import Database
 from mlops_backend.services.other.database.tables import conversations, messages
-from mlops_backend.setting_values import database_url as with_driver
+from mlops_backend.setting_stores import database_url as with_driver
 from tests.databases import KINDS, Postgres, sqlite_template
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

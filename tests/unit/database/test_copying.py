@@ -30,7 +30,7 @@ from mlops_backend.services.other.database.tables import (
     metadata,
     usage_daily,
 )
-from mlops_backend.setting_values import database_url as with_driver
+from mlops_backend.setting_stores import database_url as with_driver
 from tests.databases import KINDS, Postgres
 
 MANY = 2500

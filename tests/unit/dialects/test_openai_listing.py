@@ -7,7 +7,8 @@ import pytest
 from mlops_backend.errors import BackendNonsense
 from mlops_backend.services.llm.dialects.openai.listing import entries, running, shown, tag
 
-KNOWN = {"size": 98362432, "digest": "b179", "modified_at": "2026-11-23T03:14:30.058248Z", "family": "llama"}
+DIGEST = "b179" * 16
+KNOWN = {"size": 98362432, "digest": DIGEST, "modified_at": "2026-11-23T03:14:30.058248Z", "family": "llama"}
 ENTRY = {
     "id": "smollm2:135m",
     "created": 1795527443,
@@ -38,7 +39,7 @@ def test_tags_join_what_the_engine_tells_and_what_is_known() -> None:
         "model": "smollm2:135m",
         "modified_at": "2026-11-23T03:14:30.058248Z",
         "size": 98362432,
-        "digest": "b179",
+        "digest": DIGEST,
         "details": DETAILS,
     }
 
@@ -71,10 +72,10 @@ def test_a_shown_model_tells_its_figures_under_its_architecture() -> None:
     [{"id": "m"}, {"id": "m", "created": "now", "meta": 3}, {"id": "m", "created": 1e300, "max_model_len": True}],
 )
 def test_what_is_unknown_has_a_value_that_clients_can_read(entry: dict[str, Any]) -> None:
-    """A time that is one, a digest that can be cut, and no figures."""
+    """A time that is one, a digest of full length, and no figures."""
     listed = tag(entry, {})
     assert listed["modified_at"] == "1970-01-01T00:00:00Z"
-    assert len(listed["digest"]) > 12
+    assert len(listed["digest"]) == len(DIGEST)
     assert listed["details"]["families"] == []
     assert running(entry, {})["context_length"] == 0
     assert shown(entry, {}, ())["model_info"] == {}

@@ -89,7 +89,7 @@ def test_a_template_or_a_context_is_refused_by_name(name: str, value: Any) -> No
         ({"num_predict": 5.9}, {"max_tokens": 5}),
         ({"num_predict": 0}, {}),
         ({"num_predict": -1}, {}),
-        ({"num_predict": 10**30}, {"max_tokens": 2**31 - 1}),
+        ({"num_predict": 2**31}, {"max_tokens": 2**31 - 1}),
         ({"seed": 7.0}, {"seed": 7}),
         ({"seed": -1}, {}),
         ({"stop": "end"}, {"stop": ["end"]}),
@@ -102,7 +102,8 @@ def test_a_template_or_a_context_is_refused_by_name(name: str, value: Any) -> No
         ({"presence_penalty": 1, "frequency_penalty": -1}, {"presence_penalty": 1, "frequency_penalty": -1}),
         ({"repeat_last_n": 32}, {"repeat_last_n": 32}),
         ({"repeat_last_n": -1}, {"repeat_last_n": 8192}),
-        ({"repeat_last_n": 2**31 - 1}, {"repeat_last_n": 8192}),
+        ({"repeat_last_n": 8192}, {"repeat_last_n": 8192}),
+        ({"repeat_last_n": 8193}, {"repeat_last_n": 8192}),
         ({"num_keep": 4}, {"n_keep": 4}),
         ({"num_keep": -1}, {}),
         ({"num_ctx": 4096, "num_gpu": 1, "num_thread": 2}, {}),
@@ -218,12 +219,12 @@ def test_a_message_out_of_shape_is_refused(message: Any) -> None:
 def test_no_engine_control_passes() -> None:
     """Fields of the engine's own API, and Ollama's that mean nothing to it, never reach it."""
     smuggled: dict[str, Any] = {
-        "n": 9,
-        "samplers": [],
-        "response_fields": ["x"],
+        "n": 2,
+        "samplers": ["top_k"],
+        "response_fields": ["content"],
         "max_tokens": 1,
         "id_slot": 0,
-        "grammar": "x",
+        "grammar": 'root ::= "x"',
     }
     ollamas: dict[str, Any] = {
         "keep_alive": 0,

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from mlops_backend.services.other.usage.ledger import Ledger
-from mlops_backend.setting_values import database_url as with_driver
+from mlops_backend.setting_stores import database_url as with_driver
 from tests.databases import Postgres
 from tests.ledger_rows import finished, note, opened, stored, until_written, writing_to
 

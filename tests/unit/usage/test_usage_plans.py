@@ -15,7 +15,7 @@ from mlops_backend.schemas.usage import Dimension, Interval
 from mlops_backend.services.other.database.database import Database
 from mlops_backend.services.other.database.tables import generations
 from mlops_backend.services.other.usage.queries import DAY, Span, amounts, one, page, tokens_since
-from mlops_backend.setting_values import database_url as with_driver
+from mlops_backend.setting_stores import database_url as with_driver
 from tests.databases import Postgres
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

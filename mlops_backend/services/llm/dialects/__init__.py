@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlops_backend.services.llm.dialects import endings, ollama
-from mlops_backend.services.llm.dialects.compact import dumped
+from mlops_backend.services.llm.dialects.compact import dumped, dumped_large
 from mlops_backend.services.llm.dialects.endings import Ending, EventEnding, generation_ending, is_openai_end
 from mlops_backend.services.llm.dialects.families import Dialect, dialect_of, error_object
 from mlops_backend.services.llm.dialects.frames import EVENT, MAX_FRAME_BYTES, Frames
@@ -26,6 +26,7 @@ __all__ = [
     "dialect_of",
     "dump_line",
     "dumped",
+    "dumped_large",
     "endings",
     "error_object",
     "error_text",

@@ -7,7 +7,7 @@ from typing import Final
 
 from mlops_backend.errors import BackendNonsense
 
-MAX_FRAME_BYTES: Final = 32 * 1024 * 1024
+MAX_FRAME_BYTES: Final = 8 * 1024 * 1024
 LINE: Final = re.compile(rb"\n")
 EVENT: Final = re.compile(rb"\r?\n\r?\n")
 _EDGE: Final = 3  # a boundary may begin in one chunk and end in the next

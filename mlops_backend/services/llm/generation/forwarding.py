@@ -13,6 +13,7 @@ from pydantic_core import from_json
 from mlops_backend.errors import (
     AppError,
     BackendBusy,
+    BackendNonsense,
     BackendRefused,
     BackendRejected,
     BackendUnresolvable,
@@ -182,10 +183,18 @@ async def entered(backend: Backend, asked: Asked, record: RequestRecord, stack: 
 
 
 async def _first_line(first: bytes, chunks: AsyncGenerator[bytes, None]) -> bytes:
-    """What has come, with at least one line in it unless there is none."""
-    while b"\n" not in first and len(first) <= MAX_FRAME_BYTES and (more := await anext(chunks, b"")):
-        first += more
-    return first
+    """What has come, with at least one line in it unless there is none.
+
+    Raises:
+        BackendNonsense: the line is longer than `MAX_FRAME_BYTES`.
+    """
+    parts, size, more = [first], len(first), first
+    while b"\n" not in more and (more := await anext(chunks, b"")):
+        parts.append(more)
+        size += len(more)
+        if size > MAX_FRAME_BYTES:
+            raise BackendNonsense("The backend sent an object longer than this service accepts.")
+    return b"".join(parts)
 
 
 def _read_whole(asked: Asked, answer: Answer, body: bytes, record: RequestRecord) -> None:

@@ -12,7 +12,7 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -22,9 +22,10 @@ from httpx_aiohttp import AiohttpTransport
 
 from mlops_backend.errors import BackendNonsense, PoolFull
 from mlops_backend.services.llm.upstream.errors import classify, without_frames
+from mlops_backend.services.llm.upstream.overhead import BoundedHandler
 from mlops_backend.telemetry.record import RequestRecord
 
-MAX_REPLY_BYTES: Final = 256 * 1024 * 1024
+MAX_REPLY_BYTES: Final = 48 * 1024 * 1024
 POOL_WAIT: Final = 1.0
 KEEP_ALIVE: Final = 30.0
 _HEADER_LIMIT: Final = 64 * 1024
@@ -264,6 +265,8 @@ def _unix_transport(path: Path) -> AiohttpTransport:
 
 
 def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+    # aiohttp offers no other place to choose what reads from a connection.
+    connector._factory = partial(BoundedHandler, loop=asyncio.get_running_loop())  # type: ignore[assignment]
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),

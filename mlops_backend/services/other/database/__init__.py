@@ -6,6 +6,7 @@ from mlops_backend.services.other.database.copying import NotEmpty, copy_all
 from mlops_backend.services.other.database.database import Database
 from mlops_backend.services.other.database.exact_text import ExactText
 from mlops_backend.services.other.database.migrating import NewerDatabase, UnknownStep, current, downgrade, upgrade
+from mlops_backend.services.other.database.sqlite_file import UnusableDatabase
 from mlops_backend.services.other.database.tables import (
     api_key_revision,
     api_key_secrets,
@@ -18,7 +19,7 @@ from mlops_backend.services.other.database.tables import (
     messages,
     usage_daily,
 )
-from mlops_backend.services.other.database.wiring import build_database
+from mlops_backend.services.other.database.wiring import build_database, check_database
 
 __all__ = [
     "Database",
@@ -26,10 +27,12 @@ __all__ = [
     "NewerDatabase",
     "NotEmpty",
     "UnknownStep",
+    "UnusableDatabase",
     "api_key_revision",
     "api_key_secrets",
     "api_keys",
     "build_database",
+    "check_database",
     "conversation_owners",
     "conversations",
     "copy_all",

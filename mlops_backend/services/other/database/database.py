@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from mlops_backend.errors import DatabaseBusy, DatabaseDown
 from mlops_backend.services.other.database.migrating import NewerDatabase, upgrade
 from mlops_backend.services.other.database.sqlite_driver import sqlite_driver
+from mlops_backend.services.other.database.sqlite_file import UnusableDatabase, prepare_file, refuse_garbage
+from mlops_backend.services.other.database.state import State
+from mlops_backend.shares import ASKING, NoTurn, Shares
 
 _RETRY_AFTER: Final = 1.0
 _OPEN_TIMEOUT: Final = 10.0
@@ -26,6 +29,8 @@ _QUIET: Final[Mapping[str, Any]] = {"pool_timeout": _POOL_TIMEOUT, "hide_paramet
 _BUSY_TIMEOUT: Final = 10.0
 _LONGEST_REASON: Final = 500
 _WRITERS: Final = 10
+# Of the 15 connections that there may be.
+_READERS: Final = 8
 _THREADS_TIMEOUT: Final = 0.5
 _WRITING: Final = "mlops_writing"
 _AWAY: Final = "The database cannot be reached at present; try again soon."
@@ -41,33 +46,44 @@ class Database:
 
     Args:
         url: SQLAlchemy's, with an asynchronous driver.
+        called: the setting that it comes from, for people.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, called: str = "DATABASE_URL") -> None:
         self._url = make_url(url)
+        self._called = called
+        self._file = Path(self._url.database) if self.is_sqlite and self._url.database else None
         self._engine: AsyncEngine | None = None
         self._driver = sqlite_driver() if self.is_sqlite else None
         self._ready = False
         self._opening: asyncio.Task[None] | None = None
-        self._missed = False
+        self.reading_state = State("the database is away", "the database answers again")
+        self.writing_state = State("the database cannot be written to", "the database is written to again")
         self._closing = False
-        self._turn = asyncio.Semaphore(1 if self.is_sqlite else _WRITERS)
-        self.up = False
+        writers = 1 if self.is_sqlite else _WRITERS
+        self._turn = Shares(writers, max(1, writers // 2), _BUSY_TIMEOUT)
+        self._readers = Shares(_READERS, _READERS // 2, _BUSY_TIMEOUT)
+
+    @property
+    def up(self) -> bool:
+        """Whether it can be read and written to."""
+        return self.reading_state.up and self.writing_state.up
 
     @property
     def is_sqlite(self) -> bool:
         """Whether it is a file of this machine."""
         return self._url.get_backend_name() == "sqlite"
 
-    def beside(self, url: str) -> Database:
+    def beside(self, url: str, called: str) -> Database:
         """Another one, reached in the same way."""
-        return type(self)(url)
+        return type(self)(url, called)
 
     async def open(self) -> None:
         """Connect and bring the tables up to date; a database that is away is waited for in the background.
 
         Raises:
             NewerDatabase: a newer version of this service wrote it.
+            UnusableDatabase: it is none, and will not become one.
         """
         try:
             async with asyncio.timeout(_OPEN_TIMEOUT):
@@ -94,7 +110,7 @@ class Database:
         Raises:
             DatabaseDown: it cannot be reached.
         """
-        async with self._connection(writing=False) as connection:
+        async with self._readers_turn(), self._connection(writing=False) as connection:
             yield connection
 
     @asynccontextmanager
@@ -114,10 +130,12 @@ class Database:
 
         Raises:
             DatabaseDown: it cannot be reached.
+            UnusableDatabase: it is none, and will not become one.
         """
         engine = self._engine = self._engine or self._create_engine()
-        with self._watched():
-            self._make_folder()
+        with _Watched(self.reading_state), self._named():
+            if self._file is not None:
+                prepare_file(self._file)
             async with engine.connect() as connection:
                 await connection.execution_options(**{_WRITING: True})
                 async with connection.begin():
@@ -131,39 +149,39 @@ class Database:
         must not take all of its connections.
         """
         try:
-            async with asyncio.timeout(_BUSY_TIMEOUT):
-                await self._turn.acquire()
-        except TimeoutError:
+            async with self._turn.turn(ASKING.get()):
+                yield
+        except NoTurn:
             raise DatabaseBusy("Too many write to the database at present; try again soon.") from None
-        try:
+
+    @asynccontextmanager
+    async def _readers_turn(self) -> AsyncIterator[None]:
+        """Who is asked for waits for a turn; keys and the ledger, which everybody needs, find a connection always."""
+        if not (who := ASKING.get()):
             yield
-        finally:
-            self._turn.release()
+            return
+        try:
+            async with self._readers.turn(who):
+                yield
+        except NoTurn:
+            raise DatabaseBusy("Too many read from the database at present; try again soon.") from None
 
     @asynccontextmanager
     async def _connection(self, *, writing: bool) -> AsyncIterator[AsyncConnection]:
         if self._engine is None or not self._ready:
             raise DatabaseDown(_AWAY)
-        with self._watched():
+        state = self.writing_state if writing else self.reading_state
+        with _Watched(state):
             async with self._engine.connect() as connection:
                 yield await connection.execution_options(**{_WRITING: writing})
-        self._note(up=True)
-
-    def _watched(self) -> _Watched:
-        return _Watched(self)
-
-    def _note(self, *, up: bool, reason: str = "") -> None:
-        if up and self._missed:
-            log.info("the database answers again")
-        elif not up and not self._missed:
-            log.error("the database is away", error=reason)
-        self.up, self._missed = up, not up
+        state.works()
 
     async def _migrate(self) -> None:
         async with self.migrating() as connection:
             await upgrade(connection)
         self._ready = True
-        self._note(up=True)
+        self.reading_state.works()
+        self.writing_state.works()
 
     async def _migrate_later(self) -> None:
         # An error of a driver that tidies up can take the place of a cancel: the flag ends what that should have.
@@ -171,15 +189,24 @@ class Database:
             await asyncio.sleep(_RETRY_AFTER)
             try:
                 await self._migrate()
-            except NewerDatabase as error:
+            except (NewerDatabase, UnusableDatabase) as error:
                 log.error("the database stays unused", error=str(error))
                 return
             except DatabaseDown:
                 continue
 
-    def _make_folder(self) -> None:
-        if self.is_sqlite and self._url.database:
-            Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say by which setting an operator can mend what waiting does not."""
+        try:
+            try:
+                yield
+            except DBAPIError as error:
+                if self._file is not None:
+                    refuse_garbage(error.orig, self._file)
+                raise
+        except UnusableDatabase as error:
+            raise UnusableDatabase(f"{self._called}: {error}") from None
 
     def _create_engine(self) -> AsyncEngine:
         if not self.is_sqlite:
@@ -197,8 +224,8 @@ class Database:
 class _Watched:
     """Turns a failure of the database itself into `DatabaseDown`; a statement's own fault passes."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, state: State) -> None:
+        self._state = state
 
     def __enter__(self) -> None:
         pass
@@ -206,7 +233,7 @@ class _Watched:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None and _is_away(error):
             cause = getattr(error, "orig", error)
-            self._database._note(up=False, reason=(str(cause) or type(cause).__name__)[:_LONGEST_REASON])
+            self._state.fails((str(cause) or type(cause).__name__)[:_LONGEST_REASON])
             raise DatabaseDown(_AWAY) from error
 
 

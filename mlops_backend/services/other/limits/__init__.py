@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlops_backend.services.other.limits.byte_budget import SMALL, ByteBudget
 from mlops_backend.services.other.limits.decision import headers
 from mlops_backend.services.other.limits.failed_keys import FailedKeys
 from mlops_backend.services.other.limits.limiter import Limiter, Reservation
@@ -9,6 +10,8 @@ from mlops_backend.services.other.limits.routes import RouteLimiter
 from mlops_backend.services.other.limits.wiring import build_failed_keys, build_limits
 
 __all__ = [
+    "SMALL",
+    "ByteBudget",
     "FailedKeys",
     "Limiter",
     "Reservation",

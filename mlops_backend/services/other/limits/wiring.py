@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlops_backend.config import Settings
+from mlops_backend.services.other.limits.byte_budget import ByteBudget
 from mlops_backend.services.other.limits.failed_keys import FailedKeys
 from mlops_backend.services.other.limits.limiter import Limiter, Seed
 from mlops_backend.services.other.limits.memory import MemoryLimiter
@@ -23,7 +24,9 @@ def build_limits(services: Services, settings: Settings, spent: Seed) -> Limiter
     """
     limiter = _limiter(settings, spent)
     services.add(RouteLimiter(limiter))
+    bodies = services.add(_budget_of_bodies(settings))
     metrics = services.get(Metrics)
+    metrics.gauge("body_bytes", "Bytes of request bodies in memory.", lambda: bodies.held)
     metrics.gauge("redis_up", "1 while Redis answers, or none is used.", lambda: limiter.redis_up)
     metrics.counter("limits_unchecked", "Generations let through without Redis.", lambda: limiter.failed_open)
     metrics.counter("limits_refused", "Generations refused without Redis.", lambda: limiter.failed_closed)
@@ -35,6 +38,12 @@ def build_limits(services: Services, settings: Settings, spent: Seed) -> Limiter
 def build_failed_keys(settings: Settings) -> FailedKeys | None:
     """Counts unknown keys by address; None when `AUTH_FAILURE_LIMIT` is off."""
     return FailedKeys(settings.auth_failure_limit) if settings.auth_failure_limit else None
+
+
+def _budget_of_bodies(settings: Settings) -> ByteBudget:
+    """There is room for one body of the largest size, whatever the settings say."""
+    per_key = max(settings.body_memory_per_key, settings.max_body_bytes)
+    return ByteBudget(max(settings.body_memory, per_key), per_key)
 
 
 def _limiter(settings: Settings, spent: Seed) -> Limiter:

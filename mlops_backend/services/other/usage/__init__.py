@@ -8,6 +8,7 @@ from mlops_backend.services.other.usage.answers import (
     csv_lines,
     generation_object,
     table_columns,
+    table_json,
     table_object,
     table_rows,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "fitting",
     "generation_object",
     "table_columns",
+    "table_json",
     "table_object",
     "table_rows",
 ]

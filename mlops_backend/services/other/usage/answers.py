@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import UTC, datetime
 from io import StringIO
 from typing import Any, Final
 
 from mlops_backend.schemas.usage import Dimension, GenerationResponse, Interval, UsageAmounts
+from mlops_backend.services.llm.dialects import dumped
 from mlops_backend.services.other.usage.prices import written
 from mlops_backend.services.other.usage.queries import Amounts, Span
 from mlops_backend.services.other.usage.service import UsageTable
 
 GENERATION_COLUMNS: Final = tuple(GenerationResponse.model_fields)
+_NO_ROWS: Final = b'"rows":[]'
 _FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -48,6 +50,13 @@ def table_object(table: UsageTable, span: Span, interval: Interval, dimensions: 
         "truncated": table.truncated,
     }
     return answer if table.hourly_from is None else {**answer, "hourly_from": iso(table.hourly_from)}
+
+
+def table_json(table: UsageTable, span: Span, interval: Interval, dimensions: Sequence[Dimension]) -> bytes:
+    """The same as JSON; written row by row, for in one piece thousands of them would halt every other thread."""
+    told = table_object(table, span, interval, dimensions)
+    rows = b",".join(map(dumped, told["rows"]))
+    return dumped({**told, "rows": []}).replace(_NO_ROWS, b'"rows":[%b]' % rows, 1)
 
 
 def table_rows(table: UsageTable) -> list[dict[str, Any]]:
@@ -95,7 +104,7 @@ def _cell(value: Any) -> str:
 
 
 def _amounts(amounts: Amounts) -> dict[str, Any]:
-    told = asdict(amounts)
+    told = {field.name: getattr(amounts, field.name) for field in fields(amounts)}
     told["total_tokens"] = amounts.prompt_tokens + amounts.completion_tokens
     told["price"] = written(amounts.price)
     return {name: told[name] for name in UsageAmounts.model_fields}

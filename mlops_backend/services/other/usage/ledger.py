@@ -18,6 +18,7 @@ from mlops_backend.errors import DatabaseDown
 from mlops_backend.services.other.database import Database, generations
 from mlops_backend.services.other.usage.generation_row import Noted, noted, row_of
 from mlops_backend.services.other.usage.prices import PriceList
+from mlops_backend.telemetry.exceptions import named
 from mlops_backend.telemetry.record import RequestRecord
 
 INTERVAL: Final = 0.5
@@ -72,7 +73,7 @@ class Ledger:
         try:
             self._waiting.append(noted(record, now))
         except Exception as error:
-            self._drop("a generation cannot be recorded", error=repr(error))
+            self._drop("a generation cannot be recorded", error=type(error).__name__)
             return
         self._some.set()
         if len(self._waiting) >= _MANY:
@@ -173,7 +174,7 @@ class Ledger:
     def _note_away(self, error: Exception) -> None:
         if not self._away:
             self._away = True
-            reason = error.code if isinstance(error, DatabaseDown) else repr(error)
+            reason = error.code if isinstance(error, DatabaseDown) else named(error)
             log.warning("the ledger waits for the database", waiting=self.waiting, reason=reason)
 
     def _note_back(self) -> None:

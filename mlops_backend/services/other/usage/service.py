@@ -29,10 +29,12 @@ from mlops_backend.services.other.usage.queries import (
     page,
     tokens_since,
 )
+from mlops_backend.shares import ASKING, NoTurn, Shares
 
 _PAGE: Final = 1000
 # The pool has 15 connections, and the keys and the ledger need some of them whatever is asked here.
 AT_ONCE: Final = 4
+_EACH: Final = 1
 _PATIENCE: Final = 10.0
 
 
@@ -64,7 +66,7 @@ class Usage:
         self._database = database
         self._ledger = ledger
         self._prices = prices
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = Shares(AT_ONCE, _EACH, _PATIENCE)
 
     async def table(self, span: Span, dimensions: Sequence[Dimension], interval: Interval, limit: int) -> UsageTable:
         """Usage by groups, `limit` of them at most.
@@ -74,7 +76,7 @@ class Usage:
             DatabaseDown: it cannot be reached.
         """
         found = await self._all(amounts(span, dimensions, interval, limit + 1))
-        groups = [_group(row, dimensions) for row in found[:limit]]
+        groups = await asyncio.to_thread(lambda: [_group(row, dimensions) for row in found[:limit]])
         if len(found) > limit or interval is Interval.HOUR:
             (whole,) = await self._all(amounts(span, (), Interval.NONE, 1))
             total = Amounts.of(whole)
@@ -140,14 +142,10 @@ class Usage:
     async def _all(self, query: Select[Any]) -> Sequence[Row[Any]]:
         """Ask when it is one's turn: whoever asks much must not keep the database from those who check keys."""
         try:
-            async with asyncio.timeout(_PATIENCE):
-                await self._turns.acquire()
-        except TimeoutError:
+            async with self._turns.turn(ASKING.get()):
+                return await self._read(query)
+        except NoTurn:
             raise Unavailable("Too many questions about usage are asked at present; try again soon.") from None
-        try:
-            return await self._read(query)
-        finally:
-            self._turns.release()
 
     async def _read(self, query: Select[Any]) -> Sequence[Row[Any]]:
         async with self._database.reading() as connection:

@@ -131,5 +131,5 @@ def _moment(created: Any) -> str:
 
 
 def _made_up_digest(name: str) -> str:
-    """Ollama's command line cuts twelve characters off a digest, and crashes on a shorter one."""
+    """Of the length of a real one, which Ollama's command line relies on."""
     return hashlib.sha256(name.encode()).hexdigest()

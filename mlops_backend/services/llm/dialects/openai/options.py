@@ -17,7 +17,7 @@ from typing import Any, Final
 from mlops_backend.errors import BadRequest
 
 _INT_MAX: Final = 2**31 - 1
-# The engine allocates this many places: an unbounded number from a client made it run out of memory and die.
+# What the engine sets aside for it is bounded here: without a bound it ended for lack of memory.
 _REPEAT_LAST_N_MAX: Final = 8192
 _DEFAULTS: Final = {"top_p": 0.9, "min_p": 0.0, "repeat_penalty": 1.1}
 

@@ -1,8 +1,8 @@
 """Requests: Ollama's bodies as bodies of the OpenAI API, as llama.cpp's server and others speak it.
 
 Only the fields named here are translated; every other one is left behind. Ollama itself ignores what it does not
-know, while llama.cpp reads about a hundred more (`n`, `samplers`, `response_fields`, `grammar`, `id_slot`, `lora` …):
-a client that could set those could break the stream's shape, ask for many answers at once, or end the engine.
+know, while llama.cpp reads about a hundred more: a client that could set those could break the stream's shape, ask for
+many answers at once, or end the engine.
 """
 
 from __future__ import annotations

@@ -1,0 +1,101 @@
+"""HTTP/1.1, as Hypercorn speaks it, and nothing else.
+
+HTTP/2 without TLS is for a proxy in front: Hypercorn 0.18 knows no back-pressure in it. Its preface is refused, and an
+`Upgrade` is ignored, as RFC 9110 (7.8) lets a server do: what asks for a websocket gets the answer of a plain request.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+
+import h11
+from hypercorn.events import Closed, Event
+from hypercorn.protocol.events import Request
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
+
+from mlops_backend.services.llm.dialects import dumped
+
+_FRAMING: Final = (b"content-length", b"transfer-encoding")
+_SENTENCES: Final = {
+    400: "The request is not HTTP/1.1.",
+    431: "The request's head is too long.",
+    501: "The request's Transfer-Encoding is not known.",
+    505: "This address speaks HTTP/1.1; a proxy in front of it may speak HTTP/2.",
+}
+_VERSION_NOT_SUPPORTED: Final = 505
+
+
+class _Refused(Exception):
+    """A request that gets an error instead of a stream."""
+
+
+class Http1(H11Protocol):
+    """One connection's requests, one after the other."""
+
+    async def handle(self, event: Event) -> None:
+        """Take bytes, or the end of the connection."""
+        try:
+            await super().handle(event)
+        except _Refused:
+            await self._send_error_response(_VERSION_NOT_SUPPORTED)
+            await self.send(Closed())
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether a request has begun whose body is not here yet."""
+        return self.stream is not None and self.connection.their_state is h11.SEND_BODY
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        if not event.http_version.startswith(b"1."):
+            raise _Refused
+        # Whoever sends two framings may mean another request by what follows (RFC 9112, 6.1).
+        framed = {name for name, _ in event.headers if name in _FRAMING}
+        if len(framed) == len(_FRAMING):
+            self.keep_alive_requests = self.config.keep_alive_max_requests  # Hypercorn closes behind the answer
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        self.stream = HTTPStream(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=list(request.headers),
+                http_version=request.http_version.decode(),
+                method=request.method.decode("ascii").upper(),
+                raw_path=request.target,
+                state=self.connection_state,
+            )
+        )
+        self.keep_alive_requests += 1
+        await self.context.mark_request()
+
+    async def _send_error_response(self, status_code: int) -> None:
+        """Answer what never became a request: no byte of it stands in the answer."""
+        body = error_body(status_code)
+        headers: Any = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+            *self.config.response_headers("h11"),
+        ]
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        await self._send_h11_event(h11.Data(data=body))
+        await self._send_h11_event(h11.EndOfMessage())
+
+
+def error_body(status: int, sentence: str = "") -> bytes:
+    """An error of a connection in our own shape; it has no request id, for there was no request."""
+    phrase = HTTPStatus(status).phrase
+    text = sentence or _SENTENCES.get(status, f"{phrase}.")
+    return dumped({"error": text, "code": phrase.lower().replace(" ", "_")})

@@ -1,0 +1,133 @@
+"""Every error the service answers with, as one tree; each class has a status and a code.
+
+* AppError
+  - BadRequest 400
+    + InvalidJSON
+    + Unsupported
+  - Unauthorized 401
+  - Forbidden 403
+  - NotFound 404
+  - MethodNotAllowed 405
+  - Conflict 409
+    + ConversationFull
+  - PreconditionFailed 412
+  - BodyTooLarge 413
+  - UnsupportedMediaType 415
+  - InvalidBody 422
+  - LimitExceeded 429
+    + TooManyFailedKeys
+    + KeyBodiesFull
+  - BackendRejected          the backend's own 4xx, status kept
+  - NotImplementedHere 501
+  - BackendFailed 502
+    + BackendRefused
+    + BackendUnresolvable
+    + BackendVanished
+    + BackendNonsense
+    + StreamIncomplete
+  - Unavailable 503
+    + NoUsableBackend
+    + BackendBusy
+    + PoolFull
+    + TooManyStreams
+    + BodiesFull
+    + Draining
+    + DatabaseDown
+    + DatabaseBusy
+    + LimitsUnavailable
+  - ClockRanOut 504
+    + ConnectTimedOut
+    + FirstByteTimedOut
+    + IdleTimedOut
+
+Services raise these, blueprints let them pass, one handler answers (`middleware/error_handlers.py`).
+A message is written for the client: it names no secret and no prompt.
+"""
+
+from __future__ import annotations
+
+from mlops_backend.errors.of_requests import (
+    BadRequest,
+    BodyTooLarge,
+    Conflict,
+    ConversationFull,
+    Forbidden,
+    InvalidBody,
+    InvalidJSON,
+    KeyBodiesFull,
+    LimitExceeded,
+    MethodNotAllowed,
+    NotFound,
+    PreconditionFailed,
+    TooManyFailedKeys,
+    Unauthorized,
+    Unsupported,
+    UnsupportedMediaType,
+)
+from mlops_backend.errors.of_service import (
+    BackendBusy,
+    BackendFailed,
+    BackendNonsense,
+    BackendRefused,
+    BackendRejected,
+    BackendUnresolvable,
+    BackendVanished,
+    BodiesFull,
+    ClockRanOut,
+    ConnectTimedOut,
+    DatabaseBusy,
+    DatabaseDown,
+    Draining,
+    FirstByteTimedOut,
+    IdleTimedOut,
+    LimitsUnavailable,
+    NotImplementedHere,
+    NoUsableBackend,
+    PoolFull,
+    StreamIncomplete,
+    TooManyStreams,
+    Unavailable,
+)
+from mlops_backend.errors.root import AppError
+
+__all__ = [
+    "AppError",
+    "BackendBusy",
+    "BackendFailed",
+    "BackendNonsense",
+    "BackendRefused",
+    "BackendRejected",
+    "BackendUnresolvable",
+    "BackendVanished",
+    "BadRequest",
+    "BodiesFull",
+    "BodyTooLarge",
+    "ClockRanOut",
+    "Conflict",
+    "ConnectTimedOut",
+    "ConversationFull",
+    "DatabaseBusy",
+    "DatabaseDown",
+    "Draining",
+    "FirstByteTimedOut",
+    "Forbidden",
+    "IdleTimedOut",
+    "InvalidBody",
+    "InvalidJSON",
+    "KeyBodiesFull",
+    "LimitExceeded",
+    "LimitsUnavailable",
+    "MethodNotAllowed",
+    "NoUsableBackend",
+    "NotFound",
+    "NotImplementedHere",
+    "PoolFull",
+    "PreconditionFailed",
+    "StreamIncomplete",
+    "TooManyFailedKeys",
+    "TooManyStreams",
+    "Unauthorized",
+    "Unavailable",
+    "Unsupported",
+    "UnsupportedMediaType",
+]

