@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from mlops_backend.config import ConfigError, load_settings
 from mlops_backend.middleware.access import with_passthrough
-from mlops_backend.server import BACKLOG
+from mlops_backend.server import BACKLOG, WAITING_PIECES
 from mlops_backend.services.llm.model_names import allowed_default
 from mlops_backend.services.other.database import check_database
 
@@ -33,5 +33,6 @@ backlog = BACKLOG
 graceful_timeout = settings.drain_timeout
 include_server_header = False
 alpn_protocols = ["http/1.1"]
+max_app_queue_size = WAITING_PIECES
 errorlog = logging.getLogger("hypercorn.error")
 use_reloader = settings.debug

@@ -7,6 +7,7 @@ import sys
 from mlops_backend.app import create_app
 from mlops_backend.config import ConfigError, load_settings
 from mlops_backend.connections import install
+from mlops_backend.memory import be_considerate
 
 try:
     settings = load_settings()
@@ -14,3 +15,4 @@ try:
 except ConfigError as error:
     sys.exit(str(error))
 install(settings)
+be_considerate()

@@ -51,6 +51,13 @@ def let_the_loop_first() -> None:
     sys.setswitchinterval(_SWITCH)
 
 
+def be_considerate() -> None:
+    """Do all of this, for a process that serves."""
+    give_back_memory()
+    read_little_at_once()
+    let_the_loop_first()
+
+
 def calm_garbage_collector() -> None:
     """Leave what start-up made out of every later collection, and collect less often.
 

@@ -21,7 +21,7 @@ from mlops_backend.app import create_app
 from mlops_backend.banner import banner
 from mlops_backend.config import Settings
 from mlops_backend.connections import Listener, install, listen
-from mlops_backend.memory import calm_garbage_collector, give_back_memory, let_the_loop_first, read_little_at_once
+from mlops_backend.memory import be_considerate, calm_garbage_collector
 from mlops_backend.middleware.drain import LiveAnswers
 from mlops_backend.middleware.request_context import services_of
 from mlops_backend.services.llm.backends import BackendPool
@@ -33,7 +33,7 @@ from mlops_backend.telemetry.logging import say
 
 BACKLOG: Final = 2048
 # Pieces of a body, of 64 KiB, that wait for the application; Hypercorn would keep ten for each connection.
-_WAITING_PIECES: Final = 2
+WAITING_PIECES: Final = 2
 # What comes after DRAIN_TIMEOUT: last frames (2 s, admission.py), last bytes, a close. Together well under the 10 s
 # that `docker stop --time 40` leaves.
 _LAST_BYTES: Final = 1.0
@@ -52,7 +52,7 @@ def hypercorn_config() -> Config:
     config.backlog = BACKLOG
     config.include_server_header = False
     config.accesslog = None
-    config.max_app_queue_size = _WAITING_PIECES
+    config.max_app_queue_size = WAITING_PIECES
     config.alpn_protocols = ["http/1.1"]
     config.errorlog = logging.getLogger("hypercorn.error")
     return config
@@ -67,9 +67,7 @@ def serve_forever(settings: Settings) -> int:
         return 1
     server = Server(settings, listener)
     calm_garbage_collector()
-    give_back_memory()
-    read_little_at_once()
-    let_the_loop_first()
+    be_considerate()
     try:
         asyncio.run(server.run())
     except (LifespanFailureError, LifespanTimeoutError) as error:

@@ -83,16 +83,16 @@ class Connection(TCPServer):
         """Serve the connection to its end."""
         try:
             peer, here, tls = self._ends()
+            self._task_group = task_group = TaskGroup(self.loop)
+            state = ConnectionState(self.state)
+            self._http: Http1 = Http1(
+                self.app, self.config, self.context, task_group, state, tls, peer, here, self.protocol_send
+            )
+            self.protocol = self._http  # type: ignore[assignment]
             if not self._register.enter(self):
                 self._refuse()
                 return
-            async with TaskGroup(self.loop) as task_group:
-                self._task_group = task_group
-                state = ConnectionState(self.state)
-                self._http: Http1 = Http1(
-                    self.app, self.config, self.context, task_group, state, tls, peer, here, self.protocol_send
-                )
-                self.protocol = self._http  # type: ignore[assignment]
+            async with task_group:
                 await self._read_data()
         except OSError:
             pass

@@ -149,9 +149,9 @@ class Register:
 
     def _look(self) -> None:
         self._looking = None
-        self._look_at_all()
         if self._open:
             self._look_later()
+        self._look_at_all()
 
     def _look_at_all(self) -> None:
         now = monotonic()

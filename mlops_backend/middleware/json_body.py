@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+from io import BytesIO
 from typing import Any, Final, cast
 
 from pydantic_core import from_json
 from quart import Request
+from quart.wrappers.request import Body
 
 from mlops_backend.errors import InvalidJSON, UnsupportedMediaType
 from mlops_backend.middleware.asgi import Scope
@@ -16,16 +18,46 @@ from mlops_backend.services.llm.streams import MAX_BYTES
 
 # Bytes that a value of JSON takes in memory, by the mark that it begins with or ends at; time goes with them.
 _WEIGHTS: Final = {b",": 40, b"[": 64, b"{": 240}
-_HEAVIEST: Final = 48 * 1024 * 1024
+_HEAVIEST: Final = 128 * 1024 * 1024
 # Behind each step that a body larger than this takes, others have a turn.
-_LARGE: Final = 1024 * 1024
+_LARGE: Final = 256 * 1024
 _A_TURN: Final = 0.005
 _UNSET: Final = object()
+
+
+class _Growing:
+    """Bytes as they come; what Quart keeps in a bytearray, from which they would have to be copied."""
+
+    def __init__(self) -> None:
+        self._file = BytesIO()
+
+    def __len__(self) -> int:
+        return self._file.tell()
+
+    def __bytes__(self) -> bytes:
+        return self._file.getvalue()
+
+    def extend(self, data: bytes) -> None:
+        """Add bytes at the end."""
+        self._file.write(data)
+
+    def clear(self) -> None:
+        """Let them go."""
+        self._file = BytesIO()
+
+
+class _HeldBody(Body):
+    """Quart's body of a request, held once."""
+
+    def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
+        super().__init__(expected_content_length, max_content_length)
+        self._data = _Growing()  # type: ignore[assignment]
 
 
 class JSONRequest(Request):
     """A request whose `get_json` is strict, and tells apart what is wrong."""
 
+    body_class = _HeldBody
     _parsed: Any = _UNSET
     _raw: bytes | None = None
 
@@ -38,6 +70,8 @@ class JSONRequest(Request):
         """
         if self._raw is None:
             arriving = body_of(cast(Scope, self.scope))
+            if arriving.refusal is not None:  # before it came: nobody waits for it
+                raise arriving.refusal
             try:
                 self._raw = await super().get_data(False, False, False)
             finally:
@@ -65,6 +99,8 @@ class JSONRequest(Request):
             large = len(data) > _LARGE
             if large:
                 await asyncio.sleep(_A_TURN)
+                check_weight(data)
+                await asyncio.sleep(_A_TURN)
             self._parsed = parse_json(data)
             if large:
                 await asyncio.sleep(_A_TURN)
@@ -79,15 +115,23 @@ class JSONRequest(Request):
         await super().close()
 
 
+def check_weight(data: bytes) -> None:
+    """See that JSON text does not become very much more in memory than it is.
+
+    Raises:
+        InvalidJSON: it has more values than there is room for.
+    """
+    if sum(data.count(mark) * weight for mark, weight in _WEIGHTS.items()) > _HEAVIEST:
+        raise InvalidJSON("The body has too many values.")
+
+
 def parse_json(data: bytes) -> Any:
     """Parse JSON text.
 
     Raises:
-        InvalidJSON: it is not JSON text as RFC 8259 has it, nests more than 200 levels, holds a number that
-            is not finite, or more values than there is room for.
+        InvalidJSON: it is not JSON text as RFC 8259 has it, nests more than 200 levels, or holds a number that is not
+            finite.
     """
-    if len(data) > _LARGE and sum(data.count(mark) * weight for mark, weight in _WEIGHTS.items()) > _HEAVIEST:
-        raise InvalidJSON("The body has too many values.")
     try:
         value = from_json(data, allow_inf_nan=False)
     except ValueError as error:

@@ -97,8 +97,7 @@ class LogWriter:
         line = text.encode("utf-8", "backslashreplace")
         with self._lock:
             if self._closing or len(self._waiting) >= MOST_LINES or self._bytes + len(line) > MOST_BYTES:
-                self.dropped += 1
-                self._reason = self._reason or "nobody reads the log"
+                self._lose(1, "nobody reads the log")
                 return
             self._waiting.append(line)
             self._bytes += len(line)
@@ -106,6 +105,11 @@ class LogWriter:
             if self._thread is None:
                 self._start()
         self._some.set()
+
+    def _lose(self, lines: int, reason: str) -> None:
+        """Count lost lines; the lock is held, since both sides of the queue do."""
+        self.dropped += lines
+        self._reason = self._reason or reason
 
     def finish(self, seconds: float) -> None:
         """Write what waits, for so long at most."""
@@ -127,8 +131,10 @@ class LogWriter:
             self._thread.join(seconds + _LOOK)
 
     def _start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name="log", daemon=True)
+        with suppress(RuntimeError):  # the system has no thread to spare: the next line tries again
+            thread.start()
+            self._thread = thread
 
     def _run(self) -> None:
         closing = False
@@ -144,16 +150,17 @@ class LogWriter:
         with self._lock:
             lines, self._waiting, self._bytes = self._waiting, deque(), 0
         for piece, count in _pieces(lines):
-            if not self._written(piece):
-                self.dropped += count
+            if (reason := self._write_whole(piece)) is not None:
+                with self._lock:
+                    self._lose(count, reason)
         if self.dropped > self._told and monotonic() >= self._quiet_until:
             self._tell()
         with self._lock:
             if not self._waiting:
                 self._idle.set()
 
-    def _written(self, piece: bytes) -> bool:
-        """Whether a piece was written, all of it."""
+    def _write_whole(self, piece: bytes) -> str | None:
+        """Write a piece, all of it; or say why not."""
         left = memoryview(b"\n" + piece if self._broken else piece)
         try:
             while left:
@@ -162,11 +169,10 @@ class LogWriter:
                 with suppress(BlockingIOError):
                     left = left[os.write(self._descriptor, left[:_AT_ONCE]) :]
         except OSError as error:
-            self._reason = error.strerror or str(error)
             self._broken = self._broken or len(left) < len(piece)
-            return False
+            return error.strerror or str(error)
         self._broken = False
-        return True
+        return None
 
     def _is_ready(self) -> bool:
         """Wait until a write would not; false when it is time to give up."""
@@ -180,7 +186,7 @@ class LogWriter:
     def _tell(self) -> None:
         """Say what was lost: in the log, or beside it while it cannot be written."""
         line = self._report(self.dropped, self._reason).encode()
-        if self._written(line) or self._told_otherwise(line):
+        if self._write_whole(line) is None or self._told_otherwise(line):
             self._told, self._quiet_until, self._reason = self.dropped, monotonic() + _QUIET, ""
 
     def _told_otherwise(self, line: bytes) -> bool:

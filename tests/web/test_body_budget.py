@@ -92,3 +92,21 @@ async def test_a_prepared_stream_counts_once(serve: ServeFactory, fake: FakeOlla
         assert (await service.client.post("/api/llm/streams", json={"prompt": "Hi"})).status_code == 429
         fetched: httpx.Response = await service.stranger.get(prepared.json()["url"])
         assert json.loads(fetched.text.rpartition("data: ")[2])["done"] is True
+
+
+async def test_what_says_to_be_too_large_is_not_waited_for(service: Service) -> None:
+    """A prepared stream that announces more than it may have is refused though none of it has come."""
+    host, port = service.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST /api/llm/streams HTTP/1.1\r\nHost: x\r\nX-API-Key: {ORDINARY_KEY}\r\nContent-Length: 30000000\r\n\r\n"
+    writer.write(head.encode())
+    assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 413")
+    writer.close()
+
+
+async def test_a_body_of_very_many_values_is_refused(service: Service) -> None:
+    """A few bytes of text become hundreds in memory: 15 MB of empty lists are refused, 4 MB of text are not."""
+    told = await service.client.post("/api/llm/generate", content=b'{"prompt":"x","a":[' + b"[]," * 5_000_000 + b"[]]}")
+    assert (told.status_code, told.json()["code"]) == (400, "invalid_json")
+    text = json.dumps({"prompt": "{'a': [1, 2]}" * 300_000}).encode()
+    assert (await service.client.post("/api/llm/generate", content=text)).status_code == 200

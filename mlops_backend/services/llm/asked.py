@@ -10,18 +10,19 @@ from typing import Final
 from mlops_backend.services.llm.dialects import (
     Dialect,
     Ending,
+    LargeBody,
     Member,
     dialect_of,
     endings,
     folded,
+    in_full,
     last_of,
-    members,
-    text_of,
+    shortened,
 )
 from mlops_backend.services.llm.dialects.openai import UnaskedUsage, wants_usage, with_usage_wanted
 from mlops_backend.services.llm.upstream import Pairs
 
-Content = bytes | AsyncIterable[bytes] | None
+Content = bytes | LargeBody | AsyncIterable[bytes] | None
 
 
 class Place(Enum):
@@ -104,13 +105,15 @@ def read_asked(task: Task, method: str, path: str, headers: Pairs, body: bytes) 
         InvalidJSON: it nests more deeply than this service reads.
     """
     content = body.rstrip(b" \t\r\n")
-    text = text_of(content)
-    found = members(text) or ()
+    short = shortened(content)
+    if any("\0" in name for name in models_in(short.members or (), task.names)):
+        short = in_full(content)
+    found = short.members or ()
     names = models_in(found, task.names)
     model = next((value for name in task.names if isinstance(value := last_of(found, name), str) and value), "")
     ending = task.ending
-    if task.usage_on_request and last_of(found, "stream") is True and wants_usage(text, found) is False:
-        content, ending = with_usage_wanted(text, found), UnaskedUsage
+    if task.usage_on_request and last_of(found, "stream") is True and wants_usage(short.text, found) is False:
+        content, ending = short.restored(with_usage_wanted(short.text, found)), UnaskedUsage
     return Asked(task, method, path, headers, content or None, model, names, ending)
 
 

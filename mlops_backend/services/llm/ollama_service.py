@@ -10,13 +10,13 @@ from mlops_backend.errors import AppError, BackendNonsense, InvalidBody
 from mlops_backend.principal import Limits, Principal
 from mlops_backend.services.llm.asked import OWN, Asked
 from mlops_backend.services.llm.backends import BackendPool, Catalogue, Operation, raise_for_status
-from mlops_backend.services.llm.dialects import dumped, dumped_large, folded, parse_object
+from mlops_backend.services.llm.dialects import LargeBody, dumped, folded, parse_object
 from mlops_backend.services.llm.generation import Admission, Clocks, Forwarded, Forwarder, Meter, estimate_prompt_tokens
 from mlops_backend.services.llm.model_names import ModelRules
 from mlops_backend.services.llm.upstream import Reply
 from mlops_backend.telemetry.record import RequestRecord
 
-_LARGE = 1024 * 1024
+_LARGE = 128 * 1024
 _READ_BY_BACKENDS = ("model", "stream")
 _NO_MODEL = "the backend has no model yet; `ollama pull llama3.2` brings one"
 _NO_SUCH_ROUTE = 404
@@ -168,8 +168,8 @@ class OllamaService:
     ) -> Asked:
         model = body.get("model") or self._default_model or await self._only_model(record.caller)
         self._rules.check([model], record.caller)
-        write = dumped_large if record.bytes_in > _LARGE else dumped
-        content = write({**_without_variants(body), "model": model, "stream": stream})
+        value = {**_without_variants(body), "model": model, "stream": stream}
+        content = await LargeBody.of(value) if record.bytes_in > _LARGE else dumped(value)
         return Asked(OWN, "POST", f"/api/{operation}", (), content, model, (model,), OWN.ending if stream else None)
 
     async def _only_model(self, caller: Principal | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
@@ -153,3 +154,33 @@ def test_a_stream_without_a_descriptor_is_written_at_once() -> None:
     sink.close(1)
     assert isinstance(sink, StreamSink)
     assert (stream.getvalue(), sink.dropped) == ("a line\n", 0)
+
+
+def test_the_count_is_right_whoever_loses_them(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that find no room and lines that cannot be written are lost in two threads, and each is counted once."""
+    monkeypatch.setattr(log_writer, "MOST_LINES", 50)
+    read, write = pipe
+    os.close(read)
+    writer = LogWriter(write, report)
+    for _ in range(50_000):
+        writer.write("a line\n")
+    writer.finish(5)
+    assert writer.dropped == 50_000
+    writer.close(1)
+
+
+def test_without_a_thread_lines_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system gives no thread nothing is raised; the next line tries again."""
+    with (tmp_path / "log").open("wb") as file:
+        writer = LogWriter(file.fileno(), report)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            writer.write("first\n")
+        writer.write("second\n")
+        writer.close(5)
+    assert (tmp_path / "log").read_text() == "first\nsecond\n"
+
+
+def refuse(thread: threading.Thread) -> None:
+    """What `Thread.start` does at the system's limit."""
+    raise RuntimeError("can't start new thread")

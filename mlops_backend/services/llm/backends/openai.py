@@ -20,7 +20,7 @@ from mlops_backend.services.llm.backends.backend import (
     target_of,
 )
 from mlops_backend.services.llm.backends.openai_drop_in import translated, whole
-from mlops_backend.services.llm.dialects import dumped, members, ollama, read_usage, text_of
+from mlops_backend.services.llm.dialects import dumped, ollama, read_usage, shortened
 from mlops_backend.services.llm.dialects.openai import Model, StreamTranslator
 from mlops_backend.services.llm.dialects.openai import listing as openai_listing
 from mlops_backend.services.llm.dialects.openai import replies as openai_replies
@@ -201,7 +201,7 @@ def _check_readable(asked: Asked) -> None:
         InvalidJSON: a body that is no JSON object, where one is due.
     """
     form = asked.path.startswith(_FORMS)
-    if isinstance(asked.content, bytes) and not form and members(text_of(asked.content)) is None:
+    if isinstance(asked.content, bytes) and not form and shortened(asked.content).members is None:
         raise InvalidJSON("The body is not a JSON object.")
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from mlops_backend.services.llm.dialects import endings, ollama
-from mlops_backend.services.llm.dialects.compact import dumped, dumped_large
+from mlops_backend.services.llm.dialects.compact import dumped
 from mlops_backend.services.llm.dialects.endings import Ending, EventEnding, generation_ending, is_openai_end
 from mlops_backend.services.llm.dialects.families import Dialect, dialect_of, error_object
 from mlops_backend.services.llm.dialects.frames import EVENT, MAX_FRAME_BYTES, Frames
 from mlops_backend.services.llm.dialects.go_json import Member, bytes_of, folded, last_of, members, text_of, value_of
+from mlops_backend.services.llm.dialects.large import LargeBody
+from mlops_backend.services.llm.dialects.long_texts import in_full, shortened
 from mlops_backend.services.llm.dialects.ollama import check_first, dump_line, error_text, parse_object
 from mlops_backend.services.llm.dialects.sse import as_events
 from mlops_backend.services.llm.dialects.usage import read_usage
@@ -19,6 +21,7 @@ __all__ = [
     "Ending",
     "EventEnding",
     "Frames",
+    "LargeBody",
     "Member",
     "as_events",
     "bytes_of",
@@ -26,18 +29,19 @@ __all__ = [
     "dialect_of",
     "dump_line",
     "dumped",
-    "dumped_large",
     "endings",
     "error_object",
     "error_text",
     "folded",
     "generation_ending",
+    "in_full",
     "is_openai_end",
     "last_of",
     "members",
     "ollama",
     "parse_object",
     "read_usage",
+    "shortened",
     "text_of",
     "value_of",
 ]

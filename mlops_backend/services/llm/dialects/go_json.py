@@ -19,6 +19,7 @@ from typing import Any, Final
 from pydantic_core import from_json
 
 from mlops_backend.errors import InvalidJSON
+from mlops_backend.services.llm.dialects.large import LargeBody
 
 _FOLD: Final = str.maketrans(string.ascii_uppercase + "\u017f\u212a", string.ascii_lowercase + "sk")
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
@@ -75,11 +76,13 @@ def members(text: str, at: int = 0) -> list[Member] | None:
     return found
 
 
-def value_of(body: bytes) -> Any:
-    """The body's value as some backend may read it; `None` where none can.
+def value_of(body: bytes | LargeBody) -> Any:
+    """The body's value as some backend may read it; `None` where none can. It must not be changed.
 
     Go takes what is no JSON to others: texts that are no Unicode, and anything behind the first value.
     """
+    if isinstance(body, LargeBody):
+        return body.value
     with suppress(ValueError):
         return from_json(body)
     with suppress(ValueError, RecursionError):

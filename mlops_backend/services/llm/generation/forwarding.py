@@ -24,7 +24,7 @@ from mlops_backend.errors import (
 )
 from mlops_backend.services.llm.asked import Asked, Place
 from mlops_backend.services.llm.backends import Answer, Backend, BackendPool, Candidates
-from mlops_backend.services.llm.dialects import MAX_FRAME_BYTES, check_first, generation_ending, read_usage
+from mlops_backend.services.llm.dialects import MAX_FRAME_BYTES, LargeBody, check_first, generation_ending, read_usage
 from mlops_backend.services.llm.generation.admission import Admission
 from mlops_backend.services.llm.generation.metering import Meter, metered
 from mlops_backend.services.llm.generation.relay import UNTIMED, Clocks, Opened, relay
@@ -215,5 +215,5 @@ def _outcome(status: int) -> str:
     return "done" if status < _REFUSED else "refused" if status < _FAILED else "error"
 
 
-def _in_memory(asked: Asked) -> bytes:
-    return asked.content if isinstance(asked.content, bytes) else b""
+def _in_memory(asked: Asked) -> bytes | LargeBody:
+    return asked.content if isinstance(asked.content, bytes | LargeBody) else b""

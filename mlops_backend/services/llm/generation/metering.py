@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from mlops_backend.errors import AppError, ClockRanOut
 from mlops_backend.principal import Principal
 from mlops_backend.services.llm.asked import Asked
+from mlops_backend.services.llm.dialects import LargeBody
 from mlops_backend.services.llm.generation.token_estimate import estimate_prompt_tokens
 from mlops_backend.services.llm.generation.token_maximum import most_completion_tokens
 from mlops_backend.telemetry.record import RequestRecord
@@ -89,7 +90,7 @@ async def metered(meter: Meter, asked: Asked, record: RequestRecord) -> Metered:
     if caller is None or not caller.limits or not asked.task.generates:
         return Metered(None, record)
     prompt, most = 0, None
-    if caller.limits.counts_tokens and isinstance(asked.content, bytes):
+    if caller.limits.counts_tokens and isinstance(asked.content, bytes | LargeBody):
         prompt, most = estimate_prompt_tokens(asked.content), most_completion_tokens(asked)
     held = await meter.reserve(caller, prompt, most)
     record.answer_headers = held.headers

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from mlops_backend.services.llm.dialects import value_of
+from mlops_backend.services.llm.dialects import LargeBody, value_of
 
 _CHARACTERS_PER_TOKEN: Final = 4
 _TOKENS_PER_TURN: Final = 4
@@ -19,7 +19,7 @@ _NOT_TEXT: Final = frozenset(
 _MOST_VALUES: Final = 50_000
 
 
-def estimate_prompt_tokens(body: bytes) -> int:
+def estimate_prompt_tokens(body: bytes | LargeBody) -> int:
     """How many tokens the prompt of a request in any dialect may have; 0 for what is not JSON."""
     value = value_of(body)
     if not isinstance(value, dict):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from mlops_backend.services.llm.asked import Asked
-from mlops_backend.services.llm.dialects import folded, value_of
+from mlops_backend.services.llm.dialects import LargeBody, folded, value_of
 
 _EMBEDDINGS: Final = ("/api/embed", "/api/embeddings", "/v1/embeddings")
 # OpenAI's, Anthropic's and Ollama's, and what llama.cpp (n_predict) and SGLang (max_new_tokens) take beside them.
@@ -32,7 +32,7 @@ def most_completion_tokens(asked: Asked) -> int | None:
     """
     if asked.path in _EMBEDDINGS:
         return 0
-    body = value_of(asked.content) if isinstance(asked.content, bytes) else None
+    body = value_of(asked.content) if isinstance(asked.content, bytes | LargeBody) else None
     if not isinstance(body, dict):
         return None
     named = list(_numbers(body, _MAXIMA))

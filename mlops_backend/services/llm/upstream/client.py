@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence, Sized
 from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
@@ -30,6 +30,8 @@ POOL_WAIT: Final = 1.0
 KEEP_ALIVE: Final = 30.0
 _HEADER_LIMIT: Final = 64 * 1024
 _PARSED_URLS: Final = 256
+# A larger body goes piece by piece: at once, all that the backend's socket has no room for would be copied.
+_PIECE: Final = 256 * 1024
 _NOTHING: Final = httpx.ByteStream(b"")
 
 
@@ -211,6 +213,11 @@ class Upstream:
         self, method: str, url: str, headers: list[tuple[bytes, bytes]], content: bytes | AsyncIterable[bytes] | None
     ) -> httpx.Response:
         assert self._client is not None, "Upstream.open() comes first"  # noqa: S101 - a programming error
+        if isinstance(content, bytes) and len(content) > _PIECE:
+            headers.append((b"Content-Length", b"%d" % len(content)))
+            content = _pieces(content)
+        elif isinstance(content, Sized) and not isinstance(content, bytes):
+            headers.append((b"Content-Length", b"%d" % len(content)))
         try:
             request = self._client.build_request(method, self._parsed(url), headers=headers, content=content)
             return await self._client.send(request)
@@ -241,6 +248,12 @@ class Upstream:
         finally:
             self.active -= 1
             self._slots.release()
+
+
+async def _pieces(content: bytes) -> AsyncIterator[bytes]:
+    """A body's pieces, each taken when the backend has room for it."""
+    for start in range(0, len(content), _PIECE):
+        yield content[start : start + _PIECE]
 
 
 def _merged(

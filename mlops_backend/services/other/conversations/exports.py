@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mlops_backend.errors import NotFound
+from mlops_backend.errors import DatabaseBusy, NotFound
 from mlops_backend.schemas.conversations.exports import FORMAT, VERSION
 from mlops_backend.services.llm.dialects import dumped
 from mlops_backend.services.other.conversations import images as stored_images
@@ -20,9 +21,11 @@ from mlops_backend.services.other.conversations import reads
 from mlops_backend.services.other.conversations.rows import Conversation, Message, written
 from mlops_backend.services.other.conversations.writes import in_order_of_id
 from mlops_backend.services.other.database import Database, conversations
+from mlops_backend.shares import NoTurn, Shares
 
 # The pool has 15 connections, and the keys and the ledger need some of them whatever is exported.
 AT_ONCE: Final = 4
+_PATIENCE: Final = 30.0
 _PAGE: Final = 2000
 _PIECE: Final = 256 * 1024
 # Ends of lines for some editors: one conversation is to stay one line.
@@ -59,7 +62,7 @@ class Exports:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = Shares(AT_ONCE, AT_ONCE // 2, _PATIENCE)
 
     async def one(self, key_id: str, conversation_id: str) -> AsyncGenerator[Whole, None]:
         """One conversation.
@@ -85,14 +88,23 @@ class Exports:
                     continue  # deleted since
                 yield whole
 
+    @asynccontextmanager
+    async def _reading(self, key_id: str) -> AsyncIterator[AsyncConnection]:
+        """A connection, when it is this key's turn: whoever exports much keeps nobody else from it."""
+        try:
+            async with self._turns.turn(key_id), self._database.reading() as connection:
+                yield connection
+        except NoTurn:
+            raise DatabaseBusy("Too much is exported at present; try again soon.") from None
+
     async def _ids(self, key_id: str, after: str) -> Sequence[str]:
         mine = select(conversations.c.id).where(*in_order_of_id(key_id, after))
         query = mine.order_by(conversations.c.key_id, conversations.c.id).limit(_PAGE)
-        async with self._turns, self._database.reading() as connection:
+        async with self._reading(key_id) as connection:
             return (await connection.execute(query)).scalars().all()
 
     async def _whole(self, key_id: str, conversation_id: str) -> Whole:
-        async with self._turns, self._database.reading() as connection:
+        async with self._reading(key_id) as connection:
             await reads.see_one_moment(connection)
             conversation = await reads.one(connection, key_id, conversation_id)
             messages = await reads.messages_of(connection, conversation_id, replaced=True)

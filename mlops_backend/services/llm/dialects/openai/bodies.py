@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from mlops_backend.errors import BadRequest, InvalidJSON
-from mlops_backend.services.llm.dialects import folded, last_of, members
+from mlops_backend.services.llm.dialects import LargeBody, folded, last_of, members
 
 _ESCAPED_HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _HALF_A_PAIR: Final = re.compile("[\ud800-\udfff]")
@@ -23,6 +23,8 @@ def read_body(content: object) -> dict[str, Any]:
         BadRequest: there is no body.
         InvalidJSON: it is no JSON object.
     """
+    if isinstance(content, LargeBody):
+        return {folded(name): value for name, value in content.value.items() if value is not None}
     if not isinstance(content, bytes) or not content.strip():
         raise BadRequest("missing request body")
     text = content.decode(errors="replace")

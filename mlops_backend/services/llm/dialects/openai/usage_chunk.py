@@ -13,7 +13,6 @@ from mlops_backend.services.llm.dialects import (
     Dialect,
     EventEnding,
     Member,
-    bytes_of,
     folded,
     is_openai_end,
     last_of,
@@ -46,17 +45,17 @@ def wants_usage(text: str, found: Sequence[Member]) -> bool | None:
     return wanted
 
 
-def with_usage_wanted(text: str, found: Sequence[Member]) -> bytes:
-    """The same body, but for `stream_options.include_usage`, which is true in it; everything else keeps its bytes."""
+def with_usage_wanted(text: str, found: Sequence[Member]) -> str:
+    """The same text, but for `stream_options.include_usage`, which is true in it; everything else stays as it is."""
     options = [member for member in found if folded(member.name) == _OPTIONS]
     named = options[-1] if options else None
     if named is None:
         at = found[0].start
-        return bytes_of(f'{text[:at]}"{_OPTIONS}":{{{_WANTED}}},{text[at:]}')
+        return f'{text[:at]}"{_OPTIONS}":{{{_WANTED}}},{text[at:]}'
     inner = members(text, named.value_start) or ()
     kept = [text[member.start : member.end] for member in inner if folded(member.name) != "include_usage"]
     value = "{" + ",".join([*kept, _WANTED]) + "}"
-    return bytes_of(text[: named.value_start] + value + text[named.end :])
+    return text[: named.value_start] + value + text[named.end :]
 
 
 class UnaskedUsage(EventEnding):
