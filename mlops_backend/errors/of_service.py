@@ -13,8 +13,8 @@ class BackendRejected(AppError):
 
     code = "backend_rejected"
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, status: int, message: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, headers=headers)
         self.status = status
         if status == 404:
             self.code = "model_not_found"

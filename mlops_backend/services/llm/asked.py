@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from typing import Final
 
 from mlops_backend.services.llm.dialects import (
@@ -12,6 +13,7 @@ from mlops_backend.services.llm.dialects import (
     Ending,
     LargeBody,
     Member,
+    OpenAIEnding,
     dialect_of,
     endings,
     folded,
@@ -112,9 +114,19 @@ def read_asked(task: Task, method: str, path: str, headers: Pairs, body: bytes) 
     names = models_in(found, task.names)
     model = next((value for name in task.names if isinstance(value := last_of(found, name), str) and value), "")
     ending = task.ending
-    if task.usage_on_request and last_of(found, "stream") is True and wants_usage(short.text, found) is False:
-        content, ending = short.restored(with_usage_wanted(short.text, found)), UnaskedUsage
+    if task.usage_on_request and last_of(found, "stream") is True:
+        ending = partial(OpenAIEnding, _choices(found))
+        if wants_usage(short.text, found) is False:
+            content = short.restored(with_usage_wanted(short.text, found))
+            ending = partial(UnaskedUsage, _choices(found))
     return Asked(task, method, path, headers, content or None, model, names, ending)
+
+
+def _choices(found: Sequence[Member]) -> int:
+    """How many answers a body of OpenAI's asks for."""
+    prompts, each = last_of(found, "prompt"), last_of(found, "n")
+    several = len(prompts) if isinstance(prompts, list) else 1
+    return max(1, several) * (each if isinstance(each, int) and each > 1 else 1)
 
 
 def models_in(found: Sequence[Member], names: Sequence[str]) -> tuple[str, ...]:

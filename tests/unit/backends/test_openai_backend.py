@@ -18,7 +18,8 @@ from mlops_backend.errors import (
 )
 from mlops_backend.services.llm import asked as tasks
 from mlops_backend.services.llm.asked import Asked, read_asked
-from mlops_backend.services.llm.backends.openai import OpenAIBackend, openai_target
+from mlops_backend.services.llm.backends.openai import OpenAIBackend
+from mlops_backend.services.llm.backends.openai_address import openai_target
 from mlops_backend.services.llm.upstream.client import Upstream
 from mlops_backend.telemetry.record import RequestRecord
 from tests.fakes.openai_server import MODEL, VECTOR, FakeOpenAI
@@ -27,6 +28,7 @@ NAME = "Qwen/Qwen3-8B"
 QUESTION = [{"role": "user", "content": "hi"}]
 TASKS = {"/v1/chat/completions": tasks.OPENAI_GENERATE, "/api/show": tasks.SHOW}
 # What only llama.cpp, vLLM or Ollama know.
+EMPTY = {"type": "object", "properties": {}}
 FOREIGN = {"min_p", "repeat_penalty", "repetition_penalty", "typical_p", "n_keep", "repeat_last_n", "json_schema"}
 
 
@@ -83,15 +85,19 @@ async def _lines(backend: OpenAIBackend, path: str, body: Any) -> list[dict[str,
 @pytest.mark.parametrize(
     ("url", "base", "authorization"),
     [
-        ("http://host:1/v1", "http://host:1", None),
-        ("http://host:1/v1/", "http://host:1", None),
-        ("http://host/gpt/v1", "http://host/gpt", None),
-        ("http://:s%2Fk@host:1", "http://host:1", "Bearer s/k"),
-        ("http://user:pw@host:1/v1", "http://host:1", "Basic dXNlcjpwdw=="),
+        ("http://host:1/v1", "http://host:1/v1", None),
+        ("http://host:1", "http://host:1/v1", None),
+        ("http://host:1/v1/", "http://host:1/v1", None),
+        ("http://host/gpt/v1", "http://host/gpt/v1", None),
+        ("http://host/gpt", "http://host/gpt/v1", None),
+        ("http://host/api/paas/v4", "http://host/api/paas/v4", None),
+        ("http://host/v1beta/openai/", "http://host/v1beta/openai", None),
+        ("http://:s%2Fk@host:1", "http://host:1/v1", "Bearer s/k"),
+        ("http://user:pw@host:1/v1", "http://host:1/v1", "Basic dXNlcjpwdw=="),
     ],
 )
 def test_an_address_is_split(url: str, base: str, authorization: str | None) -> None:
-    """`/v1` may stand there or not, and a password without a user is a key."""
+    """`/v1` is added where no version is, and a password without a user is a key."""
     target = openai_target(url)
     assert target.url == base
     assert target.headers.get("Authorization") == authorization
@@ -136,7 +142,7 @@ async def test_a_model_is_shown(backend: OpenAIBackend) -> None:
         shown = json.loads(whole)
         assert kind == "application/json; charset=utf-8"
         assert {"modelfile", "parameters", "template", "details", "model_info", "modified_at"} <= shown.keys()
-        assert {"completion", "tools", "vision", "thinking"} <= set(shown["capabilities"])
+        assert shown["capabilities"] == ["completion", "tools"]
         info = shown["model_info"]
         assert info[f"{info['general.architecture']}.context_length"] == 40960
     with pytest.raises(BackendRejected, match="model 'x' not found") as caught:
@@ -228,13 +234,13 @@ async def test_tools_and_images_are_translated(backend: OpenAIBackend, openai: F
     call = {"id": "c1", "index": 0, "function": {"name": "f", "arguments": '{"city": "Rome"}'}}
     openai.deltas, openai.finish_reason = [{"tool_calls": [call]}], "tool_calls"
     tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
-    asked = {"role": "user", "content": "weather?", "images": ["/9j/aa"]}
+    asked = {"role": "user", "content": "weather?", "images": ["/9j/aa=="]}
     called, last = await _lines(backend, "/api/chat", {"model": NAME, "messages": [asked], "tools": tools})
     assert called["message"]["tool_calls"][0]["function"]["arguments"] == {"city": "Rome"}
     assert last["done"] is True
     sent = openai.requests[-1].json()
-    assert sent["tools"] == tools
-    assert sent["messages"][0]["content"][1]["image_url"]["url"] == "data:image/jpeg;base64,/9j/aa"
+    assert sent["tools"] == [{"type": "function", "function": {"name": "f", "parameters": EMPTY}}]
+    assert sent["messages"][0]["content"][1]["image_url"]["url"] == "data:image/jpeg;base64,/9j/aa=="
     again = [asked, called["message"], {"role": "tool", "content": "sunny", "tool_name": "f"}]
     await _lines(backend, "/api/chat", {"model": NAME, "messages": again})
     assert openai.requests[-1].json()["messages"][2]["tool_call_id"] == "c1"

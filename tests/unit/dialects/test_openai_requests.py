@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -188,10 +189,10 @@ def test_empty_images_tools_and_thinking_are_nothing() -> None:
 
 def test_images_become_parts() -> None:
     """A model that sees gets the images as data URIs beside the text."""
-    [message] = _chat(ABLE, messages=[{**USER, "images": ["/9j/AA", "iVBO"]}])["messages"]
+    [message] = _chat(ABLE, messages=[{**USER, "images": ["/9j/AA==", "iVBO"]}])["messages"]
     assert [part.get("image_url", {}).get("url") for part in message["content"]] == [
         None,
-        "data:image/jpeg;base64,/9j/AA",
+        "data:image/jpeg;base64,/9j/AA==",
         "data:image/png;base64,iVBO",
     ]
 
@@ -202,8 +203,10 @@ def test_tool_calls_carry_their_arguments_as_text() -> None:
     turns = [{"role": "assistant", "tool_calls": [call]}, {"role": "TOOL", "content": "rain", "tool_name": "f"}]
     asked, answered = _chat(messages=turns)["messages"]
     function = {"name": "f", "arguments": '{"city": "Köln"}'}
-    assert asked["tool_calls"] == [{"id": "call_0", "type": "function", "function": function}]
-    assert answered == {"role": "tool", "content": "rain", "name": "f", "tool_call_id": "call_0"}
+    [call] = asked["tool_calls"]
+    assert re.fullmatch("[A-Za-z0-9]{9}", call["id"])
+    assert call == {"id": call["id"], "type": "function", "function": function}
+    assert answered == {"role": "tool", "content": "rain", "name": "f", "tool_call_id": call["id"]}
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from mlops_backend.services.llm.backends.backend import (
     Body,
     OllamaBackend,
     Operation,
-    raise_for_status,
 )
 from mlops_backend.services.llm.backends.catalogue import Catalogue, openai_model
 from mlops_backend.services.llm.backends.openai import MODELS_PATH, OpenAIBackend
 from mlops_backend.services.llm.backends.openai_drop_in import not_here, whole
 from mlops_backend.services.llm.backends.pool import BackendPool, Candidates, Probe
+from mlops_backend.services.llm.backends.statuses import raise_for_status
 
 __all__ = [
     "MODELS_PATH",

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 from urllib.parse import unquote, urlsplit
 
-from pydantic_core import from_json
-
-from mlops_backend.errors import AppError, BackendBusy, BackendFailed, BackendNonsense, BackendRefused, BackendRejected
+from mlops_backend.errors import BackendNonsense, BackendRefused
 from mlops_backend.services.llm.asked import Asked
+from mlops_backend.services.llm.backends.statuses import raise_for_status
 from mlops_backend.services.llm.dialects import ollama
-from mlops_backend.services.llm.upstream import Pairs, Reply, Target, Upstream, for_client
+from mlops_backend.services.llm.upstream import Pairs, Target, Upstream, for_client
 from mlops_backend.telemetry.logging import mask_url
 from mlops_backend.telemetry.record import RequestRecord
 
@@ -56,6 +55,9 @@ class Backend(Protocol):
     async def running(self) -> list[dict[str, Any]]:
         """Its loaded models as `/api/ps` lists them; raises an `AppError` when it does not answer."""
 
+    def described(self, name: str) -> Mapping[str, Any] | None:
+        """A model as the server's own `/v1/models` describes it, where it says more than OpenAI's fields."""
+
     def forward(self, asked: Asked, record: RequestRecord) -> AbstractAsyncContextManager[Answer]:
         """Ask it what a client of Ollama, OpenAI or Anthropic asked, and give its answer, an error's status included.
 
@@ -85,15 +87,15 @@ class OllamaBackend:
         """What `/api/ps` says."""
         return await self._models("/api/ps")
 
+    def described(self, name: str) -> Mapping[str, Any] | None:
+        """Ollama's list says no more."""
+        return None
+
     @asynccontextmanager
     async def forward(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
         """The answer as it comes: nothing is read or changed but what is between this service and its backend."""
-        async with self._upstream.stream(
-            asked.method, self._target, asked.path, record, asked.content, asked.headers
-        ) as response:
-            if 300 <= response.status < 400:
-                raise BackendNonsense(f"The backend answered with status {response.status}.")
-            yield Answer(response.status, for_client(response.headers), response.content_type, response.chunks())
+        async with passed_on(self._upstream, self._target, asked, record) as answer:
+            yield answer
 
     async def _models(self, path: str) -> list[dict[str, Any]]:
         models = (await self._get(path)).get("models")
@@ -105,6 +107,25 @@ class OllamaBackend:
         reply = await self._upstream.request("GET", self._target, path)
         raise_for_status(reply)
         return ollama.parse_object(reply.body)
+
+
+@asynccontextmanager
+async def passed_on(upstream: Upstream, target: Target, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
+    """A backend's answer to a client's request, as it comes.
+
+    Raises, when entered:
+        BackendNonsense: it points elsewhere.
+        AppError: whatever kept the answer away.
+    """
+    async with upstream.stream(asked.method, target, asked.path, record, asked.content, asked.headers) as response:
+        if 300 <= response.status < 400:
+            raise BackendNonsense(f"The backend answered with status {response.status}.")
+        yield Answer(response.status, for_client(response.headers), response.content_type, response.chunks())
+
+
+async def once(chunk: bytes) -> AsyncGenerator[bytes, None]:
+    """A body that has come whole."""
+    yield chunk
 
 
 class AbsentOllama(OllamaBackend):
@@ -153,36 +174,3 @@ def target_of(url: str, host_header: str = "") -> Target:
     authority = parts.netloc.rpartition("@")[2]
     basic = base64.b64encode(pair.encode()).decode()
     return Target(parts._replace(netloc=authority).geturl(), {**own, "Authorization": f"Basic {basic}"})
-
-
-def raise_for_status(reply: Reply) -> None:
-    """Turn a backend's own error into one of ours.
-
-    Raises:
-        BackendRejected: a 4xx; the status is kept.
-        BackendBusy: a 503.
-        BackendFailed: another 5xx.
-        BackendNonsense: a status that is no answer (1xx, 3xx).
-    """
-    if reply.status != 200:
-        raise _refusal(reply)
-
-
-def _refusal(reply: Reply) -> AppError:
-    text = _text(reply)
-    if reply.status in (401, 407):
-        return BackendFailed("The backend refuses this service's credentials.")
-    if 400 <= reply.status < 500:
-        return BackendRejected(reply.status, text)
-    if reply.status == 503:
-        return BackendBusy(text)
-    if reply.status >= 500:
-        return BackendFailed(text)
-    return BackendNonsense(f"The backend answered with status {reply.status}.")
-
-
-def _text(reply: Reply) -> str:
-    try:
-        return ollama.error_text(from_json(reply.body))
-    except (ValueError, AttributeError):
-        return f"The backend answered with status {reply.status} and no readable reason."

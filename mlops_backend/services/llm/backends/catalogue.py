@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from time import monotonic
 from typing import Any, Final
 
-from mlops_backend.errors import AppError
+from mlops_backend.errors import AppError, BackendFailed
 from mlops_backend.principal import Principal
 from mlops_backend.services.llm.backends.pool import BackendPool, Probe, no_usable
 from mlops_backend.services.llm.model_names import canonical
@@ -61,9 +61,9 @@ class Catalogue:
             NoUsableBackend: none answers.
         """
         probes = await self._pool.probe()
-        missing = [probe.backend.address for probe in probes if not probe.reachable]
+        missing = [probe.backend.address for probe in probes if not (probe.reachable and probe.lists)]
         if len(missing) == len(probes):
-            raise no_usable(probes)
+            raise _why_none(probes)
         models = _allowed({"models": _merged(model for probe in probes for model in probe.models)}, caller)["models"]
         answer: Listed = {"models": models, "count": len(models)}
         return {**answer, "partial": True, "unreachable": missing} if missing else answer
@@ -72,7 +72,8 @@ class Catalogue:
         """`healthy` when every backend answers, `degraded` when some do, `unhealthy` when none does."""
         probes = await self._pool.probe()
         reachable = sum(probe.reachable for probe in probes)
-        status = "unhealthy" if not reachable else "healthy" if reachable == len(probes) else "degraded"
+        sound = sum(probe.reachable and probe.lists for probe in probes)
+        status = "unhealthy" if not reachable else "healthy" if sound == len(probes) else "degraded"
         return {"status": status, "backends": [_describe(probe, caller) for probe in probes]}
 
     async def context_length(self, model: str) -> int | None:
@@ -132,8 +133,19 @@ class Catalogue:
         return {"version": min(versions, key=_numbers)}
 
     async def _openai_models(self) -> Listed:
-        models = (await self.models())["models"]
-        return {"object": "list", "data": [openai_model(model) for model in models]}
+        described: dict[str, Mapping[str, Any]] = {}
+        await self.models()  # an error where nobody tells
+        for probe in await self._answering():
+            for model in probe.models:
+                name = str(model.get("name", ""))
+                described.setdefault(name, probe.backend.described(name) or openai_model(model))
+        return {"object": "list", "data": list(described.values())}
+
+
+def _why_none(probes: Sequence[Probe]) -> AppError:
+    """Why no backend tells its models."""
+    silent = next((probe for probe in probes if probe.reachable), None)
+    return no_usable(probes) if silent is None else BackendFailed(silent.error)
 
 
 def openai_model(listed: Mapping[str, Any]) -> Listed:
@@ -194,4 +206,4 @@ def _describe(probe: Probe, caller: Principal | None) -> Listed:
         "latency_ms": round(probe.latency * 1000, 2),
         "models": [str(model.get("name", "")) for model in _allowed({"models": probe.models}, caller)["models"]],
     }
-    return described if probe.reachable else {**described, "error": probe.error}
+    return {**described, "error": probe.error} if probe.error else described

@@ -2,60 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from time import perf_counter_ns
 from typing import Any, Final, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from mlops_backend.errors import AppError, BackendRejected, InvalidJSON
+from mlops_backend.errors import AppError, BackendRejected, InvalidJSON, NotImplementedHere
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends.backend import (
     Answer,
     Body,
-    OllamaBackend,
     Operation,
-    raise_for_status,
-    target_of,
+    once,
+    passed_on,
 )
+from mlops_backend.services.llm.backends.openai_address import API, openai_target
 from mlops_backend.services.llm.backends.openai_drop_in import translated, whole
+from mlops_backend.services.llm.backends.openai_requested import marked_estimate, told_apart, translated_request
+from mlops_backend.services.llm.backends.refusals import Refusals, without
+from mlops_backend.services.llm.backends.statuses import NoList, is_missing_route, raise_for_status, words_of
 from mlops_backend.services.llm.dialects import dumped, ollama, read_usage, shortened
 from mlops_backend.services.llm.dialects.openai import Model, StreamTranslator
 from mlops_backend.services.llm.dialects.openai import listing as openai_listing
 from mlops_backend.services.llm.dialects.openai import replies as openai_replies
 from mlops_backend.services.llm.dialects.openai import requests as openai_requests
 from mlops_backend.services.llm.model_names import canonical
-from mlops_backend.services.llm.upstream import Reply, Target, Upstream
+from mlops_backend.services.llm.upstream import Reply, Upstream, UpstreamResponse, gathered
 from mlops_backend.telemetry.logging import mask_url
 from mlops_backend.telemetry.record import RequestRecord
 
 MODELS_PATH: Final = "/v1/models"
-# What an unknown model can do is for its server to say, in its refusal.
 _FORMS: Final = "/v1/audio/"
+# What an unknown model can do is for its server to say, in its refusal.
 _ALL: Final = frozenset({"completion", "insert", "thinking", "tools", "vision"})
+_MISSING: Final = (404, 405)
+_TRIES: Final = 4
 
 
 class OpenAIBackend:
     """Any server of the OpenAI API.
 
     Args:
-        url: its address, with or without `/v1`; `http://:KEY@host` holds the key that it wants.
+        url: its address, with or without `/v1` or another version at its end; `http://:KEY@host` holds the key that it
+            wants.
         upstream: the shared client.
+        capabilities: what the operator says that models can do: a pattern of names -> Ollama's words.
     """
 
     kind: Literal["ollama", "openai"] = "openai"
 
-    def __init__(self, url: str, upstream: Upstream) -> None:
+    def __init__(self, url: str, upstream: Upstream, capabilities: Mapping[str, frozenset[str]] | None = None) -> None:
         self.address = mask_url(url)
         self._upstream = upstream
         self._target = openai_target(url)
-        self._raw = OllamaBackend(self._target.url, upstream)
-        self._served: dict[str, str] | None = None
+        self._refusals = Refusals()
+        self._said = capabilities or {}
+        self._served: dict[str, openai_listing.Entry] | None = None
+        self._fails = False
 
     async def version(self) -> str:
-        """The API's name, once the server has answered: the API has no version to ask for."""
-        await self._entries()
+        """The API's name, once the server has answered: the API has no version to ask for.
+
+        A server whose list fails may still generate: it is there, unless its last generation failed too.
+        """
+        try:
+            await self._entries()
+        except NoList:
+            if self._fails:
+                raise
         return "openai"
 
     async def tags(self) -> list[dict[str, Any]]:
@@ -66,10 +83,15 @@ class OpenAIBackend:
         """Its models as `/api/ps` lists them: all of them are loaded, as far as anybody can tell."""
         return [openai_listing.running(entry, self._known()) for entry in await self._entries()]
 
+    def described(self, name: str) -> Mapping[str, Any] | None:
+        """A model as the server's own list describes it, when it was last asked."""
+        return (self._served or {}).get(canonical(name))
+
     async def show(self, name: str) -> dict[str, Any]:
         """One model as `/api/show` describes it."""
-        model = await self._model({"model": name})
-        return openai_listing.shown(await self._entry(name), self._known(), model.capabilities)
+        await self._model({"model": name})
+        entry = await self._entry(name)
+        return openai_listing.shown(entry, self._known(), self._capabilities(entry))
 
     async def call(self, operation: Operation, body: Body, record: RequestRecord) -> bytes:
         """One whole answer, translated; a request that only loads the model is answered without the server."""
@@ -79,11 +101,13 @@ class OpenAIBackend:
         elif reason := openai_requests.load_reason(operation, body):
             answer = openai_replies.loaded_reply(operation, model.name, reason)
         else:
-            path, content = _request(operation, {**body, "stream": False}, model)
+            path, content = translated_request(operation, {**body, "stream": False}, model)
             top = openai_requests.top_logprobs(body)
             started = perf_counter_ns()
             reply = await self._post(path, content, record)
-            answer = openai_replies.whole_reply(operation, reply.body, model.name, perf_counter_ns() - started, top)
+            total = perf_counter_ns() - started
+            told = told_apart(body, model, record)
+            answer = openai_replies.whole_reply(operation, reply.body, model.name, total, top, **told)
         read_usage(answer, record)
         return dumped(answer)
 
@@ -96,16 +120,17 @@ class OpenAIBackend:
         if reason := openai_requests.load_reason(operation, body):
             yield ollama.dump_line(openai_replies.loaded_reply(operation, model.name, reason))
             return
-        path, content = _request(operation, {**body, "stream": True}, model)
-        translator = StreamTranslator(operation, model.name, openai_requests.top_logprobs(body))
-        async with self._upstream.stream("POST", self._target, path, record, dumped(content)) as response:
-            if response.status != 200:
-                self._check(Reply(response.status, response.content_type, await response.read()))
-            async with aclosing(response.chunks()) as chunks:
-                async for chunk in chunks:
-                    if lines := translator.feed(chunk):
-                        yield lines
-                translator.feed(b"")
+        path, content = translated_request(operation, {**body, "stream": True}, model)
+        top, told = openai_requests.top_logprobs(body), told_apart(body, model, record)
+        translator = StreamTranslator(operation, model.name, top, **told)
+        async with self._answer(path, content, record) as response, aclosing(response.chunks()) as chunks:
+            async for chunk in chunks:
+                if lines := translator.feed(chunk):
+                    yield lines
+                if translator.ended:
+                    return
+            if lines := translator.end():
+                yield lines
 
     async def embedding(self, body: Body, record: RequestRecord) -> dict[str, Any]:
         """One text's vector as `/api/embeddings` gives it."""
@@ -128,16 +153,33 @@ class OpenAIBackend:
     @asynccontextmanager
     async def _native(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
         if asked.path.startswith(MODELS_PATH + "/"):
-            yield whole(self._described(await self._entry(unquote(asked.path.removeprefix(MODELS_PATH + "/")))))
+            yield whole(self._shown_natively(await self._entry(unquote(asked.path.removeprefix(MODELS_PATH + "/")))))
             return
         _check_readable(asked)
         headers = (*asked.headers, *self._target.headers.items())
-        async with self._raw.forward(replace(asked, headers=headers), record) as answer:
+        async with self._raw(replace(asked, headers=headers), record) as answer:
+            self._fails = answer.status >= 500
+            if answer.status in _MISSING:
+                words = await gathered(answer.chunks)
+                if is_missing_route(answer.status, words):
+                    raise NotImplementedHere(f"This backend has no route {asked.path}.")
+                answer = replace(answer, chunks=once(words))
             yield answer
 
-    def _described(self, entry: openai_listing.Entry) -> Mapping[str, Any]:
+    def _raw(self, asked: Asked, record: RequestRecord) -> AbstractAsyncContextManager[Answer]:
+        return passed_on(self._upstream, self._target, replace(asked, path=self._under(asked.path)), record)
+
+    def _shown_natively(self, entry: openai_listing.Entry) -> Mapping[str, Any]:
         """A model as `/v1/models/{id}` describes it; few servers have that route."""
         return entry
+
+    def _capabilities(self, entry: openai_listing.Entry) -> Iterable[str]:
+        """What a model can do: as the operator says, else as its server tells, less what it lately refused."""
+        name = openai_listing.name_of(entry)
+        for pattern, said in self._said.items():
+            if fnmatchcase(canonical(name), canonical(pattern)):
+                return said
+        return openai_listing.capabilities(entry) - self._refusals.lacking(name)
 
     async def _embed(self, body: Body, model: Model, record: RequestRecord) -> dict[str, Any]:
         dimensions = openai_requests.dimensions(body)
@@ -146,7 +188,8 @@ class OpenAIBackend:
             return {"model": model.name, "embeddings": []}
         started = perf_counter_ns()
         answers = await self._vectors(content, record, truncate=body.get("truncate") is not False)
-        return openai_replies.embed_reply(answers, model.name, perf_counter_ns() - started, dimensions)
+        total = perf_counter_ns() - started
+        return openai_replies.embed_reply(answers, model.name, total, dimensions, estimate=marked_estimate(record))
 
     async def _vectors(self, content: Mapping[str, Any], record: RequestRecord, *, truncate: bool) -> Sequence[bytes]:
         """What the server answers: one body for all inputs, or several, each for the next of them."""
@@ -157,9 +200,41 @@ class OpenAIBackend:
         return {}
 
     async def _post(self, path: str, content: Mapping[str, Any], record: RequestRecord) -> Reply:
-        reply = await self._upstream.request("POST", self._target, path, record, dumped(content))
-        self._check(reply)
-        return reply
+        async with self._answer(path, content, record) as response:
+            return await response.whole()
+
+    @asynccontextmanager
+    async def _answer(
+        self, path: str, content: Mapping[str, Any], record: RequestRecord
+    ) -> AsyncIterator[UpstreamResponse]:
+        """The server's answer to a request made here; asked again without ornaments that it refuses.
+
+        Raises:
+            AppError: its own error.
+        """
+        content, left_out = self._refusals.taken(content), set[str]()
+        for _ in range(_TRIES):
+            async with self._asked(path, content, record) as response:
+                self._fails = response.status >= 500
+                if response.status == 200:
+                    self._refusals.remember(left_out)
+                    yield response
+                    return
+                reply = await response.whole()
+            words = words_of(reply.body)
+            self._refusals.learn(str(content.get("model")), words)
+            lighter = set(self._refusals.lighter(content, reply.status, words)) - left_out
+            if not lighter:
+                break
+            left_out |= lighter
+            content = without(content, lighter)
+        self._check(reply, path)
+        raise AssertionError("a status that is not 200 is an error")
+
+    def _asked(
+        self, path: str, content: Mapping[str, Any], record: RequestRecord
+    ) -> AbstractAsyncContextManager[UpstreamResponse]:
+        return self._upstream.stream("POST", self._target, self._under(path), record, dumped(content))
 
     async def _entry(self, name: str) -> openai_listing.Entry:
         for entry in await self._entries():
@@ -168,11 +243,19 @@ class OpenAIBackend:
         raise BackendRejected(404, f"model '{name}' not found")
 
     async def _entries(self) -> Sequence[openai_listing.Entry]:
-        reply = await self._upstream.request("GET", self._target, MODELS_PATH)
+        reply = await self._upstream.request("GET", self._target, self._under(MODELS_PATH))
+        if is_missing_route(reply.status, reply.body):
+            raise NoList(f"There is no list of models at {self.address}: {self._under(MODELS_PATH)} answered 404.")
+        if reply.status >= 500:
+            raise NoList(f"The backend's list of models fails: {words_of(reply.body)}")
         self._check(reply)
         found = openai_listing.entries(reply.body)
-        self._served = {canonical(name): name for name in map(openai_listing.name_of, found)}
+        self._served = {canonical(openai_listing.name_of(entry)): entry for entry in found}
         return found
+
+    def _under(self, path: str) -> str:
+        """A path of `/v1` beneath the address, which has the version already."""
+        return path.removeprefix(API)
 
     def _known(self) -> Mapping[str, Any]:
         """What is known of its models without asking it."""
@@ -187,11 +270,13 @@ class OpenAIBackend:
             self._served = {}
             with suppress(AppError):  # it will be told of the request itself
                 await self._entries()
-        return Model(name, _ALL, self._served.get(canonical(name), ""), llama_cpp=False)
+        entry = self._served.get(canonical(name), {})
+        context = openai_listing.context_of(entry)
+        return Model(name, _ALL, openai_listing.name_of(entry), llama_cpp=False, context=context)
 
-    def _check(self, reply: Reply) -> None:
+    def _check(self, reply: Reply, path: str = "") -> None:
         """Raise the server's own error."""
-        raise_for_status(reply)
+        raise_for_status(reply, path)
 
 
 def _check_readable(asked: Asked) -> None:
@@ -203,18 +288,3 @@ def _check_readable(asked: Asked) -> None:
     form = asked.path.startswith(_FORMS)
     if isinstance(asked.content, bytes) and not form and shortened(asked.content).members is None:
         raise InvalidJSON("The body is not a JSON object.")
-
-
-def openai_target(url: str) -> Target:
-    """Split an address from `/v1` and from its credentials: a password without a user is a key for `Bearer`."""
-    target, parts = target_of(url), urlsplit(url)
-    headers = dict(target.headers)
-    if parts.password and not parts.username:
-        headers["Authorization"] = f"Bearer {unquote(parts.password)}"
-    return Target(target.url.rstrip("/").removesuffix("/v1").rstrip("/"), headers)
-
-
-def _request(operation: Literal["generate", "chat"], body: Body, model: Model) -> tuple[str, dict[str, Any]]:
-    if operation == "generate":
-        return openai_requests.generate_request(body, model)
-    return openai_requests.CHAT_PATH, openai_requests.chat_request(body, model)

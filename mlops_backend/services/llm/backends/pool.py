@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from mlops_backend.errors import AppError, NoUsableBackend
 from mlops_backend.services.llm.backends.backend import Backend
+from mlops_backend.services.llm.backends.statuses import NoList
 from mlops_backend.services.llm.model_names import canonical
 
 PROBE_LIFE: Final = 2.0
@@ -21,7 +22,10 @@ PATIENCE: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What one look at a backend found; `latency` in seconds, `error` for the operator when unreachable."""
+    """What one look at a backend found; `latency` in seconds, `error` for the operator.
+
+    `lists` is false for one that is there and does not tell its models: then they are those that it told last.
+    """
 
     backend: Backend
     reachable: bool
@@ -29,6 +33,7 @@ class Probe:
     latency: float = 0.0
     models: tuple[dict[str, Any], ...] = ()
     error: str = ""
+    lists: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +99,16 @@ class _Look:
         return probe
 
     async def _ask(self) -> Probe:
-        started = perf_counter()
+        started, version, latency = perf_counter(), "", 0.0
         try:
             async with asyncio.timeout(self._timeout):
                 version = await self.backend.version()
                 latency = perf_counter() - started
                 models = await self.backend.tags()
+        except NoList as error:
+            told = self._last_good.models if self._last_good is not None else ()
+            there = bool(version)
+            return Probe(self.backend, there, version, latency, told, error.message, lists=False)
         except TimeoutError:
             return Probe(self.backend, reachable=False, error="The backend did not answer in time.")
         except AppError as error:

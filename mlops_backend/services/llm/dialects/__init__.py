@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from mlops_backend.services.llm.dialects import endings, ollama
 from mlops_backend.services.llm.dialects.compact import dumped
-from mlops_backend.services.llm.dialects.endings import Ending, EventEnding, generation_ending, is_openai_end
+from mlops_backend.services.llm.dialects.endings import (
+    Ending,
+    EventEnding,
+    OpenAIEnding,
+    generation_ending,
+    is_openai_end,
+)
 from mlops_backend.services.llm.dialects.families import Dialect, dialect_of, error_object
 from mlops_backend.services.llm.dialects.frames import EVENT, MAX_FRAME_BYTES, Frames
 from mlops_backend.services.llm.dialects.go_json import Member, bytes_of, folded, last_of, members, text_of, value_of
@@ -12,9 +18,10 @@ from mlops_backend.services.llm.dialects.large import LargeBody
 from mlops_backend.services.llm.dialects.long_texts import in_full, shortened
 from mlops_backend.services.llm.dialects.ollama import check_first, dump_line, error_text, parse_object
 from mlops_backend.services.llm.dialects.sse import as_events
-from mlops_backend.services.llm.dialects.usage import read_usage
+from mlops_backend.services.llm.dialects.usage import CHARACTERS_PER_TOKEN, read_usage, tokens_in
 
 __all__ = [
+    "CHARACTERS_PER_TOKEN",
     "EVENT",
     "MAX_FRAME_BYTES",
     "Dialect",
@@ -23,6 +30,7 @@ __all__ = [
     "Frames",
     "LargeBody",
     "Member",
+    "OpenAIEnding",
     "as_events",
     "bytes_of",
     "check_first",
@@ -43,5 +51,6 @@ __all__ = [
     "read_usage",
     "shortened",
     "text_of",
+    "tokens_in",
     "value_of",
 ]

@@ -6,6 +6,7 @@ never passed on as a silent end.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
@@ -22,6 +23,9 @@ Told = Mapping[str, Any]
 # No object is as short: what is may be white space between two.
 _BLANK: Final = 4
 _TAIL_BYTES: Final = 64 * 1024
+_END: Final = b"[DONE]"
+# A reason that is none is `null`, or an empty text.
+FINISHED: Final = re.compile(rb'"finish_reason":\s*"[^"]')
 _DONE: Final[Told] = {"[DONE]": True}
 
 
@@ -178,9 +182,70 @@ def progress_ending() -> Ending:
     return Ending(lambda told: told.get("status") == "success")
 
 
+class OpenAIEnding(EventEnding):
+    """OpenAI's chat and completions: a `finish_reason` for every choice that was begun, and `[DONE]` behind them.
+
+    Some servers send no `[DONE]` and are done; one that was cut short may send it all the same (a llama-cpp-python
+    whose next request ends the stream): then it is held back, and an error comes in its place.
+
+    Args:
+        choices: how many answers were asked for, as far as is known.
+    """
+
+    def __init__(self, choices: int = 1) -> None:
+        super().__init__(Dialect.OPENAI, is_openai_end, 2)
+        self._choices = choices
+        self._begun: set[Any] = set()
+        self._finished: set[Any] = set()
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take a chunk as it arrives; gives its whole events."""
+        frames = super().feed(chunk)
+        if self._choices > 1 or FINISHED.search(frames):
+            self._note(frames)
+        return self._held_back(frames) if _END in frames and self._is_cut() else frames
+
+    def rest(self) -> bytes:
+        """An end without its empty line."""
+        left = super().rest()
+        self._note(left)
+        return b"" if _END in left and self._is_cut() else left
+
+    def finish(self, record: RequestRecord) -> None:
+        """Take the usage; see `Ending.finish`."""
+        told = list(self._objects(b"".join((self._first, *self._recent))))
+        if self._is_whole() and not any(each.get("error") for each in told):
+            for each in told:
+                read_usage(each, record)
+            return
+        if any(map(self._is_last, told)) and not any(each.get("error") for each in told) and self._is_cut():
+            raise StreamIncomplete("The backend ended the stream without saying why each of its choices ended.")
+        super().finish(record)
+
+    def _is_whole(self) -> bool:
+        return bool(self._finished) and self._begun <= self._finished
+
+    def _is_cut(self) -> bool:
+        """Whether a choice was begun, as far as is known, that has no reason to end."""
+        self._note(b"".join((self._first, *self._recent)))
+        return not self._begun <= self._finished
+
+    def _note(self, frames: bytes) -> None:
+        for told in events_of(frames):
+            choices = told.get("choices")
+            for choice in choices if isinstance(choices, list) else ():
+                if isinstance(choice, Mapping):
+                    self._begun.add(choice.get("index", 0))
+                    if choice.get("finish_reason"):
+                        self._finished.add(choice.get("index", 0))
+
+    def _held_back(self, frames: bytes) -> bytes:
+        return frames[: frames.rindex(b"data:", 0, frames.index(_END) + 1)]
+
+
 def openai_ending() -> EventEnding:
-    """OpenAI's chat and completions: `[DONE]`."""
-    return EventEnding(Dialect.OPENAI, is_openai_end, 2)
+    """OpenAI's chat and completions, for one choice."""
+    return OpenAIEnding()
 
 
 def responses_ending() -> EventEnding:

@@ -11,6 +11,7 @@ from mlops_backend.errors import BackendFailed, BackendNonsense, StreamIncomplet
 from mlops_backend.services.llm.dialects.compact import dumped
 
 _ERROR_TEXT_LIMIT: Final = 2000
+_MOST_DETAILS: Final = 5
 
 
 def dump_line(value: Mapping[str, Any]) -> bytes:
@@ -34,11 +35,23 @@ def check_first(chunk: bytes) -> None:
 
 
 def error_text(body: Mapping[str, Any]) -> str:
-    """The sentence of a backend's error object, cut to a bound."""
+    """The sentence of a backend's error object, cut to a bound.
+
+    Ollama's `error` is a text, OpenAI's an object with a `message`, which some leave bare; FastAPI's `detail` is a text
+    or a list, whose `input` may be the whole request and is not told.
+    """
     error = body.get("error")
     if isinstance(error, Mapping):
-        error = error.get("message")
-    return str(error or "The backend failed without a reason.")[:_ERROR_TEXT_LIMIT]
+        error = error.get("message") or error.get("detail")
+    told = error or body.get("message") or _detail(body.get("detail"))
+    return str(told or "The backend failed without a reason.")[:_ERROR_TEXT_LIMIT]
+
+
+def _detail(detail: Any) -> str:
+    if not isinstance(detail, list):
+        return str(detail or "")
+    rows = [row for row in detail[:_MOST_DETAILS] if isinstance(row, Mapping)]
+    return "; ".join(f"{'.'.join(map(str, row.get('loc') or ()))}: {row.get('msg')}".lstrip(": ") for row in rows)
 
 
 def parse_object(data: bytes) -> dict[str, Any]:

@@ -10,7 +10,14 @@ from mlops_backend.telemetry.record import RequestRecord
 # Anthropic counts what comes from its cache, or goes into it, apart.
 _CACHED: Final = ("cache_read_input_tokens", "cache_creation_input_tokens")
 _PROMPT: Final = ("prompt_tokens", "input_tokens", "prompt_eval_count")
+# What English text comes to with the tokenizers of today's models; other languages and code take more.
+CHARACTERS_PER_TOKEN: Final = 4
 _COMPLETION: Final = ("completion_tokens", "output_tokens", "eval_count")
+
+
+def tokens_in(characters: int) -> int:
+    """A guess at how many tokens so many characters are."""
+    return -(-characters // CHARACTERS_PER_TOKEN)
 
 
 def read_usage(told: Mapping[str, Any], record: RequestRecord) -> bool:
@@ -33,7 +40,9 @@ def _take(usage: Mapping[str, Any], record: RequestRecord) -> bool:
     if prompt is None and completion is None:
         return False
     if prompt is not None:
-        record.prompt_tokens = prompt + sum(_first(usage, (name,)) or 0 for name in _CACHED)
+        # OpenAI's own count holds what came from a cache; a server that tells both means the same tokens.
+        apart = () if isinstance(usage.get("prompt_tokens"), int) else _CACHED
+        record.prompt_tokens = prompt + sum(_first(usage, (name,)) or 0 for name in apart)
     record.completion_tokens = record.completion_tokens if completion is None else completion
     return True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from typing import Any, Final
@@ -79,7 +79,7 @@ class EmbeddedBackend(OpenAIBackend):
         elif checked := ROUTES.get(asked.path):
             body = read_body(asked.content)
             content = checked(body, await self._named(body))
-            async with self._raw.forward(self._rebuilt(asked, content), record) as answer:
+            async with self._raw(self._rebuilt(asked, content), record) as answer:
                 if answer.status != 200:
                     self._check(Reply(answer.status, answer.content_type, await gathered(answer.chunks)))
                 if asked.path == COMPLETION_PATH and content["stream"]:
@@ -91,7 +91,17 @@ class EmbeddedBackend(OpenAIBackend):
         else:
             raise not_here(asked.path)
 
-    def _described(self, entry: openai_listing.Entry) -> Mapping[str, Any]:
+    def described(self, name: str) -> Mapping[str, Any] | None:
+        """Its list says no more than Ollama's would."""
+        return None
+
+    def _under(self, path: str) -> str:
+        return path
+
+    def _capabilities(self, entry: openai_listing.Entry) -> Iterable[str]:
+        return Model("").capabilities
+
+    def _shown_natively(self, entry: openai_listing.Entry) -> Mapping[str, Any]:
         return openai_model(openai_listing.tag(entry, self._known()))
 
     async def _embed_natively(self, body: Mapping[str, Any], record: RequestRecord) -> dict[str, Any]:
@@ -166,7 +176,7 @@ class EmbeddedBackend(OpenAIBackend):
         if not self._engine.ready:
             raise BackendRefused("The embedded engine is not running at present; it is being restarted.")
 
-    def _check(self, reply: Reply) -> None:
+    def _check(self, reply: Reply, path: str = "") -> None:
         """Raise the engine's own error.
 
         Its 401 would be this service's fault, never the client's; a text too long to embed is the client's, although

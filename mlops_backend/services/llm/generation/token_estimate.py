@@ -1,16 +1,14 @@
 """An honest guess at how many tokens a request's text has, where no backend tells.
 
-Four characters a token is what English text comes to with the tokenizers of today's models; other languages and code
-take more. Images and sound are left out: what they cost depends on the model alone.
+Images and sound are left out: what they cost depends on the model alone.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from mlops_backend.services.llm.dialects import LargeBody, value_of
+from mlops_backend.services.llm.dialects import CHARACTERS_PER_TOKEN, LargeBody, tokens_in, value_of
 
-_CHARACTERS_PER_TOKEN: Final = 4
 _TOKENS_PER_TURN: Final = 4
 _NOT_TEXT: Final = frozenset(
     {"images", "data", "image_url", "input_audio", "model", "role", "type", "id", "tool_use_id", "options", "format"}
@@ -25,7 +23,7 @@ def estimate_prompt_tokens(body: bytes | LargeBody) -> int:
     if not isinstance(value, dict):
         return 0
     turns = value.get("messages") if isinstance(value.get("messages"), list) else ()
-    return -(-_characters(value) // _CHARACTERS_PER_TOKEN) + _TOKENS_PER_TURN * len(turns or ())
+    return tokens_in(_characters(value)) + _TOKENS_PER_TURN * len(turns or ())
 
 
 def _characters(body: dict[str, Any]) -> int:
@@ -38,7 +36,7 @@ def _characters(body: dict[str, Any]) -> int:
         if isinstance(value, str):
             characters += len(value)
         elif isinstance(value, list) and value and type(value[0]) is int:
-            characters += _CHARACTERS_PER_TOKEN * len(value)  # tokens that the caller has made already
+            characters += CHARACTERS_PER_TOKEN * len(value)  # tokens that the caller has made already
         elif isinstance(value, list):
             left += value[:_MOST_VALUES]
         elif isinstance(value, dict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlops_backend.services.llm.upstream.client import Reply, Target, Upstream, gathered
+from mlops_backend.services.llm.upstream.client import Reply, Target, Upstream, UpstreamResponse, gathered
 from mlops_backend.services.llm.upstream.headers import Pairs, for_backend, for_client
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Reply",
     "Target",
     "Upstream",
+    "UpstreamResponse",
     "for_backend",
     "for_client",
     "gathered",

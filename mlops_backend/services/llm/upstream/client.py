@@ -45,11 +45,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer."""
+    """A whole answer; `retry_after` is the header of that name, if it is a number of seconds."""
 
     status: int
     content_type: str
     body: bytes
+    retry_after: str = ""
 
 
 class UpstreamResponse:
@@ -61,6 +62,11 @@ class UpstreamResponse:
         self._response = response
         self.status = response.status_code
         self.content_type = response.headers.get("content-type", "")
+
+    async def whole(self) -> Reply:
+        """The whole answer; raises what `gathered` and `chunks` raise."""
+        wait = self._response.headers.get("retry-after", "")
+        return Reply(self.status, self.content_type, await self.read(), wait if wait.isdigit() else "")
 
     @property
     def headers(self) -> list[tuple[str, str]]:
@@ -207,7 +213,7 @@ class Upstream:
     ) -> Reply:
         """Send one request and read its whole answer; raises what `stream` and `read` raise."""
         async with self.stream(method, target, path, record, content) as response:
-            return Reply(response.status, response.content_type, await response.read())
+            return await response.whole()
 
     async def _send(
         self, method: str, url: str, headers: list[tuple[bytes, bytes]], content: bytes | AsyncIterable[bytes] | None

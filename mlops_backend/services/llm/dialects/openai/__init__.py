@@ -7,8 +7,11 @@ from mlops_backend.services.llm.dialects.openai.bodies import flag, named, read_
 from mlops_backend.services.llm.dialects.openai.checked import ROUTES
 from mlops_backend.services.llm.dialects.openai.embeddings import native_reply, native_request
 from mlops_backend.services.llm.dialects.openai.messages import Model
+from mlops_backend.services.llm.dialects.openai.pieces import Estimate
 from mlops_backend.services.llm.dialects.openai.requests import COMPLETION_PATH, EMBED_PATH
+from mlops_backend.services.llm.dialects.openai.stops import watched
 from mlops_backend.services.llm.dialects.openai.stream import StreamTranslator
+from mlops_backend.services.llm.dialects.openai.tools import names_to_restore
 from mlops_backend.services.llm.dialects.openai.usage_apart import usage_apart
 from mlops_backend.services.llm.dialects.openai.usage_chunk import UnaskedUsage, wants_usage, with_usage_wanted
 
@@ -16,12 +19,14 @@ __all__ = [
     "COMPLETION_PATH",
     "EMBED_PATH",
     "ROUTES",
+    "Estimate",
     "Model",
     "StreamTranslator",
     "UnaskedUsage",
     "flag",
     "listing",
     "named",
+    "names_to_restore",
     "native_reply",
     "native_request",
     "read_body",
@@ -29,5 +34,6 @@ __all__ = [
     "requests",
     "usage_apart",
     "wants_usage",
+    "watched",
     "with_usage_wanted",
 ]

@@ -36,7 +36,8 @@ def response_format(form: Any, model: Model) -> dict[str, Any]:
     schema = schema_of(form, model)
     if schema is None:
         return {}
-    return dict(_JSON) if form == "json" else _described(schema)
+    # LM Studio refuses "json_object".
+    return dict(_JSON) if form == "json" and model.llama_cpp else _described(schema)
 
 
 def checked_format(form: Any, holder: str, model: Model) -> dict[str, Any]:

@@ -14,20 +14,67 @@ Entry = Mapping[str, Any]
 # What Ollama says of a model that it never unloads: 292 years, as many as Go can count in nanoseconds.
 NEVER: Final = "2318-01-01T00:00:00Z"
 _UNKNOWN: Final = "unknown"
+_OLLAMAS: Final = frozenset({"completion", "insert", "thinking", "tools", "vision"})
+_OTHER_WORDS: Final = {
+    "multimodal": "vision",
+    "image": "vision",
+    "tool_use": "tools",
+    "function_calling": "tools",
+    "completion_fim": "insert",
+    "reasoning": "thinking",
+    "embed": "embedding",
+    "embeddings": "embedding",
+}
 _CONTEXTS: Final = ("n_ctx_train", "max_model_len", "context_length", "max_context_length", "n_ctx")
 _LOADED_CONTEXTS: Final = ("n_ctx", "max_model_len", "context_length", "max_context_length", "n_ctx_train")
+
+
+def context_of(entry: Entry) -> int:
+    """How many tokens prompt and answer may have together; 0 where the server does not tell."""
+    return _first_count(entry, _LOADED_CONTEXTS)
+
+
+def capabilities(entry: Entry) -> frozenset[str]:
+    """What a model can do, in Ollama's words, as far as its server tells.
+
+    llama.cpp and Ollama tell `capabilities`, others inputs (`architecture.input_modalities`: llama.cpp's router,
+    OpenRouter) or what a request may have (`supported_parameters`), Mistral and LM Studio in their own words. Tools are
+    taken by most servers: they are said where nothing is told.
+    """
+    told = {_words(word) for word in _texts(entry, "capabilities")} | _switched_on(entry.get("capabilities"))
+    inputs = set(_texts(_mapping(entry.get("architecture")), "input_modalities"))
+    takes = set(_texts(entry, "supported_parameters"))
+    kind = str(entry.get("type") or "")
+    if "embedding" in told or kind.startswith("embedding"):
+        return frozenset({"embedding"})
+    if "image" in inputs or kind == "vlm":
+        told.add("vision")
+    told |= {ours for theirs, ours in (("tools", "tools"), ("reasoning", "thinking")) if theirs in takes}
+    if not told or not (takes or told & {"tools", "no tools"}):
+        told.add("tools")
+    return frozenset({"completion", *(told & _OLLAMAS)})
 
 
 def entries(body: bytes) -> list[Entry]:
     """The models as the server lists them; `null` is a list of none.
 
+    llama.cpp has a second list, `models`, beside `data`: what it says more of a model is taken from there.
+
     Raises:
         BackendNonsense: it is not a list of models.
     """
-    models = parse_object(body).get("data", "missing") or []
+    told = parse_object(body)
+    models = told.get("data", "missing") or []
     if not isinstance(models, list) or not all(isinstance(model, Mapping) for model in models):
         raise BackendNonsense("The backend's list of models is not a list.")
-    return [model for model in models if name_of(model)]
+    others = told.get("models")
+    beside = [entry for entry in others if isinstance(entry, Mapping)] if isinstance(others, list) else []
+    capable = {entry.get("model") or entry.get("name"): entry.get("capabilities") for entry in beside}
+    return [
+        {**model, "capabilities": capable[name]} if "capabilities" not in model and capable.get(name) else model
+        for model in models
+        if (name := name_of(model))
+    ]
 
 
 def name_of(entry: Entry) -> str:
@@ -73,6 +120,28 @@ def shown(entry: Entry, known: Mapping[str, Any], capabilities: Iterable[str]) -
         "capabilities": sorted(capabilities),
         "modified_at": listed["modified_at"],
     }
+
+
+def _words(word: str) -> str:
+    """A capability in Ollama's words."""
+    return _OTHER_WORDS.get(word, word)
+
+
+def _texts(holder: Mapping[str, Any], name: str) -> list[str]:
+    value = holder.get(name)
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
+
+
+def _switched_on(told: Any) -> set[str]:
+    """Mistral's: an object of switches."""
+    if not isinstance(told, Mapping):
+        return set()
+    words = {_words(name) for name, is_on in told.items() if is_on is True}
+    return words if "tools" in words or "function_calling" not in told else words | {"no tools"}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _details(meta: Mapping[str, Any], family: str) -> dict[str, Any]:

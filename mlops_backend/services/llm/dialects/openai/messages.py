@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlops_backend.errors import BadRequest, Unsupported
+from mlops_backend.services.llm.dialects.openai.images import image_parts
+from mlops_backend.services.llm.dialects.openai.tools import safe_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +17,15 @@ class Model:
     """The model of one request.
 
     `name` is what the client calls it, `served` what its server does, if that differs; `capabilities` are in Ollama's
-    words; `llama_cpp` says that a llama.cpp serves it that we know, so that its own fields may be sent.
+    words; `llama_cpp` says that a llama.cpp serves it that we know, so that its own fields may be sent. `context` is
+    how many tokens prompt and answer may have together, 0 where nobody tells.
     """
 
     name: str
     capabilities: frozenset[str] = field(default=frozenset({"completion"}))
     served: str = ""
     llama_cpp: bool = True
+    context: int = 0
 
     @property
     def sent(self) -> str:
@@ -30,7 +34,7 @@ class Model:
 
 
 def turn_of(message: Any, model: Model) -> dict[str, Any]:
-    """One message of `/api/chat` as one of `/v1/chat/completions`.
+    """One message of `/api/chat` as one of `/v1/chat/completions`; its calls still lack ids where the client sent none.
 
     Raises:
         Unsupported: images for a model without `vision`.
@@ -43,59 +47,39 @@ def turn_of(message: Any, model: Model) -> dict[str, Any]:
         raise BadRequest("each of the messages must have a role")
     text = text_of(message.get("content"), "content")
     turn: dict[str, Any] = {"role": role.lower(), "content": _content(text, message.get("images"), model)}
+    if turn["role"] == "assistant" and (thinking := text_of(message.get("thinking"), "thinking")):
+        turn |= {"reasoning_content": thinking, "reasoning": thinking}  # servers differ in its name
     if calls := message.get("tool_calls"):
-        turn["tool_calls"] = _tool_calls(calls)
-    for theirs, ours in (("tool_call_id", "tool_call_id"), ("tool_name", "name")):
-        if message.get(theirs):
-            turn[ours] = text_of(message[theirs], theirs)
+        turn["tool_calls"] = _tool_calls(calls, model)
+    if called := text_of(message.get("tool_call_id"), "tool_call_id"):
+        turn["tool_call_id"] = called
+    if name := text_of(message.get("tool_name") or message.get("name"), "tool_name"):
+        turn["name"] = safe_name(name, model.llama_cpp)
     return turn
-
-
-def with_call_ids(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same turns, a tool's answer with the id of its call: OpenAI's API needs one, Ollama's clients send none."""
-    waiting: list[dict[str, Any]] = []
-    for turn in turns:
-        waiting = [*turn["tool_calls"]] if turn.get("tool_calls") else waiting
-        if turn["role"] == "tool" and "tool_call_id" not in turn and waiting:
-            called = next((call for call in waiting if call["function"]["name"] == turn.get("name")), waiting[0])
-            turn["tool_call_id"] = called["id"]
-        waiting = [call for call in waiting if call["id"] != turn.get("tool_call_id")]
-    return turns
 
 
 def _content(text: str, images: Any, model: Model) -> str | list[dict[str, Any]]:
     if not images:
         return text
     require("vision", model, "images")
-    if not isinstance(images, list) or not all(isinstance(image, str) for image in images):
-        raise BadRequest('the field "images" must be an array of base64 texts')
-    parts = [
-        {"type": "image_url", "image_url": {"url": f"data:{_media_type(image)};base64,{image}"}} for image in images
-    ]
-    return [{"type": "text", "text": text}, *parts]
+    return [*([{"type": "text", "text": text}] if text else []), *image_parts(images)]
 
 
-def _media_type(image: str) -> str:
-    """From the first bytes in base64; a server that decodes by content takes any of them."""
-    known = {"/9j/": "image/jpeg", "UklGR": "image/webp", "R0lGOD": "image/gif"}
-    return next((kind for start, kind in known.items() if image.startswith(start)), "image/png")
-
-
-def _tool_calls(calls: Any) -> list[dict[str, Any]]:
+def _tool_calls(calls: Any, model: Model) -> list[dict[str, Any]]:
     """Ollama's arguments are an object, OpenAI's the text of one."""
     if not isinstance(calls, Sequence) or not all(
         isinstance(call, Mapping) and isinstance(call.get("function"), Mapping) for call in calls
     ):
         raise BadRequest("each of the tool_calls must be an object with a function")
-    return [_tool_call(index, call) for index, call in enumerate(calls)]
+    return [_tool_call(call, model) for call in calls]
 
 
-def _tool_call(index: int, call: Mapping[str, Any]) -> dict[str, Any]:
+def _tool_call(call: Mapping[str, Any], model: Model) -> dict[str, Any]:
     function = call["function"]
     arguments = function.get("arguments")
     text = arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False)
-    named = {"name": text_of(function.get("name"), "name"), "arguments": text}
-    return {"id": str(call.get("id") or f"call_{index}"), "type": "function", "function": named}
+    name = safe_name(text_of(function.get("name"), "name"), model.llama_cpp)
+    return {"id": str(call.get("id") or ""), "type": "function", "function": {"name": name, "arguments": text}}
 
 
 def require(capability: str, model: Model, what: str) -> None:

@@ -5,7 +5,8 @@ What Ollama applies by itself is sent explicitly where llama.cpp's own default d
 without). Alike in both: `temperature` 0.8, `top_k` 40, `typical_p` 1, `repeat_last_n` 64.
 
 Another server's defaults are its own business, and it may refuse fields that it does not know: it is sent only what
-the client set.
+the client set, within the bounds that OpenAI's API has (seen in vLLM 0.32, which refuses what is beyond them). Ollama
+takes more; what it does then is asked for in other words: docs/decisions/0014.
 """
 
 from __future__ import annotations
@@ -15,19 +16,28 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from mlops_backend.errors import BadRequest
+from mlops_backend.services.llm.dialects.openai.stops import SENT
 
 _INT_MAX: Final = 2**31 - 1
 # What the engine sets aside for it is bounded here: without a bound it ended for lack of memory.
 _REPEAT_LAST_N_MAX: Final = 8192
+_BOUNDS: Final = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "min_p": (0, 1),
+    "presence_penalty": (-2, 2),
+    "frequency_penalty": (-2, 2),
+}
 _DEFAULTS: Final = {"top_p": 0.9, "min_p": 0.0, "repeat_penalty": 1.1}
 
 
-def sampling(options: Any, *, llama_cpp: bool = True) -> dict[str, Any]:
+def sampling(options: Any, *, llama_cpp: bool = True, context: int = 0) -> dict[str, Any]:
     """The engine's sampling fields for Ollama's `options` object; unknown ones are ignored, as Ollama does.
 
     Args:
         options: the client's.
         llama_cpp: whether it is for a llama.cpp whose defaults are known.
+        context: how many tokens prompt and answer may have together; 0 where nobody tells.
 
     Raises:
         BadRequest: not an object, or a value of the wrong type; the message names the option as Ollama's does.
@@ -41,8 +51,25 @@ def sampling(options: Any, *, llama_cpp: bool = True) -> dict[str, Any]:
         read = _READERS.get(name)
         if read is not None and value is not None:
             fields.update(read(name, value))
-    if "repeat_penalty" in fields and not llama_cpp:
-        fields["repetition_penalty"] = fields["repeat_penalty"]  # what it is called everywhere else
+    return fields if llama_cpp else _within_bounds(fields, context)
+
+
+def _within_bounds(fields: dict[str, Any], context: int) -> dict[str, Any]:
+    """The same for a server that holds OpenAI's bounds."""
+    for name, (least, most) in _BOUNDS.items():
+        if name in fields:
+            fields[name] = max(least, min(fields[name], most))
+    if fields.get("top_p") == 0:  # the likeliest token alone
+        del fields["top_p"]
+        fields["temperature"] = 0
+    if fields.get("top_k", 1) <= 0:
+        fields["top_k"] = -1  # all of them
+    if context and fields.get("max_tokens", 0) >= context:
+        del fields["max_tokens"]  # Ollama ends where the context does
+    if "stop" in fields:
+        fields["stop"] = fields["stop"][:SENT]  # the answer is watched for the others
+    if (penalty := fields.pop("repeat_penalty", 0)) > 0:
+        fields |= {"repeat_penalty": penalty, "repetition_penalty": penalty}  # what it is called everywhere else
     return fields
 
 

@@ -2,25 +2,30 @@
 
 Durations are nanoseconds. The engine's own figures (`timings`: `prompt_ms`, `predicted_ms`) give the two evaluation
 times; `load_duration` is the rest of the time until the answer: waiting for a free slot of a model that is loaded.
+Where a server tells no figures the times are measured here, from when the answer's first and last bytes came.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
-
-from pydantic_core import from_json
 
 from mlops_backend.errors import BackendNonsense
 
 Conversing = Literal["generate", "chat"]
+Estimate = Callable[[int, int], Mapping[str, int]]
 _NANOSECONDS_PER_MS: Final = 1_000_000
 
 
 def now() -> str:
     """The present time as Ollama writes it: RFC 3339, UTC, with a fraction."""
     return datetime.now(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+
+
+def no_estimate(characters: int, frames: int) -> Mapping[str, int]:
+    """The usage of an answer that tells none, in OpenAI's words: a token for each frame, and none for the prompt."""
+    return {"prompt_tokens": 0, "completion_tokens": frames}
 
 
 def first_choice(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -32,10 +37,10 @@ def first_choice(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def said(operation: Conversing, text: str, thinking: str = "", calls: Sequence[Any] = ()) -> dict[str, Any]:
-    """What the model said, where the operation's objects have it."""
+    """What the model said, where the operation's objects have it; `calls` in Ollama's form."""
     extras: dict[str, Any] = {"thinking": thinking} if thinking else {}
     if calls:
-        extras["tool_calls"] = [tool_call(index, call) for index, call in enumerate(calls)]
+        extras["tool_calls"] = calls
     if operation == "generate":
         return {"response": text, **extras}
     return {"message": {"role": "assistant", "content": text, **extras}}
@@ -47,27 +52,52 @@ def done_reason(reason: Any) -> str:
     Raises:
         BackendNonsense: there is none.
     """
-    if not isinstance(reason, str):
+    if not isinstance(reason, str) or not reason:
         raise BackendNonsense("The backend's answer does not say why it ended.")
     return "length" if reason == "length" else "stop"
 
 
-def metrics(usage: Mapping[str, Any], timings: Any, total: int) -> dict[str, int]:
-    """Ollama's counts and durations; an engine that tells no `timings` leaves their fields out.
+def told_usage(answer: Mapping[str, Any], spoken: int) -> Mapping[str, Any] | None:
+    """The usage that an answer tells; `None` for none, and for one of no tokens beside `spoken` characters."""
+    usage = answer.get("usage")
+    if not isinstance(usage, Mapping) or usage.get("prompt_tokens") is None:
+        return None
+    return None if spoken and not usage.get("completion_tokens") else usage
+
+
+def usage_of(answer: Mapping[str, Any], characters: int, frames: int, estimate: Estimate) -> Mapping[str, Any]:
+    """The usage that an answer of so many characters and frames tells, or an estimate of what it does not tell."""
+    told = told_usage(answer, characters)
+    if told is not None:
+        return told
+    usage = answer.get("usage")
+    counts = usage if isinstance(usage, Mapping) else {}
+    known = {name: count for name, count in counts.items() if isinstance(count, int) and count > 0}
+    return {**estimate(characters, frames), **known}
+
+
+def metrics(usage: Mapping[str, Any], timings: Any, total: int, first: int = 0) -> dict[str, int]:
+    """Ollama's counts and durations.
+
+    Args:
+        usage: the tokens, in OpenAI's words.
+        timings: the engine's own figures, where it tells them.
+        total: nanoseconds from the request until the answer's end.
+        first: until the answer began: where the engine tells nothing, what it took to read the prompt.
 
     Raises:
         BackendNonsense: a figure is not a number.
     """
     times = timings if isinstance(timings, Mapping) else {}
     try:
-        prompt, answer = int(usage["prompt_tokens"]), int(usage.get("completion_tokens", 0))
+        prompt, answer = int(usage["prompt_tokens"]), int(usage.get("completion_tokens") or 0)
         durations = [
             round(times[name] * _NANOSECONDS_PER_MS) for name in ("prompt_ms", "predicted_ms") if name in times
         ]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BackendNonsense("The backend's usage figures are not numbers.") from error
     if len(durations) != 2:
-        return {"total_duration": total, "prompt_eval_count": prompt, "eval_count": answer}
+        durations = [first, max(1, total - first)]
     return {
         "total_duration": total,
         "load_duration": max(0, total - sum(durations)),
@@ -96,31 +126,28 @@ def logprobs(scores: Any, top: int) -> list[dict[str, Any]]:
         raise BackendNonsense("The backend's log probabilities are not in their form.") from error
 
 
-def tool_call(index: int, call: Any) -> dict[str, Any]:
-    """One call in Ollama's form: the arguments are an object, not the text of one.
+def spoken(message: Mapping[str, Any]) -> tuple[str, str]:
+    """The text and the thinking of a message, or of a piece of one; the latter's name differs between servers.
 
     Raises:
-        BackendNonsense: it is not in OpenAI's.
+        BackendNonsense: they are no texts.
     """
-    try:
-        function = call["function"]
-        arguments = from_json(function.get("arguments") or "{}")
-        named = {"index": index, "name": str(function["name"]), "arguments": arguments}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise BackendNonsense("The backend's tool call is not in its form.") from error
-    return {"id": call["id"], "function": named} if call.get("id") else {"function": named}
+    content = message.get("content")
+    thinking = message.get("reasoning_content") or message.get("reasoning") or ""
+    if isinstance(content, list):
+        parts = [part for part in content if isinstance(part, Mapping)]
+        thinking = thinking or "".join(map(_part_text, (part.get("thinking") for part in parts)))
+        content = "".join(_part_text(part.get("text")) for part in parts)
+    if not isinstance(content or "", str) or not isinstance(thinking, str):
+        raise BackendNonsense("What the backend's model says is not a text.")
+    return content or "", thinking
 
 
-def thought(said: Mapping[str, Any]) -> str:
-    """What a message, or a piece of one, says of the model's thinking; its name differs between servers.
-
-    Raises:
-        BackendNonsense: it is not a text.
-    """
-    thinking = said.get("reasoning_content") or said.get("reasoning") or ""
-    if not isinstance(thinking, str):
-        raise BackendNonsense("The backend's thinking is not a text.")
-    return thinking
+def _part_text(part: Any) -> str:
+    """A text, or Mistral's list of objects with texts."""
+    if isinstance(part, list):
+        return "".join(_part_text(each.get("text")) for each in part if isinstance(each, Mapping))
+    return part if isinstance(part, str) else ""
 
 
 def _scored(scores: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -8,16 +8,22 @@ from typing import Any
 
 from mlops_backend.errors import BackendNonsense
 from mlops_backend.services.llm.dialects import parse_object
+from mlops_backend.services.llm.dialects.openai.calls import told_call
 from mlops_backend.services.llm.dialects.openai.pieces import (
     Conversing,
+    Estimate,
     done_reason,
     first_choice,
     logprobs,
     metrics,
+    no_estimate,
     now,
     said,
-    thought,
+    spoken,
+    told_usage,
+    usage_of,
 )
+from mlops_backend.services.llm.dialects.openai.stops import StopWatch
 
 
 def loaded_reply(operation: Conversing, model: str, reason: str) -> dict[str, Any]:
@@ -25,7 +31,17 @@ def loaded_reply(operation: Conversing, model: str, reason: str) -> dict[str, An
     return {"model": model, "created_at": now(), **said(operation, ""), "done": True, "done_reason": reason}
 
 
-def whole_reply(operation: Conversing, body: bytes, model: str, total: int, top: int = 0) -> dict[str, Any]:
+def whole_reply(
+    operation: Conversing,
+    body: bytes,
+    model: str,
+    total: int,
+    top: int = 0,
+    *,
+    stops: Sequence[str] = (),
+    names: Mapping[str, str] | None = None,
+    estimate: Estimate = no_estimate,
+) -> dict[str, Any]:
     """One whole answer.
 
     Args:
@@ -34,29 +50,38 @@ def whole_reply(operation: Conversing, body: bytes, model: str, total: int, top:
         model: the name that the client used.
         total: nanoseconds since the request was sent.
         top: how many alternatives of each token the client wants to see.
+        stops: texts at which it is cut, since the server was not told of them.
+        names: a function's name as it was sent -> as the client wrote it.
+        estimate: the usage, where the server tells none, of so many characters in so many frames.
 
     Raises:
         BackendNonsense: a piece that the protocol promises is missing.
     """
     answer = parse_object(body)
     choice = first_choice(answer)
-    usage = answer.get("usage")
-    if choice is None or not isinstance(usage, Mapping):
-        raise BackendNonsense("The backend's answer lacks its choices or its usage.")
-    shape = said(operation, *_spoken(choice))
+    if choice is None:
+        raise BackendNonsense("The backend's answer lacks its choices.")
+    text, thinking, calls = _spoken(choice)
+    reason = done_reason(choice.get("finish_reason"))
+    told = _told_calls(calls, names or {}, may_fail=bool(text) or reason == "length")
+    watch = StopWatch(stops)
+    shape = said(operation, watch.feed(text) + watch.rest(), thinking, told)
     if scores := choice.get("logprobs"):
         shape["logprobs"] = logprobs(scores, top)
+    spoken_of = len(text) + len(thinking)
     return {
         "model": model,
         "created_at": now(),
         **shape,
         "done": True,
-        "done_reason": done_reason(choice.get("finish_reason")),
-        **metrics(usage, answer.get("timings"), total),
+        "done_reason": "stop" if watch.met else reason,
+        **metrics(usage_of(answer, spoken_of, 0, estimate), answer.get("timings"), total),
     }
 
 
-def embed_reply(bodies: Sequence[bytes], model: str, total: int, dimensions: int = 0) -> dict[str, Any]:
+def embed_reply(
+    bodies: Sequence[bytes], model: str, total: int, dimensions: int = 0, *, estimate: Estimate = no_estimate
+) -> dict[str, Any]:
     """The answers of `/v1/embeddings` as one, each vector of length 1, in the order of the inputs.
 
     Args:
@@ -64,6 +89,7 @@ def embed_reply(bodies: Sequence[bytes], model: str, total: int, dimensions: int
         model: the name that the client used.
         total: nanoseconds since the request was sent.
         dimensions: vectors are cut to this many before they are made length 1; 0: they are left whole.
+        estimate: the usage, where the server tells none.
 
     Raises:
         BackendNonsense: it holds no vectors.
@@ -71,15 +97,16 @@ def embed_reply(bodies: Sequence[bytes], model: str, total: int, dimensions: int
     answers = [parse_object(body) for body in bodies]
     try:
         vectors = [_unit(vector, dimensions) for answer in answers for vector in _vectors(answer)]
-        count = sum(int(answer["usage"]["prompt_tokens"]) for answer in answers)
+        told = [told_usage(answer, 0) for answer in answers]
+        counts = [int(usage["prompt_tokens"]) for usage in told if usage is not None]
     except (KeyError, TypeError, ValueError) as error:
-        raise BackendNonsense("The backend's answer lacks its embeddings or its usage.") from error
+        raise BackendNonsense("The backend's answer lacks its embeddings.") from error
     return {
         "model": model,
         "embeddings": vectors,
         "total_duration": total,
         "load_duration": 0,
-        "prompt_eval_count": count,
+        "prompt_eval_count": sum(counts) if len(counts) == len(told) else estimate(0, 0)["prompt_tokens"],
     }
 
 
@@ -114,15 +141,31 @@ def _spoken(choice: Mapping[str, Any]) -> tuple[str, str, Sequence[Any]]:
     message = choice.get("message")
     if not isinstance(message, Mapping):
         raise BackendNonsense("The backend's answer holds no text.")
-    content, calls = message.get("content") or "", message.get("tool_calls") or ()
-    if not isinstance(content, str) or not isinstance(calls, Sequence):
+    calls = message.get("tool_calls") or ()
+    if not isinstance(calls, Sequence):
         raise BackendNonsense("The backend's answer holds no text.")
-    return content, thought(message), calls
+    return *spoken(message), calls
+
+
+def _told_calls(calls: Sequence[Any], names: Mapping[str, str], *, may_fail: bool) -> list[dict[str, Any]]:
+    """The calls in Ollama's form; one that is out of shape costs no good one, nor the text."""
+    told: list[dict[str, Any]] = []
+    failures: list[BackendNonsense] = []
+    for call in calls:
+        try:
+            told.append(told_call(len(told), call, names))
+        except BackendNonsense as error:
+            failures.append(error)
+    if failures and not told and not may_fail:
+        raise failures[0]
+    return told
 
 
 def _vectors(answer: Mapping[str, Any]) -> list[Sequence[float]]:
-    ordered = sorted(answer["data"], key=lambda entry: int(entry["index"]))
-    return [entry["embedding"] for entry in ordered]
+    entries = list(answer["data"])
+    if all("index" in entry for entry in entries):
+        entries.sort(key=lambda entry: int(entry["index"]))
+    return [entry["embedding"] for entry in entries]
 
 
 def _unit(vector: Sequence[float], dimensions: int) -> list[float]:

@@ -14,8 +14,10 @@ from typing import Any, Final, Literal
 
 from mlops_backend.errors import BadRequest, Unsupported
 from mlops_backend.services.llm.dialects.openai.formats import response_format, schema_of
-from mlops_backend.services.llm.dialects.openai.messages import Model, require, text_of, turn_of, with_call_ids
+from mlops_backend.services.llm.dialects.openai.history import in_order
+from mlops_backend.services.llm.dialects.openai.messages import Model, require, text_of, turn_of
 from mlops_backend.services.llm.dialects.openai.options import sampling
+from mlops_backend.services.llm.dialects.openai.tools import tool_list
 
 CHAT_PATH: Final = "/v1/chat/completions"
 COMPLETION_PATH: Final = "/v1/completions"
@@ -40,8 +42,8 @@ def chat_request(body: Body, model: Model) -> dict[str, Any]:
     fields |= _thinking(body.get("think"), model)
     if tools := body.get("tools"):
         require("tools", model, "tools")
-        fields["tools"] = tools
-    return {**fields, "messages": with_call_ids([turn_of(message, model) for message in messages])}
+        fields["tools"] = tool_list(tools, as_they_are=model.llama_cpp)
+    return {**fields, "messages": in_order([turn_of(message, model) for message in messages])}
 
 
 def generate_request(body: Body, model: Model) -> tuple[str, dict[str, Any]]:
@@ -149,7 +151,7 @@ def _completion(body: Body, model: Model) -> dict[str, Any]:
 def _common(body: Body, model: Model) -> dict[str, Any]:
     if body.get("think"):
         require("thinking", model, "thinking")
-    sampled = sampling(body.get("options"), llama_cpp=model.llama_cpp)
+    sampled = sampling(body.get("options"), llama_cpp=model.llama_cpp, context=model.context)
     fields: dict[str, Any] = {"model": model.sent, **sampled, "stream": bool(body.get("stream"))}
     return {**fields, "stream_options": {"include_usage": True}} if fields["stream"] else fields
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -11,16 +12,22 @@ from pydantic_core import from_json
 
 from mlops_backend.errors import BackendNonsense
 from mlops_backend.services.llm.dialects import dump_line, error_text
+from mlops_backend.services.llm.dialects.openai.calls import CallGatherer, told_call
 from mlops_backend.services.llm.dialects.openai.pieces import (
     Conversing,
+    Estimate,
     done_reason,
     first_choice,
     logprobs,
     metrics,
+    no_estimate,
     now,
     said,
-    thought,
+    spoken,
+    told_usage,
+    usage_of,
 )
+from mlops_backend.services.llm.dialects.openai.stops import StopWatch
 
 MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
 _NOT_AN_EVENT: Final = "The backend's stream is not made of the events that its protocol promises."
@@ -33,22 +40,38 @@ class StreamTranslator:
         operation: whose shape the lines take.
         model: the name that the client used.
         top: how many alternatives of each token the client wants to see, when it asked for `logprobs`.
+        stops: texts to watch for, which the server was not told.
+        names: a function's name as it was sent -> as the client wrote it.
+        estimate: the usage, where the server tells none, of so many characters that came in so many frames.
     """
 
-    def __init__(self, operation: Conversing, model: str, top: int = 0) -> None:
+    def __init__(
+        self,
+        operation: Conversing,
+        model: str,
+        top: int = 0,
+        *,
+        stops: Sequence[str] = (),
+        names: Mapping[str, str] | None = None,
+        estimate: Estimate = no_estimate,
+    ) -> None:
         self._operation = operation
         self._model = model
         self._top = top
+        self._names = names or {}
+        self._estimate = estimate
+        self._stop = StopWatch(stops)
         self._started = perf_counter_ns()
         self._waited = 0
+        self._frames = self._characters = self._called = 0
         self._held: list[bytes] = []
         self._held_bytes = 0
-        self._calls: dict[int, dict[str, Any]] = {}
+        self._calls = CallGatherer()
         self._reason = ""
-        self._usage: Mapping[str, Any] | None = None
+        self._usage: Mapping[str, Any] = {}
         self._timings: Any = None
-        self._ended = False
         self._failure: BackendNonsense | None = None
+        self.ended = False
         chat = operation == "chat"
         self._before_time = f'{{"model":{json.dumps(model, ensure_ascii=False)},"created_at":"'
         self._before_text = '","message":{"role":"assistant","content":' if chat else '","response":'
@@ -57,8 +80,9 @@ class StreamTranslator:
     def feed(self, data: bytes) -> bytes:
         """Take bytes as they arrive, cut anywhere; give whole lines, or nothing yet.
 
-        The last line, with `done` and the counts, is given once the engine has told why it ended; without that there
-        is none. An error that the engine tells becomes `{"error": …}`. What follows either is left unread.
+        The last line, with `done` and the counts, is given once the engine has told why it ended, and its counts or
+        that it tells none; without a reason there is none. An error that the engine tells becomes `{"error": …}`. What
+        follows either is left unread: then `ended` is true.
 
         Raises:
             BackendNonsense: not events of JSON objects, or one longer than `MAX_EVENT_BYTES`. Lines that came before
@@ -78,8 +102,13 @@ class StreamTranslator:
             raise self._failure
         return lines
 
+    def end(self) -> bytes:
+        """What is still to be given when the body has come to its proper end: some servers send no `[DONE]`."""
+        lines = self.feed(b"\n")
+        return lines if self.ended or not self._reason else lines + self._last_line()
+
     def _hold(self, tail: bytes) -> None:
-        if tail and not self._ended:
+        if tail and not self.ended:
             self._held.append(tail)
             self._held_bytes += len(tail)
             if self._held_bytes > MAX_EVENT_BYTES:
@@ -89,7 +118,7 @@ class StreamTranslator:
         made: list[bytes] = []
         try:
             for line in block.split(b"\n"):
-                if self._ended:
+                if self.ended:
                     break
                 if line.startswith(b"data:"):
                     made.append(self._event(line[5:]))
@@ -103,20 +132,23 @@ class StreamTranslator:
         if data.lstrip().startswith(b"[DONE]"):
             return self._last_line() if self._reason else b""
         event = _object(data)
-        if event.get("error"):
-            self._ended = True
+        if event.get("error") or event.get("object") == "error":
+            self.ended = True
             return dump_line({"error": error_text(event)})
-        self._usage = event.get("usage") or self._usage
+        if isinstance(usage := event.get("usage"), Mapping):
+            self._usage = usage
         self._timings = event.get("timings") or self._timings
         choice = first_choice(event)
         line = self._piece(choice) if choice is not None else b""
-        if self._reason and self._usage is not None:
+        if self.ended:
+            return line
+        if self._reason and told_usage({"usage": self._usage}, self._characters) is not None:
             return line + self._last_line()
         return line
 
     def _bare_error(self, data: bytes) -> bytes:
         """An error outside an event: llama.cpp once wrote `error: {…}`, and a proxy may write plain JSON."""
-        self._ended = True
+        self.ended = True
         told = _object(data)
         return dump_line({"error": error_text(told if "error" in told else {"error": told})})
 
@@ -124,55 +156,82 @@ class StreamTranslator:
         """The line of one token, or nothing: the first event names only the role, the last one only the reason."""
         if not self._waited:
             self._waited = perf_counter_ns() - self._started
-        if choice.get("finish_reason") is not None:
+        if choice.get("finish_reason"):
             self._reason = done_reason(choice["finish_reason"])
-        delta = choice.get("delta", choice)
-        if not isinstance(delta, Mapping):
-            raise BackendNonsense(_NOT_AN_EVENT)
-        text = delta.get("content" if delta is not choice else "text")
-        scores, thinking, calls = choice.get("logprobs"), thought(delta), delta.get("tool_calls")
-        if scores or thinking or calls:
-            return self._rich_piece(text or "", thinking, scores, calls or ())
-        if not text:
-            return b""
-        if not isinstance(text, str):
-            raise BackendNonsense(_NOT_AN_EVENT)
-        quoted = json.dumps(text, ensure_ascii=False)
-        return f"{self._before_time}{now()}{self._before_text}{quoted}{self._after_text}".encode()
+        text, thinking, calls = _said_now(choice)
+        if text:
+            self._frames += 1
+            self._characters += len(text)
+            text = self._stop.feed(text)
+        if (scores := choice.get("logprobs")) or thinking or calls:
+            line = self._rich_piece(text, thinking, scores, calls or ())
+        elif text:
+            quoted = json.dumps(text, ensure_ascii=False)
+            line = f"{self._before_time}{now()}{self._before_text}{quoted}{self._after_text}".encode()
+        else:
+            line = b""
+        if self._stop.met:
+            self._reason = "stop"
+            return line + self._last_line()
+        return line
 
     def _rich_piece(self, text: str, thinking: str, scores: Any, calls: Any) -> bytes:
+        if thinking:
+            self._frames += 1
+            self._characters += len(thinking)
+        line = b""
+        if text or thinking or scores:
+            told = {"model": self._model, "created_at": now(), **said(self._operation, text, thinking), "done": False}
+            line = dump_line({**told, "logprobs": logprobs(scores, self._top)} if scores else told)
+        if not isinstance(calls, Sequence):
+            raise BackendNonsense(_NOT_AN_EVENT)
         for call in calls:
-            self._gather(call)
-        if not (text or thinking or scores):
-            return b""
-        line = {"model": self._model, "created_at": now(), **said(self._operation, text, thinking), "done": False}
-        return dump_line({**line, "logprobs": logprobs(scores, self._top)} if scores else line)
+            self._calls.add(call)
+        return line + self._called_lines(self._calls.begun())
 
-    def _gather(self, call: Any) -> None:
-        """A tool call comes in pieces: its name first, then its arguments' text."""
-        try:
-            function = call.get("function") or {}
-            whole = self._calls.setdefault(call.get("index", 0), {"id": "", "function": {"name": "", "arguments": ""}})
-            whole["id"] = call.get("id") or whole["id"]
-            for name in ("name", "arguments"):
-                whole["function"][name] += function.get(name) or ""
-        except (AttributeError, TypeError) as error:
-            raise BackendNonsense(_NOT_AN_EVENT) from error
+    def _called_lines(self, calls: Sequence[Mapping[str, Any]]) -> bytes:
+        """A line for each call, as a genuine Ollama sends them; one that is cut costs no other."""
+        lines = b""
+        for call in calls:
+            with suppress(BackendNonsense):
+                told = told_call(self._called, call, self._names)
+                shape = said(self._operation, "", "", [told])
+                lines += dump_line({"model": self._model, "created_at": now(), **shape, "done": False})
+                self._called += 1
+        return lines
 
     def _last_line(self) -> bytes:
-        self._ended = True
+        self.ended = True
+        left = self._calls.rest()
+        lines = self._called_lines(left)
+        if left and not (self._called or self._characters) and self._reason != "length":
+            raise BackendNonsense("The backend's tool call is not in its form.")
+        if rest := self._stop.rest():
+            lines = dump_line({**self._start(), **said(self._operation, rest), "done": False}) + lines
         total = perf_counter_ns() - self._started
-        figures = {"total_duration": total} if self._usage is None else metrics(self._usage, self._timings, total)
-        if "load_duration" in figures:
-            # A client that reads slowly lengthens the total: what counts is the time until the first event.
-            waited = max(0, self._waited - figures["prompt_eval_duration"])
-            figures["load_duration"] = min(waited, figures["load_duration"])
-        start = {"model": self._model, "created_at": now()}
-        made = b""
-        if self._calls:
-            made = dump_line({**start, **said(self._operation, "", "", list(self._calls.values())), "done": False})
-        last = {**start, **said(self._operation, ""), "done": True, "done_reason": self._reason, **figures}
-        return made + dump_line(last)
+        usage = usage_of({"usage": self._usage}, self._characters, self._frames, self._estimate)
+        figures = metrics(usage, self._timings, total, self._waited)
+        # A client that reads slowly lengthens the total: what counts is the time until the first event.
+        waited = max(0, self._waited - figures["prompt_eval_duration"])
+        figures["load_duration"] = min(waited, figures["load_duration"])
+        last = {**self._start(), **said(self._operation, ""), "done": True, "done_reason": self._reason, **figures}
+        return lines + dump_line(last)
+
+    def _start(self) -> dict[str, Any]:
+        return {"model": self._model, "created_at": now()}
+
+
+def _said_now(choice: Mapping[str, Any]) -> tuple[str, str, Any]:
+    """The text, the thinking and the fragments of tool calls of one piece."""
+    delta = choice.get("delta", choice)
+    if isinstance(delta, Mapping):
+        text = delta.get("text" if delta is choice else "content")
+        if text.__class__ is str and not (delta.get("reasoning_content") or delta.get("reasoning")):
+            return text, "", delta.get("tool_calls")
+        return *spoken({**delta, "content": text}), delta.get("tool_calls")
+    if delta is None:
+        return "", "", None
+    raise BackendNonsense(_NOT_AN_EVENT)
 
 
 def _object(data: bytes) -> Mapping[str, Any]:

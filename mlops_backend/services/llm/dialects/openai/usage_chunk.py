@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from pydantic_core import from_json
-
+from mlops_backend.errors import AppError
 from mlops_backend.services.llm.dialects import (
     EVENT,
-    Dialect,
-    EventEnding,
+    FINISHED,
     Member,
+    OpenAIEnding,
+    dumped,
+    events_of,
     folded,
-    is_openai_end,
     last_of,
     members,
 )
 
 _OPTIONS: Final = "stream_options"
+_FINGERPRINT: Final = b'"system_fingerprint"'
+_OF_USAGE: Final = ("usage", "choices")
 _WANTED: Final = '"include_usage":true'
 # Ollama's completions carry a usage of zeros in every chunk, other servers one of null, once usage was asked for.
 _EMPTY_USAGE: Final = re.compile(
@@ -58,36 +60,67 @@ def with_usage_wanted(text: str, found: Sequence[Member]) -> str:
     return text[: named.value_start] + value + text[named.end :]
 
 
-class UnaskedUsage(EventEnding):
-    """An OpenAI stream whose usage the client did not ask for: what it brought with it is taken out."""
+class UnaskedUsage(OpenAIEnding):
+    """An OpenAI stream whose usage the client did not ask for: what it brought with it is taken out.
 
-    def __init__(self) -> None:
-        super().__init__(Dialect.OPENAI, is_openai_end, 2)
+    The event that says why the answer ended is held until the next one where it lacks the `system_fingerprint`: vLLM
+    tells that in the usage's event, and it goes into the one before.
+    """
+
+    def __init__(self, choices: int = 1) -> None:
+        super().__init__(choices)
+        self._last = b""
 
     def feed(self, chunk: bytes) -> bytes:
         """Take a chunk as it arrives; gives its whole events without the usage."""
         events = super().feed(chunk)
-        if b'"usage"' not in events:
+        if not self._last and b'"usage"' not in events and not FINISHED.search(events):
             return events
-        return _EMPTY_USAGE.sub(b"", _without_usage_chunk(events))
+        return self._without(events)
+
+    def rest(self) -> bytes:
+        """What is left, the event that was held among it."""
+        left = super().rest()
+        held, self._last = self._last, b""
+        return held + left
+
+    def failure(self, error: AppError, request_id: str) -> bytes:
+        """What was held, and an `error` event."""
+        held, self._last = self._last, b""
+        return held + super().failure(error, request_id)
+
+    def _without(self, events: bytes) -> bytes:
+        kept: list[bytes] = []
+        start = 0
+        for found in EVENT.finditer(events):
+            event = events[start : found.end()]
+            start = found.end()
+            if (told := _usage_chunk(event)) is not None:
+                self._last = _with_members(self._last, told)
+                continue
+            kept.append(self._last)
+            shown = _EMPTY_USAGE.sub(b"", event)
+            is_last = _FINGERPRINT not in event and FINISHED.search(event)
+            self._last, shown = (shown, b"") if is_last else (b"", shown)
+            kept.append(shown)
+        return b"".join((*kept, events[start:]))
 
 
-def _without_usage_chunk(chunk: bytes) -> bytes:
-    kept, start = [], 0
-    for found in EVENT.finditer(chunk):
-        event = chunk[start : found.end()]
-        start = found.end()
-        if not _is_usage_chunk(event):
-            kept.append(event)
-    return b"".join((*kept, chunk[start:]))
+def _usage_chunk(event: bytes) -> dict[str, Any] | None:
+    """The object of the extra event, which has no choices and the usage of all; `None` for any other event."""
+    if b'"usage"' not in event:
+        return None
+    for told in events_of(event):
+        if told.get("choices") == [] and isinstance(told.get("usage"), dict):
+            return dict(told)
+    return None
 
 
-def _is_usage_chunk(event: bytes) -> bool:
-    """Whether an event is the extra one: no choices, and the usage of all."""
-    if b'"usage"' not in event or not event.startswith(b"data:"):
-        return False
-    try:
-        told = from_json(event[5:])
-    except ValueError:
-        return False
-    return isinstance(told, dict) and told.get("choices") == [] and isinstance(told.get("usage"), dict)
+def _with_members(event: bytes, told: dict[str, Any]) -> bytes:
+    """An event with what another one tells and it does not, but for the usage."""
+    end = event.rfind(b"}")
+    own = next(events_of(event), {})
+    more = {name: value for name, value in told.items() if name not in own and name not in _OF_USAGE}
+    if end < 0 or not more:
+        return event
+    return event[:end] + b"," + dumped(more)[1:-1] + event[end:]

@@ -1,0 +1,46 @@
+"""What a server of the OpenAI API is asked for a request of Ollama's, and what its answer's translation has to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+from mlops_backend.services.llm.backends.backend import Body
+from mlops_backend.services.llm.dialects import tokens_in
+from mlops_backend.services.llm.dialects.openai import Estimate, Model, names_to_restore, watched
+from mlops_backend.services.llm.dialects.openai import requests as openai_requests
+from mlops_backend.telemetry.record import RequestRecord
+
+
+def translated_request(operation: Literal["generate", "chat"], body: Body, model: Model) -> tuple[str, dict[str, Any]]:
+    """A path of `/v1`, and the body for it; raises what the translation raises."""
+    if operation == "generate":
+        return openai_requests.generate_request(body, model)
+    return openai_requests.CHAT_PATH, openai_requests.chat_request(body, model)
+
+
+def marked_estimate(record: RequestRecord) -> Estimate:
+    """The usage of an answer whose server tells none: of its text and of its frames the larger one; it is marked."""
+
+    def estimated(characters: int, frames: int) -> Mapping[str, int]:
+        record.estimated = True
+        prompt = record.count_prompt() if record.count_prompt is not None else 0
+        return {"prompt_tokens": prompt, "completion_tokens": max(frames, tokens_in(characters))}
+
+    return estimated
+
+
+class ToldApart(TypedDict):
+    """Stop texts to watch for, names to restore, and the usage where none is told."""
+
+    stops: Sequence[str]
+    names: Mapping[str, str]
+    estimate: Estimate
+
+
+def told_apart(body: Body, model: Model, record: RequestRecord) -> ToldApart:
+    """What the translation of an answer has to know of its request."""
+    if model.llama_cpp:
+        return {"stops": (), "names": {}, "estimate": marked_estimate(record)}
+    stops, names = watched(body.get("options")), names_to_restore(body.get("tools"))
+    return {"stops": stops, "names": names, "estimate": marked_estimate(record)}

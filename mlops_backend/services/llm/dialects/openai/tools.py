@@ -1,0 +1,61 @@
+"""Tools: descriptions as Ollama takes them, put right for servers that hold OpenAI's rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from mlops_backend.errors import BadRequest
+
+# OpenAI's rule for a function's name.
+_NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9_-]")
+_LONGEST_NAME: Final = 64
+
+
+def safe_name(name: str, as_it_is: bool = False) -> str:
+    """A function's name as a strict server takes it; `as_it_is` leaves it alone."""
+    return name if as_it_is else _NOT_IN_A_NAME.sub("_", name)[:_LONGEST_NAME]
+
+
+def tool_list(tools: Any, as_they_are: bool = False) -> list[Any]:
+    """The tools of a request.
+
+    Raises:
+        BadRequest: it is no list of objects with a function.
+    """
+    if as_they_are and isinstance(tools, list):
+        return tools
+    return [
+        {
+            "type": "function",
+            "function": {
+                **{name: value for name, value in function.items() if value is not None},
+                "name": safe_name(str(function.get("name") or "")),
+                "parameters": _schema(function.get("parameters")),
+            },
+        }
+        for function in _functions(tools)
+    ]
+
+
+def names_to_restore(tools: Any) -> dict[str, str]:
+    """A function's name as it is sent -> as the client wrote it, for those that differ."""
+    names = (str(function.get("name") or "") for function in _functions(tools or []))
+    return {safe: name for name in names if (safe := safe_name(name)) != name}
+
+
+def _functions(tools: Any) -> Iterator[Mapping[str, Any]]:
+    if not isinstance(tools, list):
+        raise BadRequest('the field "tools" must be an array')
+    for tool in tools:
+        function = tool.get("function") if isinstance(tool, Mapping) else None
+        if not isinstance(function, Mapping):
+            raise BadRequest("each of the tools must be an object with a function")
+        yield function
+
+
+def _schema(parameters: Any) -> dict[str, Any]:
+    given = parameters if isinstance(parameters, Mapping) else {}
+    kept = {name: value for name, value in given.items() if value is not None}
+    return {**kept, "type": kept.get("type") or "object", "properties": kept.get("properties") or {}}
