@@ -295,7 +295,7 @@ async def test_a_server_of_openais_api_beside_an_ollama(
     async with serve(one.url, openai_backends=other.url) as service:
         names = [entry["name"] for entry in (await service.client.get("/api/tags")).json()["models"]]
         assert names == ["alpha:latest", "both:latest", "qwen3"]
-        assert (await service.client.get("/api/version")).json() == {"version": "0.9.3"}
+        assert (await service.client.get("/api/version")).json() == {"version": "0.9.10"}
         for name in ("qwen3", "alpha"):
             assert statuses(await look_at(service, name)) == {200}
         assert asked(other) == ["/v1/chat/completions"]

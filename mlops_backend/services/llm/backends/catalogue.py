@@ -14,8 +14,9 @@ from mlops_backend.services.llm.backends.pool import BackendPool, Probe, no_usab
 from mlops_backend.services.llm.model_names import canonical
 
 Listed = dict[str, Any]
-# The Ollama whose API the translation to OpenAI's was compared with; clients look at it to know what they may ask.
-SPOKEN_VERSION: Final = "0.9.3"
+# Claimed where there is no Ollama behind: the newest release whose routes are all here, the next ones have some for
+# images. Clients look at it before they ask: Codex wants 0.13.4, for /v1/responses. The tests hold its routes.
+SPOKEN_VERSION: Final = "0.14.0"
 _RUNNING_TIMEOUT: Final = 5.0
 # A generation may wait for this, so it is asked rarely, in the background where something is known, and not for long.
 _CONTEXTS_LIFE: Final = 10.0
