@@ -19,6 +19,8 @@ from typing import Any
 import psutil
 import pytest
 import pytest_asyncio
+from openai.types.responses import Response, ResponseStreamEvent
+from pydantic import TypeAdapter
 
 from mlops_backend.errors import (
     AppError,
@@ -451,6 +453,19 @@ async def test_the_other_apis_are_served(backend: EmbeddedBackend) -> None:
     for path, end in (("/v1/responses", "response.completed"), ("/v1/messages", "message_stop")):
         stream = (await _forward(backend, path, {**asked, "input": turns, "stream": True}))[1]
         assert _events(stream)[-1]["type"] == end
+
+
+async def test_the_events_of_a_response_are_openais(backend: EmbeddedBackend) -> None:
+    """OpenAI's own types take each event of a stream, and the whole answer; both say the same."""
+    asked = {"model": "smollm2:135m", "input": "Name three colours.", "temperature": 0, "max_output_tokens": 8}
+    events = _events((await _forward(backend, "/v1/responses", {**asked, "stream": True}))[1])
+    for event in events:
+        TypeAdapter[Any](ResponseStreamEvent).validate_python(event, strict=True)
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    whole = Response.model_validate_json((await _forward(backend, "/v1/responses", asked))[1], strict=True)
+    assert "".join(event["delta"] for event in events if "delta" in event) == whole.output_text != ""
+    assert whole.usage is not None
+    assert events[-1]["response"]["usage"]["output_tokens"] == whole.usage.output_tokens == 8
 
 
 async def test_openai_embeddings_are_served(backend: EmbeddedBackend) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from typing import Any, Final
@@ -24,8 +24,11 @@ from mlops_backend.services.llm.dialects import dumped
 from mlops_backend.services.llm.dialects.openai import (
     COMPLETION_PATH,
     EMBED_PATH,
+    RESPONSES_PATH,
     ROUTES,
     Model,
+    completed_events,
+    completed_response,
     named,
     native_reply,
     native_request,
@@ -82,9 +85,7 @@ class EmbeddedBackend(OpenAIBackend):
             async with self._raw(self._rebuilt(asked, content), record) as answer:
                 if answer.status != 200:
                     self._check(Reply(answer.status, answer.content_type, await gathered(answer.chunks)))
-                if asked.path == COMPLETION_PATH and content["stream"]:
-                    answer = replace(answer, chunks=usage_apart(answer.chunks, wanted="stream_options" in content))
-                yield answer
+                yield await _in_openais_words(answer, asked.path, content)
         elif asked.path.startswith(MODELS_PATH + "/"):
             async with super()._native(asked, record) as answer:
                 yield answer
@@ -187,3 +188,19 @@ class EmbeddedBackend(OpenAIBackend):
         if reply.status == 500 and _TOO_LONG_TO_EMBED in reply.body:
             raise _InputTooLong
         raise_for_status(reply)
+
+
+async def _in_openais_words(answer: Answer, path: str, content: Mapping[str, Any]) -> Answer:
+    """An answer of the engine's own, with what OpenAI's have and it leaves out."""
+    streamed = content.get("stream")
+    if path == COMPLETION_PATH and streamed:
+        return replace(answer, chunks=usage_apart(answer.chunks, wanted="stream_options" in content))
+    if path == RESPONSES_PATH and streamed:
+        return replace(answer, chunks=completed_events(answer.chunks, content))
+    if path == RESPONSES_PATH:
+        return replace(answer, chunks=_once(completed_response(await gathered(answer.chunks), content)))
+    return answer
+
+
+async def _once(content: bytes) -> AsyncGenerator[bytes, None]:
+    yield content

@@ -9,6 +9,11 @@ from mlops_backend.services.llm.dialects.openai.embeddings import native_reply, 
 from mlops_backend.services.llm.dialects.openai.messages import Model
 from mlops_backend.services.llm.dialects.openai.pieces import Estimate
 from mlops_backend.services.llm.dialects.openai.requests import COMPLETION_PATH, EMBED_PATH
+from mlops_backend.services.llm.dialects.openai.response_events import (
+    RESPONSES_PATH,
+    completed_events,
+    completed_response,
+)
 from mlops_backend.services.llm.dialects.openai.stops import watched
 from mlops_backend.services.llm.dialects.openai.stream import StreamTranslator
 from mlops_backend.services.llm.dialects.openai.tools import names_to_restore
@@ -18,11 +23,14 @@ from mlops_backend.services.llm.dialects.openai.usage_chunk import UnaskedUsage,
 __all__ = [
     "COMPLETION_PATH",
     "EMBED_PATH",
+    "RESPONSES_PATH",
     "ROUTES",
     "Estimate",
     "Model",
     "StreamTranslator",
     "UnaskedUsage",
+    "completed_events",
+    "completed_response",
     "flag",
     "listing",
     "named",
