@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-# quart-cors knows no prefixes, so the names that the Anthropic and OpenAI clients send are listed one by one.
+# What Ollama's own server allows, and what we and newer clients add. quart-cors knows no prefixes: each is listed.
+# Firefox and Safari send the User-Agent that ollama-js, openai-node and the AI SDK set.
 ALLOWED_HEADERS: Final = (
-    "X-API-Key",
     "Authorization",
     "Content-Type",
+    "User-Agent",
     "Accept",
+    "X-Requested-With",
+    "X-API-Key",
     "Last-Event-ID",
     "Idempotency-Key",
     "If-Match",

@@ -9,6 +9,27 @@ from tests.fakes.ollama import FakeOllama
 from tests.service import Service
 
 ORIGIN = {"Origin": "http://localhost:3000"}
+# `corsConfig.AllowHeaders` in server/routes.go of github.com/ollama/ollama, from v0.14.0 to v0.33.0.
+OLLAMAS = [
+    "authorization",
+    "content-type",
+    "user-agent",
+    "accept",
+    "x-requested-with",
+    "openai-beta",
+    "x-stainless-arch",
+    "x-stainless-async",
+    "x-stainless-custom-poll-interval",
+    "x-stainless-helper-method",
+    "x-stainless-lang",
+    "x-stainless-os",
+    "x-stainless-package-version",
+    "x-stainless-poll-helper",
+    "x-stainless-retry-count",
+    "x-stainless-runtime",
+    "x-stainless-runtime-version",
+    "x-stainless-timeout",
+]
 
 
 @pytest.mark.parametrize("path", ["/api/llm/stream", "/api/llm/models", "/health"])
@@ -24,6 +45,22 @@ async def test_a_preflight_needs_no_key(service: Service, path: str) -> None:
     allowed = {name.strip().lower() for name in answer.headers["access-control-allow-headers"].split(",")}
     assert allowed == set(wanted.split(","))
     assert "POST" in answer.headers["access-control-allow-methods"]
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/api/tags", "/v1/chat/completions", "/v1/responses"])
+async def test_a_preflight_may_ask_for_what_ollama_allows(service: Service, path: str) -> None:
+    """Each header that a page may send to an Ollama it may send here, all of them at once and each alone."""
+    for wanted in (OLLAMAS, *([name] for name in OLLAMAS)):
+        answer = await service.stranger.options(
+            path,
+            headers={
+                **ORIGIN,
+                "Access-Control-Request-Method": "POST",
+                "Access-Control-Request-Headers": ",".join(wanted),
+            },
+        )
+        allowed = answer.headers["access-control-allow-headers"].split(",")
+        assert {name.strip().lower() for name in allowed} == set(wanted)
 
 
 async def test_options_that_is_no_preflight_needs_a_key(service: Service) -> None:
