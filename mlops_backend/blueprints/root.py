@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from quart import Blueprint, Response, redirect, request
 from quart.typing import ResponseReturnValue
 from quart_schema import document_response, operation_id, tag, validate_response
 
-from mlops_backend.middleware.auth import wants_html
+from mlops_backend.middleware.auth import wants_html, wants_json
 from mlops_backend.middleware.request_context import service
-from mlops_backend.openapi import document_open
+from mlops_backend.openapi import document_media_types, document_open
 from mlops_backend.schemas.service import HealthResponse, ReadyResponse, ServiceResponse
 from mlops_backend.services.llm.ollama_service import OllamaService
 from mlops_backend.services.other.info import InfoService
+
+# Ollama's own answer at its base address: some of its clients look for exactly that.
+_OLLAMAS: Final = "Ollama is running"
 
 blueprint = Blueprint("root", __name__)
 
@@ -19,11 +24,15 @@ blueprint = Blueprint("root", __name__)
 @blueprint.get("/")
 @tag(["service"])
 @document_response(ServiceResponse, 200)
+@document_media_types(200, "application/json", "text/plain")
 async def describe_service() -> ResponseReturnValue:
     """Say what this is.
 
-    Name, version and links. A browser is sent to the documentation, when that is enabled.
+    Name, version and links, to whom `Accept` names JSON. A browser is sent to the documentation, when that is enabled.
+    Everybody else is told `Ollama is running`, as an Ollama tells its clients.
     """
+    if not wants_json(request.headers) and not wants_html(request.headers):
+        return _as_ollama()
     info = service(InfoService)
     docs = info.features["docs"]
     if request.method == "HEAD":
@@ -37,6 +46,13 @@ async def describe_service() -> ResponseReturnValue:
         links |= {"docs": "/docs", "openapi": "/openapi.json"}
     body = ServiceResponse(name="mlops_backend", version=info.version, links=links)
     return body.model_dump(), 200, {"Vary": "Accept"}
+
+
+def _as_ollama() -> Response:
+    text = "" if request.method == "HEAD" else _OLLAMAS
+    answer = Response(text, content_type="text/plain; charset=utf-8", headers={"Vary": "Accept"})
+    answer.headers["Content-Length"] = str(len(_OLLAMAS))
+    return answer
 
 
 @blueprint.get("/health")

@@ -115,6 +115,11 @@ def wants_html(headers: Headers) -> bool:
     return "text/html" in headers.get("Accept", "").lower()
 
 
+def wants_json(headers: Headers) -> bool:
+    """Whether `Accept` names JSON, as callers of our own API do."""
+    return "application/json" in headers.get("Accept", "").lower()
+
+
 def authenticate_with(gate: Gate, trusted_proxies: Sequence[Network], guard: GuessGuard) -> None:
     """Put the request at hand before the gate, and note who asks; called by the `before_request` hook."""
     # The router takes //health for /health; a route has one name here.

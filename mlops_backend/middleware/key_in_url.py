@@ -2,6 +2,8 @@
 
 The scope is changed in place, so that whoever holds it, Hypercorn's access log included, never sees the key. Where
 such addresses are switched off the key is taken out of the path all the same.
+
+`/k/<key>/` itself is the base address of a program made for Ollama: what it accepts does not count, as with Ollama.
 """
 
 from __future__ import annotations
@@ -48,6 +50,8 @@ class KeyInUrl:
             return
         _set_path(scope, path)
         headers = [(name, value) for name, value in scope["headers"] if not _tells(name, value, key)]
+        if path == b"/":
+            headers = [(name, value) for name, value in headers if name != b"accept"]
         scope["headers"] = [*headers, (b"x-api-key", key)]
 
 

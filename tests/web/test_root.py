@@ -9,14 +9,15 @@ import pytest
 from mlops_backend import __version__
 from tests.conftest import ServeFactory
 from tests.fakes.ollama import FakeOllama, Mode
-from tests.service import Service
+from tests.service import ORDINARY_KEY, Service
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+JSON = {"Accept": "application/json"}
 
 
 async def test_the_root_describes_the_service(service: Service) -> None:
-    """With a key `GET /` gives name, version and links; it varies by `Accept`."""
-    answer = await service.client.get("/")
+    """Whose key comes with an `Accept` for JSON is given name, version and links; it varies by `Accept`."""
+    answer = await service.client.get("/", headers=JSON)
     assert answer.headers["vary"].startswith("Accept")
     assert answer.json()["name"] == "mlops_backend"
     assert answer.json()["version"] == __version__
@@ -24,12 +25,42 @@ async def test_the_root_describes_the_service(service: Service) -> None:
         assert (await service.client.get(path)).status_code in (200, 405)
 
 
+@pytest.mark.parametrize("accept", [None, "*/*", "text/plain", "application/x-ndjson"])
+async def test_the_root_is_ollamas_to_its_clients(service: Service, accept: str | None) -> None:
+    """With a key, and an `Accept` that names neither JSON nor HTML: the text that clients of Ollama look for."""
+    for client, status in ((service.client, 200), (service.stranger, 401)):
+        asked = client.build_request("GET", "/", headers={"Accept": accept or ""})
+        if accept is None:
+            del asked.headers["Accept"]
+        answer = await client.send(asked)
+        assert answer.status_code == status
+        if status == 200:
+            assert answer.content == b"Ollama is running"
+            assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+            assert answer.headers["vary"].startswith("Accept")
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", BROWSER["Accept"]])
+async def test_the_base_address_with_a_key_in_it_is_ollamas(serve: ServeFactory, fake: FakeOllama, accept: str) -> None:
+    """`/k/<key>/` says so whatever is accepted, with a slash at its end or without; a wrong key is 401."""
+    async with serve(fake.url, key_in_url=True) as service:
+        for path in (f"/k/{ORDINARY_KEY}", f"/k/{ORDINARY_KEY}/"):
+            answer = await service.stranger.get(path, headers={"Accept": accept})
+            assert (answer.status_code, answer.text) == (200, "Ollama is running")
+            head = await service.stranger.head(path, headers={"Accept": accept})
+            assert (head.status_code, head.content) == (200, b"")
+            assert [head.headers[name] for name in ("content-type", "content-length")] == [
+                answer.headers[name] for name in ("content-type", "content-length")
+            ]
+        assert (await service.stranger.get("/k/wrong/", headers={"Accept": accept})).status_code == 401
+
+
 async def test_a_browser_is_sent_to_the_docs(service: Service) -> None:
     """A browser without a key is redirected before any key is asked for; a program is not."""
     answer = await service.stranger.get("/", headers=BROWSER)
     assert (answer.status_code, answer.headers["location"]) == (302, "/docs")
     assert "Accept" in answer.headers["vary"]
-    assert (await service.stranger.get("/", headers={"Accept": "application/json"})).status_code == 401
+    assert (await service.stranger.get("/", headers=JSON)).status_code == 401
 
 
 async def test_head_of_the_root_is_open(service: Service) -> None:

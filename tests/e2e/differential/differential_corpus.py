@@ -23,6 +23,9 @@ CASES: Final[Mapping[str, Case]] = {
     **differential_bodies.CASES,
     **differential_models.CASES,
     **differential_v1.CASES,
+    "root": get("/"),
+    "root head": get("/", "HEAD"),
+    "root head without a key": replace(get("/", "HEAD"), key=""),
 }
 # Of each kind one that must succeed, lest the two agree about nothing but errors.
 PLAIN: Final = (
@@ -32,6 +35,7 @@ PLAIN: Final = (
     "chat streamed",
     "embed list",
     "embeddings",
+    "root",
     "version",
     "tags",
     "ps loaded",
@@ -70,7 +74,7 @@ class Difference:
     why: str
 
 
-ROOT: Final = "the root describes this service"
+ROOT: Final = "the root describes this service to whom `Accept` names JSON"
 OWN: Final = "errors of this service's own router are JSON of the route's family, never text"
 ONE_NAME: Final = "a route has one name here, so that what is authorised is what is asked; Ollama redirects to it"
 KEY: Final = "Ollama asks for no key; this service does"
@@ -110,9 +114,8 @@ _ZSTD: Final = ("Content-Encoding", "zstd")
 _CHAT: Final = chat_completion().request.body or b""
 _MESSAGE: Final = differential_v1.OLD_AND_NEW["/v1/messages"]
 DIFFERENCES: Final[Mapping[str, Difference]] = {
-    "root": Difference(200, 200, get("/"), ROOT),
-    "root head": Difference(200, 200, get("/", "HEAD"), ROOT),
-    "root head without a key": Difference(200, 200, replace(get("/", "HEAD"), key=""), ROOT),
+    "root for JSON": Difference(200, 200, _with(get("/"), ("Accept", "application/json")), ROOT),
+    "root head for JSON": Difference(200, 200, _with(get("/", "HEAD"), ("Accept", "application/json")), ROOT),
     "health": Difference(404, 200, get("/health"), SERVICE),
     "documents": Difference(404, 200, get("/openapi.json"), SERVICE),
     "unknown": Difference(404, 404, get("/api/nope"), OWN),
