@@ -19,6 +19,7 @@ from mlops_backend.services.other.database.migrating import NewerDatabase, upgra
 from mlops_backend.services.other.database.sqlite_driver import sqlite_driver
 from mlops_backend.services.other.database.sqlite_file import UnusableDatabase, prepare_file, refuse_garbage
 from mlops_backend.services.other.database.state import State
+from mlops_backend.services.other.database.statement_names import StatementNames
 from mlops_backend.shares import ASKING, NoTurn, Shares
 
 _RETRY_AFTER: Final = 1.0
@@ -211,9 +212,11 @@ class Database:
     def _create_engine(self) -> AsyncEngine:
         if not self.is_sqlite:
             timeouts = {"timeout": _POOL_TIMEOUT, "command_timeout": 60}
-            return create_async_engine(
+            engine = create_async_engine(
                 self._url, **_QUIET, pool_pre_ping=True, pool_recycle=1800, connect_args=timeouts
             )
+            StatementNames().watch(engine.sync_engine)
+            return engine
         options = {"timeout": _BUSY_TIMEOUT, "isolation_level": None}
         engine = create_async_engine(self._url, **_QUIET, module=self._driver, connect_args=options)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
