@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from secrets import token_urlsafe
@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, text, update
+from sqlalchemy import RowMapping, insert, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
@@ -21,6 +21,7 @@ from mlops_backend.schemas.keys import CreateKeyRequest, UpdateKeyRequest
 from mlops_backend.services.other.database.database import Database
 from mlops_backend.services.other.database.tables import api_key_revision, api_key_secrets, api_keys
 from mlops_backend.services.other.keys.cache import FRESH, TRUST, KeyCache
+from mlops_backend.services.other.keys.rows import written
 from mlops_backend.services.other.keys.secrets import hash_of
 from mlops_backend.services.other.keys.service import ApiKeys
 from mlops_backend.services.other.keys.stores import ADMINISTRATOR, KeyStores, SettingsKeyStore
@@ -65,7 +66,7 @@ class World:
         self.cache = KeyCache(self.database, DEFAULTS, self.clock, self.clock)
         self.keys = ApiKeys(self.database, self.look, self.clock)
 
-    async def look(self) -> None:
+    async def look(self, _: Sequence[RowMapping] = ()) -> None:
         """Ask the database for changes, as happens twice a second."""
         await self.cache._try_to_refresh()
 
@@ -98,6 +99,46 @@ async def test_a_key_is_found_with_what_it_may(world: World) -> None:
     assert world.cache.find(secret) == wanted
     for wrong in (UNKNOWN, secret[:-1], secret + b"A", secret.lower(), secret[4:], b"", b"mlb_"):
         assert world.cache.find(wrong) is None
+
+
+async def test_what_this_process_writes_it_knows_though_it_cannot_read(world: World) -> None:
+    """A key made, rotated, disabled or revoked here is so from its write on; what is read later changes nothing."""
+    keys = ApiKeys(world.database, world.cache.changed, world.clock)
+    await world.cache.open()
+    world.database.away = True
+    key, text_of_key = await keys.create(CreateKeyRequest(name="new"))
+    secret = text_of_key.encode()
+    assert world.cache.find(secret) is not None
+    rotated = (await keys.rotate(key.id))[1].encode()
+    assert world.cache.find(secret) is None
+    assert world.cache.find(rotated) is not None
+    await keys.update(key.id, UpdateKeyRequest(enabled=False))
+    assert world.cache.find(rotated) is None
+    await keys.update(key.id, UpdateKeyRequest(enabled=True, name="newer"))
+    for away in (True, False):
+        world.database.away = away
+        await world.look()
+        found = world.cache.find(rotated)
+        assert found is not None
+        assert found.name == "newer"
+    world.database.away = True
+    await keys.revoke(key.id)
+    assert world.cache.find(rotated) is None
+    await world.cache.aclose()
+
+
+async def test_a_write_does_not_undo_what_was_read(world: World) -> None:
+    """A newer state of the key, which another process wrote and this one has read, is not replaced by an older one."""
+    await world.cache.open()
+    key_id, secret = await world.make()
+    async with world.database.reading() as connection:
+        older = await written(connection, key_id)
+    await world.change(key_id, name="newer")
+    await world.cache.changed(older)
+    found = world.cache.find(secret)
+    assert found is not None
+    assert found.name == "newer"
+    await world.cache.aclose()
 
 
 async def test_each_change_is_taken_over(world: World) -> None:

@@ -23,7 +23,7 @@ from mlops_backend.services.other.keys.service import ApiKeys, canonical_pattern
 NOW = 1_700_000_000.0
 
 
-async def nobody_is_told() -> None:
+async def nobody_is_told(_: object) -> None:
     """Nothing follows the changes."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
 from time import monotonic, time
@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mlops_backend.errors import DatabaseDown
 from mlops_backend.principal import Limits, Principal
-from mlops_backend.services.other.database import Database, api_key_revision, api_key_secrets, api_keys
+from mlops_backend.services.other.database import Database, api_key_revision, api_keys
 from mlops_backend.services.other.keys.held_key import HeldKey
+from mlops_backend.services.other.keys.rows import with_secrets
 from mlops_backend.services.other.keys.secrets import ID_PREFIX, PREFIX, hash_of
 
 POLL: Final = 0.5
@@ -111,10 +112,20 @@ class KeyCache:
         held = self._keys.get(key_id)
         return None if held is None else held.expires_at
 
-    async def changed(self) -> None:
-        """Take over what was changed through this process; where nothing is followed, nothing is held either."""
-        if self._polling is not None:
-            await self._try_to_refresh()
+    async def changed(self, rows: Sequence[RowMapping]) -> None:
+        """Take over a key that was changed through this process, though the database may not be read just now.
+
+        Where nothing is followed, nothing is held either.
+
+        Args:
+            rows: the key as it was written, once for each of its secrets.
+        """
+        if self._polling is None:
+            return
+        await self._try_to_refresh()
+        async with self._refreshing:  # what is being read now may be older
+            if rows[0]["revision"] > self._revision:
+                self._take(rows)
 
     async def _poll(self) -> None:
         while True:
@@ -151,13 +162,7 @@ class KeyCache:
 
     async def _load(self, connection: AsyncConnection) -> None:
         """Take over every key that changed, in one reading, so that a key and its secrets fit each other."""
-        secrets = api_key_secrets.c
-        query = (
-            select(api_keys, secrets.hash, secrets.expires_at.label("secret_expires_at"))
-            .join_from(api_keys, api_key_secrets, isouter=True)
-            .where(api_keys.c.revision > self._revision)
-            .order_by(api_keys.c.id)
-        )
+        query = with_secrets().where(api_keys.c.revision > self._revision)
         async with connection.stream(query.execution_options(yield_per=_BATCH)) as rows:
             found: list[RowMapping] = []
             async for row in rows.mappings():
@@ -168,7 +173,7 @@ class KeyCache:
             if found:
                 self._take(found)
 
-    def _take(self, rows: list[RowMapping]) -> None:
+    def _take(self, rows: Sequence[RowMapping]) -> None:
         """Hold a key, given once for each of its secrets, instead of what was held of it before."""
         row = rows[0]
         before = self._keys.pop(row["id"], None)

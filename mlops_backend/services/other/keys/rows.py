@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from time import time
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, RowMapping, Select, delete, func, insert, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mlops_backend.errors import Conflict, NotFound
@@ -86,6 +86,22 @@ async def read(connection: AsyncConnection, key_id: str) -> ApiKey:
     if row is None:
         raise NotFound("There is no such key.")
     return ApiKey(**row)
+
+
+def with_secrets() -> Select[Any]:
+    """Every key, once for each of its secrets, those of a key together."""
+    secrets = api_key_secrets.c
+    return (
+        select(api_keys, secrets.hash, secrets.expires_at.label("secret_expires_at"))
+        .join_from(api_keys, api_key_secrets, isouter=True)
+        .order_by(api_keys.c.id)
+    )
+
+
+async def written(connection: AsyncConnection, key_id: str) -> list[RowMapping]:
+    """A key as its writer sees it before the transaction ends, once for each of its secrets."""
+    query = with_secrets().where(api_keys.c.id == key_id)
+    return list((await connection.execute(query)).mappings())
 
 
 async def change(connection: AsyncConnection, key_id: str, columns: Mapping[str, Any]) -> ApiKey:

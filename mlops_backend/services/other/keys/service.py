@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from time import time
 from typing import Any, Final
 
-from sqlalchemy import delete, func, insert, select, tuple_
+from sqlalchemy import RowMapping, delete, func, insert, select, tuple_
 
 from mlops_backend.errors import Conflict, InvalidBody
 from mlops_backend.schemas.keys import CreateKeyRequest, ListKeysQuery, UpdateKeyRequest
@@ -21,6 +21,7 @@ from mlops_backend.services.other.keys.rows import (
     next_revision,
     read,
     storable,
+    written,
 )
 from mlops_backend.services.other.keys.secrets import new_id, new_secret
 
@@ -33,12 +34,15 @@ class ApiKeys:
 
     Args:
         database: where they are.
-        changed: called when a change is committed.
+        changed: called with a key when its change is committed.
         clock: seconds since the epoch.
     """
 
     def __init__(
-        self, database: Database, changed: Callable[[], Awaitable[None]], clock: Callable[[], float] = time
+        self,
+        database: Database,
+        changed: Callable[[Sequence[RowMapping]], Awaitable[None]],
+        clock: Callable[[], float] = time,
     ) -> None:
         self._database = database
         self._changed = changed
@@ -64,7 +68,8 @@ class ApiKeys:
                 raise Conflict(f"There are {MAX_KEYS} keys, and no more are held; revoke some.")
             await connection.execute(insert(api_keys), [row])
             await add_secret(connection, row["id"], secret, now)
-        await self._changed()
+            rows = await written(connection, row["id"])
+        await self._changed(rows)
         return ApiKey(**{"expires_at": None, "revoked_at": None, **row}), secret
 
     async def page(self, asked: ListKeysQuery) -> tuple[list[ApiKey], str | None]:
@@ -114,7 +119,8 @@ class ApiKeys:
         columns = self._columns(asked, self._now())
         async with self._database.writing() as connection:
             key = await change(connection, key_id, columns)
-        await self._changed()
+            rows = await written(connection, key_id)
+        await self._changed(rows)
         return key
 
     async def rotate(self, key_id: str, overlap_seconds: int = 0) -> tuple[ApiKey, str]:
@@ -129,7 +135,8 @@ class ApiKeys:
             key = await change(connection, key_id, {})
             await end_secrets(connection, key_id, now, now + overlap_seconds * 1000)
             await add_secret(connection, key_id, secret, now)
-        await self._changed()
+            rows = await written(connection, key_id)
+        await self._changed(rows)
         return key, secret
 
     async def revoke(self, key_id: str) -> ApiKey:
@@ -143,9 +150,10 @@ class ApiKeys:
             async with self._database.writing() as connection:
                 key = await change(connection, key_id, {"revoked_at": self._now()})
                 await connection.execute(delete(api_key_secrets).where(api_key_secrets.c.key_id == key_id))
+                rows = await written(connection, key_id)
         except Conflict:
             return await self.get(key_id)
-        await self._changed()
+        await self._changed(rows)
         return key
 
     def _now(self) -> int:
