@@ -138,7 +138,8 @@ def _pool(url: str) -> ConnectionPool:
         socket_connect_timeout=_CONNECT,
         socket_timeout=_READ,
         health_check_interval=_CHECK_IDLE_AFTER,
-        client_name="mlops_backend",
+        # the name of a connection is an ornament, which a user of Redis may be forbidden to set
+        driver_info=None,
         protocol=2,
         # a script that is run again would take twice
         retry=Retry(NoBackoff(), 0),

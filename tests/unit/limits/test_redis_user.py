@@ -1,0 +1,117 @@
+"""A user of Redis who may do what the documentation lists, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from redis.asyncio import Redis
+
+from mlops_backend.services.other.limits import script
+from mlops_backend.services.other.limits.charge import Charge
+from mlops_backend.services.other.limits.redis_limiter import RedisLimiter
+from mlops_backend.services.other.limits.redis_store import LIFE, REDIS_ERRORS, RedisStore, Settlement
+from mlops_backend.services.other.limits.windows import windows_at
+from mlops_backend.setting_stores import redis_url
+from tests.fakes.limits import NOON, Ledger, key, quiet
+from tests.fakes.limits_model import SECOND, Clock
+from tests.fakes.redis_server import RedisServer
+
+PAGE: Final = Path(__file__).parents[3] / "docs" / "operating.md"
+DAY: Final = 86_400 * SECOND
+
+
+def listed() -> list[str]:
+    """The words of the command that the page gives."""
+    [found] = re.findall(r"`ACL SETUSER mlops ([^`]+)`", PAGE.read_text())
+    return str(found).split()
+
+
+COMMANDS: Final = [word for word in listed() if word.startswith("+")]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RedisServer]:
+    """A Redis for these tests."""
+    with RedisServer() as running:
+        yield running
+
+
+def address(server: RedisServer, database: int = 0) -> str:
+    """Where that user meets it."""
+    return redis_url(f"unix://mlops:password@{server.socket}?db={database}")
+
+
+async def may(server: RedisServer, *words: str) -> None:
+    """Make the user anew, forget all data and what was refused before."""
+    client: Any = Redis.from_url(server.url)
+    await client.flushall()
+    await client.execute_command("SCRIPT FLUSH")
+    await client.execute_command("ACL DELUSER", "mlops")
+    await client.execute_command("ACL SETUSER", "mlops", "reset", *words)
+    await client.execute_command("ACL LOG", "RESET")
+    await client.aclose()
+
+
+async def refused(server: RedisServer) -> set[str]:
+    """What Redis did not let anybody do since."""
+    client: Any = Redis.from_url(server.url, decode_responses=True)
+    entries = await client.execute_command("ACL LOG")
+    await client.aclose()
+    return {entry["object"] for entry in entries}
+
+
+async def do_everything(url: str) -> None:
+    """All that the service ever asks of Redis: each script with each of its branches, on both clocks."""
+    clock = Clock(NOON)
+    store, on_redis_time = RedisStore(url, clock=clock), RedisStore(url)
+    try:
+        await store._client.ping()
+        await store.probe()
+        await on_redis_time.take("k1", "/route", 1, 10)
+        limits = key(requests="60/minute", tokens="60/minute", tokens_per_day=100, tokens_per_month=100).limits
+        charge, windows = Charge("k1", limits, 5), windows_at(NOON)
+        assert (await store.reserve(charge, "a", windows)).code == script.UNSEEDED
+        await store.seed("k1", "day", windows.day.start - 9 * DAY, 0)
+        for name, window in windows._asdict().items():
+            await store.seed("k1", name, window.start, 0)
+        assert (await store.reserve(charge, "a", windows)).code == script.ADMITTED
+        await store.renew([("k1", ["a"])])
+        await store.settle([Settlement("k1", "a", 5, SECOND, released=True)])
+        await store.settle([Settlement("k1", "never", given_up=True)])
+        assert (await store.reserve(charge, "b", windows)).code == script.ADMITTED
+        clock.now += 2 * LIFE
+        assert (await store.reserve(charge, "c", windows)).code == script.ADMITTED
+    finally:
+        await store.aclose()
+        await on_redis_time.aclose()
+
+
+async def test_the_commands_that_are_listed_are_enough(server: RedisServer) -> None:
+    """Nothing is refused, of no database; and budgets are kept: no connection sets its name."""
+    await may(server, *listed())
+    for database in (0, 3):
+        await do_everything(address(server, database))
+    limiter = RedisLimiter(address(server), Ledger(), default_reserve=100, budgets_fail_open=False)
+    await limiter.open()
+    tester = key(requests="60/minute", tokens_per_day=1000)
+    (await limiter.reserve(tester, 5, 5)).settle(5)
+    await quiet(limiter)
+    assert limiter.redis_up
+    await limiter.aclose()
+    assert await refused(server) == set()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_each_command_that_is_listed_is_needed(server: RedisServer, command: str) -> None:
+    """Without it something is refused."""
+    await may(server, *(word for word in listed() if word != command))
+    try:
+        await do_everything(address(server, 3))
+    except (*REDIS_ERRORS, AssertionError):
+        pass
+    name = command.removeprefix("+")
+    assert {name, name.partition("|")[0]} & await refused(server)  # Redis 6 tells no more than the first word
