@@ -6,9 +6,10 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHONS := 3.11 3.12 3.13 3.14
-# How tests share two processes: a file's all in one, for they share an engine, an Ollama or a browser; in their order,
-# for the slowest files come first then. Clocks in tests are not made for more processes than cores; ARGS='-n 0' is one.
-BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
+# How tests share processes: a file's all in one, for they share an engine, an Ollama or a browser; in their order,
+# for the slowest files come first then. ARGS='-n 0' is one; more processes than cores are of use, for many tests wait.
+PROCESSES := 2
+BESIDE = -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # Sets $python to PYTHON, else to the first interpreter that runs and fits. It must be tried, not looked up:

@@ -18,7 +18,8 @@ from tests.unit.dialects.test_frames import cut
 GENERATED = b'{"response":"a","done":false}\n{"done":true,"prompt_eval_count":3,"eval_count":7}\n'
 PULLED = b'{"status":"pulling manifest"}\n{"status":"success"}\n'
 CHAT = (
-    b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n'
+    b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":null}]}\n\n'
+    b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
     b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":7}}\n\n'
     b"data: [DONE]\n\n"
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from mlops_backend.services.llm.dialects import endings, ollama
 from mlops_backend.services.llm.dialects.compact import dumped
 from mlops_backend.services.llm.dialects.endings import (
+    FINISHED,
     Ending,
     EventEnding,
     OpenAIEnding,
+    events_of,
     generation_ending,
     is_openai_end,
 )
@@ -23,6 +25,7 @@ from mlops_backend.services.llm.dialects.usage import CHARACTERS_PER_TOKEN, read
 __all__ = [
     "CHARACTERS_PER_TOKEN",
     "EVENT",
+    "FINISHED",
     "MAX_FRAME_BYTES",
     "Dialect",
     "Ending",
@@ -40,6 +43,7 @@ __all__ = [
     "endings",
     "error_object",
     "error_text",
+    "events_of",
     "folded",
     "generation_ending",
     "in_full",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mlops_backend.errors import AppError
@@ -119,7 +119,7 @@ def _usage_chunk(event: bytes) -> dict[str, Any] | None:
 def _with_members(event: bytes, told: dict[str, Any]) -> bytes:
     """An event with what another one tells and it does not, but for the usage."""
     end = event.rfind(b"}")
-    own = next(events_of(event), {})
+    own: Mapping[str, Any] = next(events_of(event), {})
     more = {name: value for name, value in told.items() if name not in own and name not in _OF_USAGE}
     if end < 0 or not more:
         return event
