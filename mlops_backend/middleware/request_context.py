@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from collections.abc import Callable, Mapping
@@ -93,8 +94,18 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     record.error, record.client = "bad_request", (scope.get("client") or ("", 0))[0]
     body = dumped(error_object(dialect_of(path_of(scope)), 400, record.error, _UNREADABLE, record.id))
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 400, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    # Hypercorn waits for who takes the body, and at the end for who takes that its stream is closed.
+    taking = asyncio.ensure_future(_take_all(receive))
+    try:
+        await send({"type": "http.response.start", "status": 400, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+    finally:
+        taking.cancel()
+
+
+async def _take_all(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _request_id(scope: Scope) -> str:

@@ -53,6 +53,19 @@ def head_and_body(answer: bytes) -> tuple[bytes, Any]:
     return head, json.loads(body)
 
 
+@pytest.mark.parametrize(
+    "refused", [b"POST * HTTP/1.1\r\nHost: x", b"POST /api/tags HTTP/1.1\r\nHost: x?y"], ids=["path", "host"]
+)
+async def test_what_cannot_be_read_is_over_with_its_answer(service: Service, refused: bytes) -> None:
+    """A request without a path or a `Host`, and with a body that nobody wants, leaves no connection behind."""
+    with capture_logs() as logs:
+        async with connected(service) as (reader, writer):
+            writer.write(refused + b"\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY)
+            head, _ = head_and_body(await until_closed(reader))
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert [line["status"] for line in logs if line["event"] == "request"] == [400]
+
+
 BEGUN = {
     "nothing": b"",
     "half a line": b"GET /hea",
