@@ -72,6 +72,7 @@ class Settings(BaseSettings):
     budgets_fail_open: bool = False
     auth_failure_limit: RateLimit = Rate(60, 60, 60)
     prices: Annotated[Mapping[str, Price], NoDecode] = {}
+    model_capabilities: Annotated[Mapping[str, frozenset[str]], NoDecode] = {}
     usage_retention_days: int = Field(default=90, ge=1, le=36500)
     usage_buffer: int = Field(default=100_000, ge=1, le=10_000_000)
     conversations_per_key: int = Field(default=100_000, ge=1, le=10_000_000)
@@ -166,6 +167,11 @@ class Settings(BaseSettings):
     @classmethod
     def _price_list(cls, value: Any) -> Any:
         return values_of.prices(values_of.split(value)) if isinstance(value, str) else value
+
+    @field_validator("model_capabilities", mode="before")
+    @classmethod
+    def _capabilities(cls, value: Any) -> Any:
+        return values_of.capabilities(values_of.split(value)) if isinstance(value, str) else value
 
     @field_validator("ollama_host_header", mode="before")
     @classmethod

@@ -13,6 +13,7 @@ from mlops_backend.principal import Price, Rate
 
 RESERVED_NAMES: Final = ("admin", "anonymous")
 
+CAPABILITIES: Final = frozenset({"completion", "embedding", "insert", "thinking", "tools", "vision"})
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 _FAMILIES: Final = (["api"], ["v1"])
 _SEGMENT: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._~-]+")
@@ -126,6 +127,25 @@ def prices(texts: tuple[str, ...]) -> dict[str, Price]:
     if "*" in patterns[:-1]:
         raise ValueError("what stands behind * would never count: the first that fits is taken")
     return dict(listed)
+
+
+def capabilities(texts: tuple[str, ...]) -> dict[str, frozenset[str]]:
+    """`llava*=vision,qwen3=tools+thinking`: patterns of models and what they can do, in Ollama's words.
+
+    Raises:
+        ValueError: one that is written in another way, or stands there twice.
+    """
+    listed: dict[str, frozenset[str]] = {}
+    for text in texts:
+        pattern, _, words = (part.strip() for part in text.partition("="))
+        told = frozenset(words.split("+"))
+        if not pattern or not told <= CAPABILITIES:
+            known = ", ".join(sorted(CAPABILITIES))
+            raise ValueError(f"must be written model=capability+capability, each one of {known}")
+        if pattern in listed:
+            raise ValueError("each model may stand there once only")
+        listed[pattern] = told
+    return listed
 
 
 def price(text: str) -> tuple[str, Price]:

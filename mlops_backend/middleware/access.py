@@ -127,7 +127,7 @@ TABLE: Final[Mapping[str, Methods]] = {
     "/api/experimental/web_fetch": _ACCOUNT,
     # OpenAI and Anthropic
     "/v1/models": _LOOK,
-    "/v1/models/<model>": _LOOK,
+    "/v1/models/<path:model>": _LOOK,
     "/v1/chat/completions": _INFER,
     "/v1/completions": _INFER,
     "/v1/embeddings": _INFER,

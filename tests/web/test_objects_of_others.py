@@ -33,7 +33,7 @@ NOBODYS: Final = {
     "/api/llm/streams/<ticket_id>": "whoever has the address may fetch it: it is the key",
     "/api/blobs/<digest>": "blobs belong to the backend",
     "/api/user/keys/<key>": "keys of the backend's own account",
-    "/v1/models/<model>": "models belong to the backend; tests/web/dialects/test_model_lists.py has a key's own list",
+    "/v1/models/<path:model>": "the backend's; tests/web/dialects/test_model_lists.py has a key's own list",
 }
 METHODS: Final = {(rule, method) for rule in OWNED for method in TABLE[rule] if method != "HEAD"}
 HASH: Final = sha256(PNG).hexdigest()

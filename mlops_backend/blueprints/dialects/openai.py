@@ -64,7 +64,7 @@ async def list_openai_models() -> Response:
     return await forward(tasks.READ)
 
 
-@blueprint.get("/models/<model>")
+@blueprint.get("/models/<path:model>")
 @tag(["openai"])
 @document_relayed()
 async def get_openai_model(model: str) -> Response:

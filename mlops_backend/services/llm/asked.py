@@ -24,6 +24,8 @@ from mlops_backend.services.llm.dialects import (
 from mlops_backend.services.llm.dialects.openai import UnaskedUsage, wants_usage, with_usage_wanted
 from mlops_backend.services.llm.upstream import Pairs
 
+# Fields of Ollama, OpenAI and Anthropic that make an answer come in large pieces.
+PATIENT: Final = ("tools", "functions", "format", "response_format", "text")
 Content = bytes | LargeBody | AsyncIterable[bytes] | None
 
 
@@ -60,7 +62,8 @@ class Task:
 class Asked:
     """One request, ready to be sent: `path` was made from the matched route, never from the client's URL.
 
-    `models` holds every name that any backend might read from the body, `model` the one that Ollama reads.
+    `models` holds every name that any backend might read from the body, `model` the one that Ollama reads. `patient`
+    says that a sound backend may be silent for long amid its answer: an Ollama is, while it writes a tool call or JSON.
     """
 
     task: Task
@@ -71,6 +74,7 @@ class Asked:
     model: str = ""
     models: tuple[str, ...] = ()
     ending: Callable[[], Ending] | None = None
+    patient: bool = False
 
 
 GENERATE: Final = Task(Dialect.OLLAMA, Place.MODEL, ending=endings.generation_ending, generates=True)
@@ -119,7 +123,8 @@ def read_asked(task: Task, method: str, path: str, headers: Pairs, body: bytes) 
         if wants_usage(short.text, found) is False:
             content = short.restored(with_usage_wanted(short.text, found))
             ending = partial(UnaskedUsage, _choices(found))
-    return Asked(task, method, path, headers, content or None, model, names, ending)
+    patient = any(last_of(found, name) for name in PATIENT)
+    return Asked(task, method, path, headers, content or None, model, names, ending, patient)
 
 
 def _choices(found: Sequence[Member]) -> int:

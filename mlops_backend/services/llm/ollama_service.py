@@ -8,7 +8,7 @@ from typing import Any
 
 from mlops_backend.errors import AppError, BackendNonsense, InvalidBody
 from mlops_backend.principal import Limits, Principal
-from mlops_backend.services.llm.asked import OWN, Asked
+from mlops_backend.services.llm.asked import OWN, PATIENT, Asked
 from mlops_backend.services.llm.backends import BackendPool, Catalogue, Operation, raise_for_status
 from mlops_backend.services.llm.dialects import LargeBody, dumped, folded, parse_object
 from mlops_backend.services.llm.generation import Admission, Clocks, Forwarded, Forwarder, Meter, estimate_prompt_tokens
@@ -170,7 +170,9 @@ class OllamaService:
         self._rules.check([model], record.caller)
         value = {**_without_variants(body), "model": model, "stream": stream}
         content = await LargeBody.of(value) if record.bytes_in > _LARGE else dumped(value)
-        return Asked(OWN, "POST", f"/api/{operation}", (), content, model, (model,), OWN.ending if stream else None)
+        ending = OWN.ending if stream else None
+        patient = any(body.get(name) for name in PATIENT)
+        return Asked(OWN, "POST", f"/api/{operation}", (), content, model, (model,), ending, patient)
 
     async def _only_model(self, caller: Principal | None) -> str:
         names = await self._names(caller)
@@ -208,7 +210,8 @@ def _whole(answered: Forwarded) -> bytes:
         AppError: the backend's own error, or an answer that is no JSON object.
     """
     assert isinstance(answered.body, bytes)  # noqa: S101 - only a stream has chunks
-    raise_for_status(Reply(answered.status, answered.content_type, answered.body))
+    wait = next((value for name, value in answered.headers if name.lower() == "retry-after"), "")
+    raise_for_status(Reply(answered.status, answered.content_type, answered.body, wait if wait.isdigit() else ""))
     parse_object(answered.body)
     return answered.body
 

@@ -40,7 +40,7 @@ ROUTES: Final = (
     ("POST", "/v1/completions"),
     ("POST", "/v1/embeddings"),
     ("GET", "/v1/models"),
-    ("GET", "/v1/models/<model>"),
+    ("GET", "/v1/models/<path:model>"),
     ("POST", "/v1/responses"),
     ("POST", "/v1/messages"),
 )

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from time import monotonic
 from typing import Any, Final
+from urllib.parse import unquote
 
-from mlops_backend.errors import AppError, BackendFailed
+from mlops_backend.errors import AppError, BackendFailed, BackendRejected
 from mlops_backend.principal import Principal
 from mlops_backend.services.llm.backends.pool import BackendPool, Probe, no_usable
 from mlops_backend.services.llm.model_names import canonical
@@ -17,6 +18,7 @@ Listed = dict[str, Any]
 # Claimed where there is no Ollama behind: the newest release whose routes are all here, the next ones have some for
 # images. Clients look at it before they ask: Codex wants 0.13.4, for /v1/responses. The tests hold its routes.
 SPOKEN_VERSION: Final = "0.14.0"
+_ONE: Final = "/v1/models/"
 _RUNNING_TIMEOUT: Final = 5.0
 # A generation may wait for this, so it is asked rarely, in the background where something is known, and not for long.
 _CONTEXTS_LIFE: Final = 10.0
@@ -47,6 +49,8 @@ class Catalogue:
         Raises:
             NoUsableBackend: none answers.
         """
+        if path.startswith(_ONE) and "%2F" in path:  # Ollama's own route takes no such name
+            return await self._openai_model(unquote(path.removeprefix(_ONE)))
         merged = self._answers.get(path)
         restricted = caller is not None and bool(caller.models)
         if merged is None or (self._pool.only_ollama and not restricted):
@@ -132,6 +136,12 @@ class Catalogue:
         probes = await self._answering()
         versions = [probe.version if probe.backend.kind == "ollama" else SPOKEN_VERSION for probe in probes]
         return {"version": min(versions, key=_numbers)}
+
+    async def _openai_model(self, name: str) -> Listed:
+        for entry in (await self._openai_models())["data"]:
+            if canonical(str(entry.get("id"))) == canonical(name):
+                return dict(entry)
+        raise BackendRejected(404, f"model '{name}' not found")
 
     async def _openai_models(self) -> Listed:
         described: dict[str, Mapping[str, Any]] = {}

@@ -125,8 +125,7 @@ class OpenAIBackend:
         translator = StreamTranslator(operation, model.name, top, **told)
         async with self._answer(path, content, record) as response, aclosing(response.chunks()) as chunks:
             async for chunk in chunks:
-                if lines := translator.feed(chunk):
-                    yield lines
+                yield translator.feed(chunk)  # nothing, often: whoever waits for the server sees that it is at work
                 if translator.ended:
                     return
             if lines := translator.end():
@@ -271,8 +270,8 @@ class OpenAIBackend:
             with suppress(AppError):  # it will be told of the request itself
                 await self._entries()
         entry = self._served.get(canonical(name), {})
-        context = openai_listing.context_of(entry)
-        return Model(name, _ALL, openai_listing.name_of(entry), llama_cpp=False, context=context)
+        context, owner = openai_listing.context_of(entry), str(entry.get("owned_by") or "")
+        return Model(name, _ALL, openai_listing.name_of(entry), llama_cpp=False, context=context, owner=owner)
 
     def _check(self, reply: Reply, path: str = "") -> None:
         """Raise the server's own error."""

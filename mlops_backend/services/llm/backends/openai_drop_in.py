@@ -69,7 +69,9 @@ async def translated(backend: Translating, asked: Asked, record: RequestRecord) 
         yield _answer(await backend.call(operation, body, record), JSON)
         return
     async with aclosing(backend.stream(operation, body, record)) as lines:
-        first = await anext(lines, b"")
+        first = b""
+        while not first and (more := await anext(lines, None)) is not None:
+            first = more
         check_first(first)
         yield Answer(200, (("Content-Type", NDJSON),), NDJSON, _behind(first, lines))
 

@@ -85,12 +85,18 @@ class Forwarder:
             record,
             lambda: metered(self._meter, asked, record),
             lambda stack: self._open(asked, answered, record, stack),
-            self._clocks if asked.task.timed else UNTIMED,
+            self._clocks_of(asked),
             (asked.ending or generation_ending)(),
         )
         if await anext(stream, None) is not None:
             answered.body = stream
         return answered
+
+    def _clocks_of(self, asked: Asked) -> Clocks:
+        if not asked.task.timed:
+            return UNTIMED
+        clocks = self._clocks
+        return Clocks(clocks.first_byte, max(clocks.first_byte, clocks.idle)) if asked.patient else clocks
 
     async def _open(
         self, asked: Asked, answered: Forwarded, record: RequestRecord, stack: AsyncExitStack

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mlops_backend.services.llm.upstream.client import Reply, Target, Upstream, UpstreamResponse, gathered
+from mlops_backend.services.llm.upstream.answers import Reply, UpstreamResponse, gathered
+from mlops_backend.services.llm.upstream.client import Target, Upstream
 from mlops_backend.services.llm.upstream.headers import Pairs, for_backend, for_client
 
 __all__ = [

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence, Sized
-from contextlib import aclosing, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence, Sized
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -20,18 +20,20 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from mlops_backend.errors import BackendNonsense, PoolFull
+from mlops_backend.errors import PoolFull
+from mlops_backend.services.llm.upstream.answers import Reply, UpstreamResponse
 from mlops_backend.services.llm.upstream.errors import classify, without_frames
-from mlops_backend.services.llm.upstream.overhead import BoundedHandler
+from mlops_backend.services.llm.upstream.overhead import BoundedHandler, StaleConnection
 from mlops_backend.telemetry.record import RequestRecord
 
-MAX_REPLY_BYTES: Final = 48 * 1024 * 1024
 POOL_WAIT: Final = 1.0
 KEEP_ALIVE: Final = 30.0
 _HEADER_LIMIT: Final = 64 * 1024
 _PARSED_URLS: Final = 256
 # A larger body goes piece by piece: at once, all that the backend's socket has no room for would be copied.
 _PIECE: Final = 256 * 1024
+# How many kept connections may turn out to be closed, one after the other.
+_STALE: Final = 3
 _NOTHING: Final = httpx.ByteStream(b"")
 
 
@@ -41,71 +43,6 @@ class Target:
 
     url: str
     headers: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A whole answer; `retry_after` is the header of that name, if it is a number of seconds."""
-
-    status: int
-    content_type: str
-    body: bytes
-    retry_after: str = ""
-
-
-class UpstreamResponse:
-    """An answer whose body is still arriving."""
-
-    __slots__ = ("_response", "content_type", "status")
-
-    def __init__(self, response: httpx.Response) -> None:
-        self._response = response
-        self.status = response.status_code
-        self.content_type = response.headers.get("content-type", "")
-
-    async def whole(self) -> Reply:
-        """The whole answer; raises what `gathered` and `chunks` raise."""
-        wait = self._response.headers.get("retry-after", "")
-        return Reply(self.status, self.content_type, await self.read(), wait if wait.isdigit() else "")
-
-    @property
-    def headers(self) -> list[tuple[str, str]]:
-        """Its headers in order, as they came."""
-        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._response.headers.raw]
-
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body's bytes as they arrive.
-
-        Raises:
-            BackendVanished: the connection ended before the body did.
-        """
-        try:
-            # The transport's stream itself: `aiter_raw` would add a buffer and a counter to every token.
-            async for chunk in self._response.stream:  # type: ignore[union-attr]
-                yield chunk
-        except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-            raise without_frames(classify(error), error) from None
-
-    async def read(self) -> bytes:
-        """The whole body; raises what `gathered` and `chunks` raise."""
-        return await gathered(self.chunks())
-
-
-async def gathered(chunks: AsyncGenerator[bytes, None]) -> bytes:
-    """All chunks as one; closes their generator.
-
-    Raises:
-        BackendNonsense: more than `MAX_REPLY_BYTES`.
-    """
-    parts: list[bytes] = []
-    size = 0
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            size += len(chunk)
-            if size > MAX_REPLY_BYTES:
-                raise BackendNonsense("The backend's answer is larger than this service accepts.")
-            parts.append(chunk)
-    return b"".join(parts)
 
 
 class _RelayClient(httpx.AsyncClient):
@@ -218,17 +155,26 @@ class Upstream:
     async def _send(
         self, method: str, url: str, headers: list[tuple[bytes, bytes]], content: bytes | AsyncIterable[bytes] | None
     ) -> httpx.Response:
+        if isinstance(content, Sized) and not (isinstance(content, bytes) and len(content) <= _PIECE):
+            headers.append((b"Content-Length", b"%d" % len(content)))
+        for _ in range(_STALE):
+            try:
+                return await self._sent(method, url, headers, content)
+            except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
+                failure, stale = classify(error), isinstance(error.__cause__, StaleConnection)
+                without_frames(failure, error)
+                if not (stale and _can_be_sent_again(content)):
+                    break
+        raise failure
+
+    async def _sent(
+        self, method: str, url: str, headers: list[tuple[bytes, bytes]], content: bytes | AsyncIterable[bytes] | None
+    ) -> httpx.Response:
         assert self._client is not None, "Upstream.open() comes first"  # noqa: S101 - a programming error
-        if isinstance(content, bytes) and len(content) > _PIECE:
-            headers.append((b"Content-Length", b"%d" % len(content)))
-            content = _pieces(content)
-        elif isinstance(content, Sized) and not isinstance(content, bytes):
-            headers.append((b"Content-Length", b"%d" % len(content)))
-        try:
-            request = self._client.build_request(method, self._parsed(url), headers=headers, content=content)
-            return await self._client.send(request)
-        except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
-            raise without_frames(classify(error), error) from None
+        body = _pieces(content) if isinstance(content, bytes) and len(content) > _PIECE else content
+        return await self._client.send(
+            self._client.build_request(method, self._parsed(url), headers=headers, content=body)
+        )
 
     def _parsed(self, url: str) -> httpx.URL:
         """Parsed once: a process calls a handful of addresses, those of its backends' routes; few name a model."""
@@ -254,6 +200,11 @@ class Upstream:
         finally:
             self.active -= 1
             self._slots.release()
+
+
+def _can_be_sent_again(content: object) -> bool:
+    """Whether all of it is still here; an upload is gone as it is sent."""
+    return content is None or isinstance(content, Sized)
 
 
 async def _pieces(content: bytes) -> AsyncIterator[bytes]:

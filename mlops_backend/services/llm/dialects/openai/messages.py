@@ -18,7 +18,7 @@ class Model:
 
     `name` is what the client calls it, `served` what its server does, if that differs; `capabilities` are in Ollama's
     words; `llama_cpp` says that a llama.cpp serves it that we know, so that its own fields may be sent. `context` is
-    how many tokens prompt and answer may have together, 0 where nobody tells.
+    how many tokens prompt and answer may have together, 0 where nobody tells; `owner` is what the server calls itself.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Model:
     served: str = ""
     llama_cpp: bool = True
     context: int = 0
+    owner: str = ""
 
     @property
     def sent(self) -> str:

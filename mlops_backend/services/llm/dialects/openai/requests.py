@@ -23,6 +23,8 @@ CHAT_PATH: Final = "/v1/chat/completions"
 COMPLETION_PATH: Final = "/v1/completions"
 EMBED_PATH: Final = "/v1/embeddings"
 LEVELS: Final = ("high", "medium", "low", "max")
+# What llama.cpp's server says in `owned_by`; its completions know a schema by another name than its chats.
+_LLAMA_CPP: Final = "llamacpp"
 _ZERO_DURATION: Final = re.compile(r"[-+]?0+(\.0*)?(ns|us|µs|ms|s|m|h)?")
 
 Body = Mapping[str, Any]
@@ -137,10 +139,11 @@ def _completion(body: Body, model: Model) -> dict[str, Any]:
     if body.get("images"):
         raise Unsupported('the field "images" is not supported in raw mode by this backend')
     fields = _common(body, model)
-    if not model.llama_cpp:
-        fields |= response_format(body.get("format"), model)
-    elif (schema := schema_of(body.get("format"), model)) is not None:
+    schema = schema_of(body.get("format"), model)
+    if schema is not None and (model.llama_cpp or model.owner == _LLAMA_CPP):
         fields["json_schema"] = schema
+    elif schema is not None:
+        fields |= response_format(body.get("format"), model)
     if suffix := text_of(body.get("suffix"), "suffix"):
         fields["suffix"] = suffix
     if _wants_logprobs(body):

@@ -20,7 +20,7 @@ from mlops_backend.services.llm.dialects import (
 )
 
 _OPTIONS: Final = "stream_options"
-_FINGERPRINT: Final = b'"system_fingerprint"'
+_OLLAMA: Final = b'"fp_ollama"'
 _OF_USAGE: Final = ("usage", "choices")
 _WANTED: Final = '"include_usage":true'
 # Ollama's completions carry a usage of zeros in every chunk, other servers one of null, once usage was asked for.
@@ -63,8 +63,8 @@ def with_usage_wanted(text: str, found: Sequence[Member]) -> str:
 class UnaskedUsage(OpenAIEnding):
     """An OpenAI stream whose usage the client did not ask for: what it brought with it is taken out.
 
-    The event that says why the answer ended is held until the next one where it lacks the `system_fingerprint`: vLLM
-    tells that in the usage's event, and it goes into the one before.
+    The event that says why the answer ended is held until the next one: what the usage's event tells beside the usage
+    (vLLM's `system_fingerprint`, llama.cpp's `timings`) goes into it. Ollama's tells nothing more: nothing is held.
     """
 
     def __init__(self, choices: int = 1) -> None:
@@ -100,7 +100,7 @@ class UnaskedUsage(OpenAIEnding):
                 continue
             kept.append(self._last)
             shown = _EMPTY_USAGE.sub(b"", event)
-            is_last = _FINGERPRINT not in event and FINISHED.search(event)
+            is_last = _OLLAMA not in event and FINISHED.search(event)
             self._last, shown = (shown, b"") if is_last else (b"", shown)
             kept.append(shown)
         return b"".join((*kept, events[start:]))
