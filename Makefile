@@ -80,6 +80,10 @@ trial: install-dev ## Try the built service as careless and hostile parties do; 
 soak: install-dev ## The tests that take minutes, on real clocks
 	@$(BIN)/python -m pytest -m soak $(ARGS)
 
+.PHONY: test-servers
+test-servers: install-dev ## Ask real servers with and without the service: vLLM, transformers, llama.cpp, from the package index
+	@$(BIN)/python -m pytest -m servers --tb=line -q tests/servers/real $(ARGS)
+
 .PHONY: test-pythons
 test-pythons: ## The drain tests on each of Python 3.11 to 3.14 that is here; PYTHONS names others
 	@$(find_python); passed=; missing=; \

@@ -1,0 +1,94 @@
+"""Write down what a real server answers: `python -m tests.servers.real.record vllm_0_32_0`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tests.e2e.wire import Answer, exchange
+from tests.servers.real.case import Case, get, post
+from tests.servers.real.kinds import LLAMA_CPP, LLAMA_CPP_PYTHON, TRANSFORMERS, VLLM, VLLM_EMBEDDING, Server
+from tests.servers.real.starting import Missing, interpreter, started
+from tests.servers.real.values import PICTURE, QUESTION, TOOLS
+from tests.servers.replies import FOLDER, kind_of, plain_kind
+
+FILES: Final[Mapping[str, Server]] = {
+    "vllm_0_32_0": VLLM,
+    "vllm_0_32_0_embedding": VLLM_EMBEDDING,
+    "transformers_5_19_0": TRANSFORMERS,
+    "llama_cpp_b11549": LLAMA_CPP,
+    "llama_cpp_python_0_3_36": LLAMA_CPP_PYTHON,
+}
+_CHAT: Final = "/v1/chat/completions"
+_TEXT: Final = "/v1/completions"
+_USAGE: Final = {"stream_options": {"include_usage": True}}
+_ASKED: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"tools": TOOLS},
+    {"tools": TOOLS, "max_tokens": 2},
+    {"chat_template_kwargs": {"enable_thinking": True}},
+    {"logprobs": True, "top_logprobs": 1, "max_tokens": 2},
+    {"model": "nope"},
+    {"top_p": 0},
+    {"temperature": 2.5},
+    {"stop": ["a1", "a2", "a3", "a4", "a5", " as"]},
+    {"max_tokens": 100000},
+    {"repetition_penalty": 1.1},
+    {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": PICTURE}}]}]},
+)
+
+
+def cases() -> Iterator[Case]:
+    """What is asked."""
+    yield get("/v1/models")
+    for extra in _ASKED:
+        for form in ({}, {"stream": True}, {"stream": True, **_USAGE}):
+            yield post(_CHAT, {"messages": QUESTION, **extra, **form})
+    for form in ({}, {"stream": True}, {"stream": True, **_USAGE}):
+        yield post(_TEXT, {"prompt": "Why?", **form})
+    yield post("/v1/embeddings", {"input": ["Why?"], "encoding_format": "float"})
+    for stream in ({}, {"stream": True}):
+        yield post("/v1/messages", {"max_tokens": 40, "messages": QUESTION, **stream})
+        yield post("/v1/responses", {"input": "Why?", "store": False, **stream})
+
+
+async def recorded(url: str, model: str) -> dict[str, Any]:
+    """The answers, by the kind of request."""
+    replies = {}
+    for case in cases():
+        request = case.asked_of(model)
+        kind = kind_of(request.method, request.target, json.loads(request.body or b"{}"), model)
+        answer = await exchange(url, request)
+        # What an option changes nothing about is told once.
+        if answer.status != 200 or plain_kind(kind) == kind or not kind.startswith(_CHAT):
+            replies[kind] = _told(answer, model)
+    return replies
+
+
+def _told(answer: Answer, model: str) -> dict[str, Any]:
+    body = answer.body.decode().replace(model, "tiny/model") if model.startswith("/") else answer.body.decode()
+    return {"status": answer.status, "type": answer.header("content-type"), "body": body.splitlines(keepends=True)}
+
+
+def main(name: str) -> None:
+    """Start the server, ask, write the file."""
+    kind = FILES[name]
+    python = interpreter(kind)
+    if isinstance(python, Missing):
+        sys.exit(python.why)
+    with tempfile.TemporaryDirectory() as home, started(kind, python, Path(home)) as (url, model):
+        replies = asyncio.run(recorded(url, model))
+    served = "tiny/model" if model.startswith("/") else model
+    again = f"python -m tests.servers.real.record {name}"
+    content = {"server": kind.name, "again": again, "model": served, "replies": replies}
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / f"{name}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
