@@ -114,7 +114,7 @@ def _gather(whole: dict[str, Any], piece: Mapping[str, Any], *, joined: bool) ->
     for name, value in piece.items():
         before = whole.get(name)
         if name == "tool_calls" and isinstance(value, list):
-            calls = whole.setdefault(name, {})
+            calls = whole[name] = before if isinstance(before, dict) else {}
             for call in value:
                 _gather(calls.setdefault(f"call {call.get('index')}", {}), call, joined=True)
         elif isinstance(value, dict) and name in {"delta", "logprobs", "function"}:

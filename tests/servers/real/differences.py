@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-# By the beginnings of a server's name and of a case's.
+# By the beginning of a server's name, and a case's name.
 REASONS: Final[dict[tuple[str, str], str]] = {
     ("", "/v1/chat/completions no JSON"): "what is no JSON object is refused here, before a server reads it",
     ("llama.cpp", "/v1/models"): "the list is of all backends together: what stands beside their entries is left out",
@@ -13,6 +13,4 @@ REASONS: Final[dict[tuple[str, str], str]] = {
 
 def reason(server: str, case: str) -> str:
     """Why the two differ there, or nothing."""
-    return next(
-        (why for (kind, start), why in REASONS.items() if server.startswith(kind) and case.startswith(start)), ""
-    )
+    return next((why for (kind, name), why in REASONS.items() if server.startswith(kind) and case == name), "")

@@ -78,7 +78,11 @@ def _cases() -> dict[str, Case]:
         cases[f"{path} streamed with usage"] = post(path, {**asked, "stream": True, **_USAGE}, None, need)
     cases |= {
         f"{CHAT} no JSON": post(CHAT, b"{", None, "chat"),
-        f"{CHAT} no model": Case(Request("POST", CHAT, (("Content-Type", "application/json"),), b'{"messages":[]}')),
+        f"{CHAT} no model": Case(
+            Request("POST", CHAT, (("Content-Type", "application/json"),), b'{"messages":[]}'),
+            None,
+            frozenset({"chat"}),
+        ),
         "/v1/models": get("/v1/models"),
         f"/v1/models/{MODEL}": get(
             f"/v1/models/{MODEL}", Has({"id": bool, "object": "model", "owned_by": bool}), "list"
