@@ -47,7 +47,7 @@ run: install ## Start the service; writes .env with a fresh random key if there 
 	@exec $(BIN)/python -m mlops_backend
 
 .PHONY: test
-test: install-dev ## Run every test but the soak, in two processes; ARGS go to pytest
+test: install-dev ## Run every test but the soak and the clients, in two processes; ARGS go to pytest
 	@$(BIN)/python -m pytest $(BESIDE) $(ARGS)
 
 .PHONY: check
@@ -83,6 +83,10 @@ soak: install-dev ## The tests that take minutes, on real clocks
 .PHONY: test-servers
 test-servers: install-dev ## Ask real servers with and without the service: vLLM, transformers, llama.cpp, from the package index
 	@$(BIN)/python -m pytest -m servers --tb=line -q tests/servers/real $(ARGS)
+
+.PHONY: test-clients
+test-clients: install-dev ## Other people's clients against the service; ARGS=--write-page keeps the results
+	@$(BIN)/python -m pytest -m clients tests/clients $(ARGS)
 
 .PHONY: test-pythons
 test-pythons: ## The drain tests on each of Python 3.11 to 3.14 that is here; PYTHONS names others

@@ -1,0 +1,58 @@
+"""What every driver in Python shares: the steps, in their order, each told as one line of JSON."""
+
+import json
+import os
+import sys
+
+URL, MODEL, KEY = (os.environ.get(name, "") for name in ("URL", "MODEL", "KEY"))
+QUESTION = "Name a colour. Answer with one word."
+MESSAGES = [{"role": "user", "content": QUESTION}]
+PARAMETERS = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+    "required": ["city", "days"],
+}
+TOOL = {
+    "type": "function",
+    "function": {"name": "weather", "description": "Tell the weather.", "parameters": PARAMETERS},
+}
+
+
+def run(chat, stream, tool, embed=None):
+    """Do each step with its key: `chat` gives a text, `stream` parts, `tool` name and arguments, `embed` a vector."""
+    wrong, limited = os.environ["WRONG_KEY"], os.environ["LIMITED_KEY"]
+    attempt("chat", lambda: {"text": chat(KEY)})
+    attempt("stream", lambda: parted(stream(KEY)))
+    attempt("tools", lambda: dict(zip(("name", "arguments"), tool(KEY), strict=True)))
+    if embed:
+        attempt("embeddings", lambda: {"length": len(embed(KEY))})
+    attempt("wrong key", lambda: {"text": chat(wrong)})
+    attempt("limit", lambda: parted(stream(limited)))
+
+
+def called(name, arguments):
+    """A call whose arguments came as text."""
+    return name, json.loads(arguments)
+
+
+def parted(parts):
+    """The parts of a stream that say something, joined, and how many they are."""
+    told = [part for part in parts if part]
+    return {"text": "".join(told), "parts": len(told)}
+
+
+def attempt(step, act):
+    """Tell what came of a step, or what was raised."""
+    try:
+        said = act()
+    except Exception as error:
+        response = getattr(error, "response", None)
+        status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
+        said = {"error": type(error).__name__, "status": status, "message": str(error)[:1000]}
+    tell(step, **said)
+
+
+def tell(step, **said):
+    """Print one line."""
+    sys.stdout.write(json.dumps({"step": step, **said}) + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,106 @@
+"""Runs a driver before a service, and reads what it tells."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+from asyncio.subprocess import PIPE
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from tests.clients.catalogue import Client
+from tests.clients.play import NOTE, NOTE_FILE
+from tests.clients.stages import Stage
+from tests.clients.verdicts import STEPS, Cell, Verdict, judged
+from tests.e2e.newcomer import node_program
+from tests.e2e.processes import clean_environment, free_port
+
+DRIVERS: Final = Path(__file__).with_name("drivers")
+LONGEST: Final = 400.0
+_TAIL: Final = 300
+
+Told = dict[str, dict[str, Any]]
+
+
+async def cells_of(client: Client, stage: Stage, folder: Path, home: Path) -> dict[str, Cell]:
+    """Run a client's steps before a service; `folder` has its packages, `home` is an empty one."""
+    note = home / NOTE_FILE
+    note.write_text(NOTE, "utf-8")
+    stage.begin(client.agent, note)
+    told, complaint = await driven(client, stage, folder, home)
+    if client.agent and "chat" in told:
+        told["stream"] = told["chat"]
+    cells = {}
+    for step in STEPS:
+        if step == "embeddings" and not client.embeds:
+            continue
+        cells[step] = judged(client, stage, step, told.get(step))
+        if step not in told and complaint:
+            cells[step] = Cell(Verdict.FAILS, complaint)
+    return cells
+
+
+async def driven(client: Client, stage: Stage, folder: Path, home: Path) -> tuple[Told, str]:
+    """What the driver told of each step, and its last complaint if it did not come to its end."""
+    process = await asyncio.create_subprocess_exec(
+        *command(client, folder, home),
+        cwd=home,
+        env=environment(stage, folder, home),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
+        start_new_session=True,
+    )
+    try:
+        async with asyncio.timeout(LONGEST):
+            output, errors = await process.communicate()
+    except TimeoutError:
+        return {}, f"not done within {LONGEST:.0f} s"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    complaint = " ".join(errors.decode(errors="replace").split())[-_TAIL:] if process.returncode else ""
+    return read(output.decode()), complaint
+
+
+def read(output: str) -> Told:
+    """The lines of a driver, by their step; what a client prints itself is no such line."""
+    told: Told = {}
+    for line in output.splitlines():
+        with suppress(ValueError):
+            said = json.loads(line)
+            if isinstance(said, dict) and "step" in said:
+                told[said["step"]] = said
+    return told
+
+
+def command(client: Client, folder: Path, home: Path) -> list[str]:
+    """The driver's command; Node finds packages from where the driver lies, so it is laid among them."""
+    driver = DRIVERS / client.driver
+    if driver.suffix == ".mjs":
+        place = folder / "drivers"
+        shutil.copytree(DRIVERS, place, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+        return [node_program(), "--no-warnings", str(place / client.driver)]
+    python = sys.executable if client.packages.of_npm else str(folder / "bin" / "python")
+    return [python, "-W", "ignore", str(driver)]
+
+
+def environment(stage: Stage, folder: Path, home: Path) -> dict[str, str]:
+    """A clean one: no developer's settings, no proxy; the programs of the client and Node come first."""
+    places = (folder / "bin", folder / "node_modules" / ".bin", Path(node_program()).parent)
+    path = os.pathsep.join([*map(str, places), os.environ["PATH"]])
+    added = {
+        **stage.variables,
+        "FREE_PORT": str(free_port()),
+        "HOME": str(home),
+        "PATH": path,
+        "NO_PROXY": "*",
+        "no_proxy": "*",
+    }
+    return clean_environment(**added, PYTHONDONTWRITEBYTECODE="1", PACKAGES=str(folder))

@@ -1,0 +1,79 @@
+"""What the service sent: every answer is kept as it left, and its text is read out of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+Event = dict[str, Any]
+Send = Callable[[Event], Awaitable[None]]
+
+
+@dataclass
+class Answer:
+    """One answer: to which path, with which status, and its bytes."""
+
+    path: str
+    status: int = 0
+    body: bytes = b""
+
+    @property
+    def text(self) -> str:
+        """What the model said in it, in whichever protocol."""
+        return "".join(map(said_in, _objects(self.body)))
+
+
+@dataclass
+class Kept:
+    """An ASGI application around another, that keeps the answers."""
+
+    application: Any
+    answers: list[Answer] = field(default_factory=list)
+
+    async def __call__(self, scope: Event, receive: Any, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.application(scope, receive, send)
+            return
+        answer = Answer(scope["path"])
+        self.answers.append(answer)
+
+        async def keep(event: Event) -> None:
+            answer.status = event.get("status", answer.status)
+            answer.body += event.get("body", b"")
+            await send(event)
+
+        await self.application(scope, receive, keep)
+
+
+def _objects(body: bytes) -> Iterator[Event]:
+    for line in body.splitlines():
+        try:
+            value = json.loads(line.removeprefix(b"data: "))
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            yield value
+
+
+def said_in(told: Event) -> str:
+    """The text of one object of an answer, whole or a part of a stream."""
+    match told:
+        case {"type": "content_block_delta", "delta": {"text": str(text)}}:
+            return text
+        case {"type": "response.output_text.delta", "delta": str(text)}:
+            return text
+        case {"type": "message", "content": [*parts]}:
+            return "".join(part.get("text", "") for part in parts)
+        case {"object": "response", "output": [*items]}:
+            parts = [part for item in items for part in item.get("content", [])]
+            return "".join(part.get("text", "") for part in parts)
+        case {"message": {"content": str(text)}} | {"response": str(text)}:
+            return text
+        case {"choices": [{"delta": {"content": str(text)}}, *_]}:
+            return text
+        case {"choices": [{"message": {"content": str(text)}}, *_]} | {"choices": [{"text": str(text)}, *_]}:
+            return text
+    return ""

@@ -1,0 +1,51 @@
+"""The page about the clients that are tested: its table is that of the results."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.clients.catalogue import CLIENTS
+from tests.clients.results import Row, page_table, read_results, table_in_page
+from tests.clients.sent import Answer
+from tests.clients.stages import Behind
+from tests.clients.verdicts import Cell, Verdict
+
+
+def test_the_page_has_the_results() -> None:
+    """The table in the page is made of the file, to the letter."""
+    assert table_in_page() == page_table(read_results())
+
+
+def test_no_client_is_missing() -> None:
+    """Every client of the catalogue has its row, in the version that is pinned: three backends, or a reason."""
+    rows = read_results()
+    assert {name: row.version for name, row in rows.items()} == {client.name: client.version for client in CLIENTS}
+    assert all(row.missing or set(row.cells) == set(Behind) for row in rows.values())
+
+
+def test_reasons_are_told_once() -> None:
+    """What fails in several rows has one sentence, to which the cells lead by its number."""
+    fails = {"chat": Cell(Verdict.WORKS), "tools": Cell(Verdict.FAILS, "it is <odd>")}
+    nothing = {step: Cell(Verdict.REFUSED, "there is none") for step in ("chat", "tools")}
+    cells = {str(Behind.ENGINE): fails, str(Behind.OLLAMA): {"chat": Cell(Verdict.WORKS)}, str(Behind.OPENAI): nothing}
+    table = page_table({client.name: Row(client.name, client.version, "2026-11-29", cells=cells) for client in CLIENTS})
+    assert table.count("| all but tools (1) | all | nothing: chat, tools (2) |") == len(CLIENTS)
+    assert table.endswith("\n\n1. **Fails.** It is \\<odd\\>.\n2. There is none.\n")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"message":{"content":"A"},"done":false}\n{"message":{"content":"b"},"done":true}\n',
+        b'{"message":{"role":"assistant","content":"Ab"},"done":true}',
+        b'data: {"choices":[{"delta":{"content":"A"}}]}\n\ndata: {"choices":[{"delta":{"content":"b"}}]}\n\n',
+        b'{"choices":[{"message":{"content":"Ab"}}]}',
+        b'event: x\ndata: {"type":"content_block_delta","delta":{"type":"text_delta","text":"Ab"}}\n\n',
+        b'{"type":"message","content":[{"type":"text","text":"Ab"}]}',
+        b'data: {"type":"response.output_text.delta","delta":"Ab"}\n\ndata: {"response":{}}\n',
+        b'{"object":"response","output":[{"type":"message","content":[{"type":"output_text","text":"Ab"}]}]}',
+    ],
+)
+def test_text_is_read_out_of_every_protocol(body: bytes) -> None:
+    """Of what was sent, whole or in a stream, the text is what the model said."""
+    assert Answer("/", 200, body).text == "Ab"

@@ -1,0 +1,108 @@
+"""The verdicts on clients: what differs from what was sent is seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.clients.catalogue import CLIENTS, Agent, Client, Wire
+from tests.clients.environments import Packages
+from tests.clients.play import ARGUMENTS, NOTE, SENTENCE, TOOL, Play
+from tests.clients.sent import Answer, Kept
+from tests.clients.stages import Behind, Stage
+from tests.clients.verdicts import NO_TOOLS, Verdict, judged
+
+LIBRARY = Client("library", "library.py", Packages(("library==1.0",)), Wire.OLLAMA, "`key`")
+AGENT = replace(LIBRARY, agent=Agent("read", {"file": "{note}"}))
+CALL = {"name": TOOL, "arguments": dict(ARGUMENTS)}
+
+
+def stage(behind: Behind = Behind.OLLAMA, *answers: Answer, bodies: tuple[dict[str, Any], ...] = ()) -> Stage:
+    """A service that gave these answers; before a fake that was sent these bodies."""
+    play = None if behind is Behind.ENGINE else Play(bodies=list(bodies))
+    return Stage(behind, "http://127.0.0.1:1", "model", "limited", "brief", Kept(None, list(answers)), play)
+
+
+@pytest.mark.parametrize(
+    ("step", "said", "why"),
+    [
+        ("chat", {"text": SENTENCE}, ""),
+        ("chat", {"text": SENTENCE[:-1]}, "another text than was sent"),
+        ("chat", {"text": " "}, "no text"),
+        ("chat", {"error": "Odd", "status": 500, "message": "Oh."}, "Odd 500: Oh."),
+        ("stream", {"text": SENTENCE, "parts": 8}, ""),
+        ("stream", {"text": SENTENCE, "parts": 1}, "one piece"),
+        ("tools", CALL, ""),
+        ("tools", CALL | {"arguments": ARGUMENTS | {"days": "3"}}, "another call than was sent"),
+        ("tools", CALL | {"name": "other"}, "another call than was sent"),
+        ("embeddings", {"length": 8}, ""),
+        ("embeddings", {"length": 7}, "a vector of 7 numbers, not 8"),
+        ("wrong key", {"error": "Denied", "status": 401, "message": ""}, ""),
+        ("wrong key", {"error": "Denied", "status": None, "message": "The API key is not known."}, ""),
+        ("wrong key", {"error": "Denied", "status": 500, "message": "Oh."}, "neither 401 nor our words"),
+        ("wrong key", {"text": ""}, "no error"),
+        ("limit", {"text": "", "parts": 0}, "no error"),
+        ("chat", None, "told nothing"),
+    ],
+)
+def test_a_library(step: str, said: dict[str, Any] | None, why: str) -> None:
+    """A step works when it has to, and else the reason is named."""
+    cell = judged(LIBRARY, stage(), step, said)
+    assert cell.verdict is (Verdict.FAILS if why else Verdict.WORKS)
+    assert why in cell.why
+
+
+def test_the_engines_words_are_those_that_it_sent() -> None:
+    """The embedded engine's text is compared with the service's own answers."""
+    before = stage(Behind.ENGINE, Answer("/api/chat", 200, b'{"message":{"content":"Blue."}}'))
+    assert judged(LIBRARY, before, "chat", {"text": "Blue."}).verdict is Verdict.WORKS
+    assert judged(LIBRARY, before, "chat", {"text": "Blue"}).verdict is Verdict.FAILS
+
+
+def test_what_a_backend_lacks_is_refused() -> None:
+    """A right refusal is no failure; another error, or an answer, is."""
+    before = stage(Behind.ENGINE)
+    right = {"error": "Odd", "status": 400, "message": "smollm2:135m does not support tools"}
+    assert judged(LIBRARY, before, "tools", right).why == NO_TOOLS
+    assert judged(LIBRARY, before, "tools", right | {"status": 500, "message": ""}).verdict is Verdict.FAILS
+    assert judged(LIBRARY, before, "tools", CALL).verdict is Verdict.FAILS
+    anthropic = replace(LIBRARY, wire=Wire.MESSAGES)
+    lacking = judged(anthropic, stage(Behind.OPENAI), "chat", {"error": "Odd", "status": 501, "message": ""})
+    told = {"error": "Failed", "status": None, "message": "unexpected status 501 Not Implemented"}
+    assert judged(anthropic, stage(Behind.OPENAI), "chat", told).verdict is Verdict.REFUSED
+    assert (lacking.verdict, lacking.why) == (Verdict.REFUSED, "such a server has no /v1/messages")
+
+
+def test_an_agent_sends_back_what_its_tool_said() -> None:
+    """Its answer alone does not tell that it read the file."""
+    said = {"text": f"agent\n{SENTENCE}\n"}
+    assert judged(AGENT, stage(bodies=({"messages": [NOTE]},)), "tools", said).verdict is Verdict.WORKS
+    assert judged(AGENT, stage(bodies=({"messages": []},)), "tools", said).verdict is Verdict.FAILS
+    assert judged(AGENT, stage(bodies=({"stream": False},)), "stream", said).verdict is Verdict.FAILS
+
+
+def test_an_agent_waits_as_it_is_told() -> None:
+    """It was refused, and then went on; the driver's own refusal does not count."""
+    refused, answered = Answer("/v1/chat/completions", 429), Answer("/v1/chat/completions", 200)
+    gave_up = {"error": "Failed", "status": None, "message": "Sorry."}
+    waited = stage(Behind.OLLAMA, refused, answered)
+    assert judged(AGENT, waited, "limit", {"text": SENTENCE}).verdict is Verdict.WORKS
+    assert judged(AGENT, stage(Behind.OLLAMA, refused), "limit", gave_up).verdict is Verdict.FAILS
+    unrefused = stage(Behind.OLLAMA, Answer("/api/generate", 429), answered)
+    assert judged(AGENT, unrefused, "limit", {"text": SENTENCE}).verdict is Verdict.FAILS
+
+
+def test_a_fault_of_the_clients_own() -> None:
+    """It is told as such while it is there, and fails once it has gone."""
+    faulty = replace(LIBRARY, faults={"wrong key": "it hides the refusal"})
+    hidden = judged(faulty, stage(), "wrong key", {"error": "Odd", "status": None, "message": "No such model."})
+    assert (hidden.verdict, hidden.why) == (Verdict.OWN, "it hides the refusal")
+    mended = judged(faulty, stage(), "wrong key", {"error": "Denied", "status": 401, "message": ""})
+    assert (mended.verdict, mended.why) == (Verdict.FAILS, "no longer so: it hides the refusal")
+
+
+def test_each_client_has_its_driver() -> None:
+    """No two clients share a driver or a name."""
+    assert len({client.driver for client in CLIENTS}) == len({client.name for client in CLIENTS}) == len(CLIENTS)

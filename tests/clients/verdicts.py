@@ -1,0 +1,150 @@
+"""What came of a client's steps, held against what the backend sent."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from tests.clients.catalogue import Client, Wire
+from tests.clients.play import NOTE, SENTENCE
+from tests.clients.stages import VECTOR_SIZES, Behind, Stage
+
+STEPS: Final = ("chat", "stream", "tools", "embeddings", "wrong key", "limit")
+GENERATING: Final = ("chat", "stream", "tools")
+REFUSALS: Final = {
+    "wrong key": (401, "The API key is not known"),
+    "limit": (429, "The limit 'requests' of this key is reached"),
+}
+NO_TOOLS: Final = "the embedded engine's model calls no tools"
+NO_ROUTE: Final = "such a server has no {route}"
+_ROUTES: Final = {Wire.RESPONSES: "/v1/responses", Wire.MESSAGES: "/v1/messages"}
+# Where a driver itself uses up what an agent's key may ask just now.
+DRIVERS_OWN: Final = "/api/generate"
+# What a driver raises for a program that fails: its reason is at the end of what it printed.
+PROGRAM: Final = "Failed"
+_SHOWN: Final = 160
+
+
+class Verdict(StrEnum):
+    """How a step ended."""
+
+    WORKS = "works"
+    REFUSED = "refused"
+    OWN = "own fault"
+    FAILS = "fails"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One step before one backend; `why` is a sentence where it does not work."""
+
+    verdict: Verdict
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verdict}: {self.why}" if self.why else str(self.verdict)
+
+
+def judged(client: Client, stage: Stage, step: str, said: dict[str, Any] | None) -> Cell:
+    """The verdict on what a driver told of a step; None is nothing."""
+    if said is None:
+        return Cell(Verdict.FAILS, "the driver told nothing of it")
+    cell = _judged(client, stage, step, said)
+    fault = client.faults.get(step)
+    if fault and cell.verdict is Verdict.FAILS:
+        return Cell(Verdict.OWN, fault)
+    if fault and cell.verdict is Verdict.WORKS:
+        return Cell(Verdict.FAILS, f"no longer so: {fault}")
+    return cell
+
+
+def _judged(client: Client, stage: Stage, step: str, said: dict[str, Any]) -> Cell:
+    if client.agent and step == "limit":
+        return _waited(stage, said)
+    if step in REFUSALS:
+        return _refused(*REFUSALS[step], said)
+    if lack := lacking(client, stage.behind, step):
+        return _lacking(*lack, said)
+    if "error" in said:
+        return Cell(Verdict.FAILS, shown(said))
+    wrong = _difference(client, stage, step, said)
+    return Cell(Verdict.FAILS, wrong) if wrong else Cell(Verdict.WORKS)
+
+
+def lacking(client: Client, behind: Behind, step: str) -> tuple[str, tuple[int, ...], str] | None:
+    """What a backend does not have: the sentence for it, the statuses and the words of a right refusal."""
+    if behind is Behind.ENGINE and (step == "tools" or (client.agent and step in GENERATING)):
+        return NO_TOOLS, (400,), "does not support tools"
+    if behind is Behind.OPENAI and client.wire in _ROUTES and step in GENERATING:
+        return NO_ROUTE.format(route=_ROUTES[client.wire]), (404, 501), "not_implemented"
+    return None
+
+
+def _refused(status: int, words: str, said: dict[str, Any]) -> Cell:
+    """An error of ours must come out as an error, with its status or in our words."""
+    if "error" not in said:
+        return Cell(Verdict.FAILS, f"no error, but {said.get('text', said)!r:.80}")
+    if said.get("status") == status or words in said["message"]:
+        return Cell(Verdict.WORKS)
+    return Cell(Verdict.FAILS, f"neither {status} nor our words: {shown(said)}")
+
+
+def _waited(stage: Stage, said: dict[str, Any]) -> Cell:
+    """An agent is told to wait some seconds: it does, and goes on; or it says what it was told."""
+    answers = [answer for answer in stage.kept.answers if answer.path != DRIVERS_OWN]
+    told = any(answer.status == REFUSALS["limit"][0] for answer in answers)
+    if not told:
+        return Cell(Verdict.FAILS, "it was not told to wait")
+    shown_to_user = str(said.get("text", said.get("message", "")))
+    # Before a backend that cannot serve it, its first answer is the backend's refusal.
+    went_on = "error" not in said or answers[-1].status != REFUSALS["limit"][0]
+    if went_on or REFUSALS["limit"][1] in shown_to_user:
+        return Cell(Verdict.WORKS)
+    return Cell(Verdict.FAILS, f"it did not wait, and does not say why: {shown(said)}")
+
+
+def _lacking(why: str, statuses: tuple[int, ...], words: str, said: dict[str, Any]) -> Cell:
+    if "error" not in said:
+        return Cell(Verdict.FAILS, f"no error, though {why}")
+    named = any(re.search(rf"\b{status}\b", said["message"]) for status in statuses)
+    if said.get("status") in statuses or words in said["message"] or named:
+        return Cell(Verdict.REFUSED, why)
+    return Cell(Verdict.FAILS, f"{why}; told as {shown(said)}")
+
+
+def _difference(client: Client, stage: Stage, step: str, said: dict[str, Any]) -> str:
+    if step == "embeddings":
+        size = VECTOR_SIZES[stage.behind]
+        return "" if said["length"] == size else f"a vector of {said['length']} numbers, not {size}"
+    if step == "tools" and not client.agent:
+        return _other_call(stage, said)
+    if step == "tools" and not any(NOTE in json.dumps(body) for body in stage.bodies):
+        return "what the tool said was not sent back"
+    if step == "stream" and client.agent and not any(body.get("stream", True) for body in stage.bodies):
+        return "it asks for whole answers"
+    sent = [answer.text for answer in stage.kept.answers] if stage.play is None else [SENTENCE]
+    known = [text.strip() if client.agent else text for text in sent]
+    if not said["text"].strip():
+        return "no text"
+    if not any(text == said["text"] or (client.agent and text and text in said["text"]) for text in known):
+        return f"another text than was sent: {said['text']!r:.120}"
+    if step == "stream" and not client.agent and stage.play is not None and said["parts"] < 2:
+        return "the stream came in one piece"
+    return ""
+
+
+def _other_call(stage: Stage, said: dict[str, Any]) -> str:
+    assert stage.play is not None
+    wanted = {"name": stage.play.tool, "arguments": stage.play.arguments}
+    called = {name: said.get(name) for name in wanted}
+    return "" if called == wanted else f"another call than was sent: {called!r:.120}"
+
+
+def shown(said: dict[str, Any]) -> str:
+    """An error, shortened to a line, without ids that are new each time."""
+    status = f" {said['status']}" if said.get("status") else ""
+    message = re.sub(r"\b[a-z]+_\w{16,}", "…", " ".join(said["message"].split()))
+    return f"{said['error']}{status}: {message[-_SHOWN:] if said['error'] == PROGRAM else message[:_SHOWN]}"
