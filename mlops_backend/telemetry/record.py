@@ -20,8 +20,9 @@ class RequestRecord:
     bodies as they travelled. `answer_headers` are for the answer, whoever makes it. `at` is the start in
     seconds since the epoch.
     `count_prompt` guesses at the prompt's tokens, for a generation whose backend tells no usage; `estimated` says that
-    the counts are such guesses. Times are `time.perf_counter()` seconds. `outcome` is one of `done`, `refused` (a 4xx
-    of ours or of the backend), `error` (a failure on the way), `timeout`, `client_gone` and `drained`.
+    the counts are such guesses; `cached_tokens` are those of the prompt that Anthropic counts apart. Times are
+    `time.perf_counter()` seconds. `outcome` is one of `done`, `refused` (a 4xx of ours or of the backend), `error` (a
+    failure on the way), `timeout`, `client_gone` and `drained`.
     """
 
     id: str
@@ -39,6 +40,7 @@ class RequestRecord:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     estimated: bool = False
+    cached_tokens: int = 0
     count_prompt: Callable[[], int] | None = None
     answer_headers: Mapping[str, str] = field(default_factory=dict)
     bytes_in: int = 0

@@ -53,25 +53,8 @@ def _asked_of(replies: Replies) -> list[str]:
     return [name for name in names if name in CASES and CASES[name].needs <= _kind(replies).has]
 
 
-# What is not mended yet; a mark that is needed no more fails.
-NOT_YET: Final = {
-    "llama_cpp_b11549": (
-        "the timings beside the usage are lost with it",
-        [f"{native.CHAT}{asked}, streamed" for asked in ("", *_OPTIONS) if asked != " image"],
-    ),
-}
-
-
-def _marks(file: str, case: str) -> list[pytest.MarkDecorator]:
-    """Whether a case is known to fail."""
-    why, cases = NOT_YET.get(file, ("", ()))
-    return [pytest.mark.xfail(reason=why)] if case in cases else []
-
-
 ALL: Final = [
-    pytest.param(name, case, id=f"{name}: {case}", marks=_marks(name, case))
-    for name, replies in FILES.items()
-    for case in _asked_of(replies)
+    pytest.param(name, case, id=f"{name}: {case}") for name, replies in FILES.items() for case in _asked_of(replies)
 ]
 
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_backend.errors import BackendVanished, StreamIncomplete
-from mlops_backend.services.llm.dialects import endings
+from mlops_backend.services.llm.dialects import OpenAIEnding, endings, read_usage
 from mlops_backend.services.llm.dialects.endings import Ending, UnknownEnding
+from mlops_backend.services.llm.dialects.openai import UnaskedUsage
 from mlops_backend.telemetry.record import RequestRecord
 from tests.unit.dialects.test_frames import cut
 
@@ -173,3 +174,57 @@ def test_frames_are_counted() -> None:
         ending = make()
         watched(ending, stream)
         assert ending.count() == frames
+
+
+def test_tokens_from_a_cache_are_counted_once() -> None:
+    """OpenAI's count holds them, Anthropic's does not; what a later event leaves out keeps its value."""
+    record = blank()
+    read_usage({"usage": {"prompt_tokens": 1000, "completion_tokens": 1, "cache_read_input_tokens": 800}}, record)
+    assert counts(record) == (1000, 1)
+    record = blank()
+    read_usage(
+        {"message": {"usage": {"input_tokens": 200, "cache_read_input_tokens": 800, "output_tokens": 0}}}, record
+    )
+    assert counts(record) == (1000, 0)
+    read_usage({"usage": {"output_tokens": 7}}, record)
+    read_usage({"usage": {"input_tokens": 201, "output_tokens": 8}}, record)
+    assert counts(record) == (1001, 8)
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def piece(reason: str = "null", index: int = 0, more: str = "") -> bytes:
+    """An event of a chat."""
+    return f'data: {{"choices":[{{"index":{index},"delta":{{}},"finish_reason":{reason}}}]{more}}}\n\n'.encode()
+
+
+@pytest.mark.parametrize("make", [OpenAIEnding, UnaskedUsage])
+def test_done_is_held_back_from_a_stream_that_was_cut(make: type[OpenAIEnding]) -> None:
+    """Every SDK stops reading there: an error must come before it."""
+    for choices, stream in ((1, piece()), (2, piece('"stop"') + piece(index=1))):
+        ending = make(choices)
+        assert DONE not in watched(ending, stream, DONE)
+        with pytest.raises(StreamIncomplete):
+            ending.finish(blank())
+
+
+@pytest.mark.parametrize("make", [OpenAIEnding, UnaskedUsage])
+def test_a_reason_for_each_choice_is_an_end(make: type[OpenAIEnding]) -> None:
+    """With `[DONE]` or without."""
+    for choices, stream in ((1, piece() + piece('"stop"')), (2, piece('"stop"') + piece('"length"', 1)), (1, DONE)):
+        for end in (b"", DONE):
+            ending = make(choices)
+            assert watched(ending, stream, end) == stream + end
+            ending.finish(blank())
+
+
+def test_what_the_usage_brings_along_goes_into_the_last_piece() -> None:
+    """vLLM's fingerprint, llama.cpp's timings; the usage itself is taken out."""
+    usage = b'data: {"choices":[],"system_fingerprint":"fp","usage":{"prompt_tokens":3,"completion_tokens":7}}\n\n'
+    for text in (usage, b": a comment\n" + usage):
+        ending, record = UnaskedUsage(), blank()
+        passed = watched(ending, piece(), piece('"stop"'), text, DONE)
+        assert passed == piece() + piece('"stop"', more=',"system_fingerprint":"fp"') + DONE
+        ending.finish(record)
+        assert counts(record) == (3, 7)

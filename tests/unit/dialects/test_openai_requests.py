@@ -60,13 +60,18 @@ def test_a_prompt_becomes_one_turn_behind_its_system_text() -> None:
 
 def test_a_raw_prompt_is_a_bare_completion() -> None:
     """With `raw` no template is applied, and a schema goes where completions have it."""
-    path, body = _generate(raw=True, format={"type": "array"}, logprobs=True, stream=True)
+    path, body = _generate(raw=True, logprobs=True, stream=True)
     assert path == COMPLETION_PATH
     assert body["prompt"] == "hi"
-    assert body["json_schema"] == {"type": "array"}
     assert body["logprobs"] == 1
     assert "messages" not in body
-    assert _generate(raw=True, format="json")[1]["json_schema"] == {"type": "object"}
+
+
+@pytest.mark.parametrize("model", [PLAIN, Model("m", llama_cpp=False, owner="llamacpp")], ids=["embedded", "server"])
+def test_a_bare_completion_of_llama_cpp_has_its_own_field(model: Model) -> None:
+    """Its server does not look at `response_format` there."""
+    assert _generate(model, raw=True, format="json")[1]["json_schema"] == {"type": "object"}
+    assert _generate(Model("m", llama_cpp=False), raw=True, format="json")[1]["response_format"]
 
 
 @pytest.mark.parametrize("name", ["system", "template", "context"])

@@ -28,6 +28,7 @@ def guess(**body: Any) -> int:
         {"input": [TEXT[:340], TEXT[340:]]},
         {"prompt": list(range(170))},
         {"input": [[1] * 100, [2] * 75]},
+        {"prompt": TEXT, "file_data": "x" * 999, "signature": "x" * 999, "x": "data:image/png;base64," + "x" * 9999},
         {"prompt": TEXT, "images": ["x" * 100_000], "options": {"stop": ["x" * 999]}, "model": "m" * 999},
         {
             "messages": [

@@ -126,7 +126,7 @@ class OpenAIBackend:
         async with self._answer(path, content, record) as response, aclosing(response.chunks()) as chunks:
             async for chunk in chunks:
                 yield translator.feed(chunk)  # nothing, often: whoever waits for the server sees that it is at work
-                if translator.ended:
+                if translator.stopped:
                     return
             if lines := translator.end():
                 yield lines

@@ -24,6 +24,8 @@ Told = Mapping[str, Any]
 _BLANK: Final = 4
 _TAIL_BYTES: Final = 64 * 1024
 _END: Final = b"[DONE]"
+_RUNNING: Final = b'"finish_reason":null'
+_USAGE: Final = b'"usage"'
 # A reason that is none is `null`, or an empty text.
 FINISHED: Final = re.compile(rb'"finish_reason":\s*"[^"]')
 _DONE: Final[Told] = {"[DONE]": True}
@@ -190,17 +192,27 @@ class OpenAIEnding(EventEnding):
 
     Args:
         choices: how many answers were asked for, as far as is known.
+
+    `passes` says that an event amid the answer goes on without a look.
     """
 
     def __init__(self, choices: int = 1) -> None:
         super().__init__(Dialect.OPENAI, is_openai_end, 2)
         self._choices = choices
+        self.passes = choices == 1
         self._begun: set[Any] = set()
         self._finished: set[Any] = set()
 
     def feed(self, chunk: bytes) -> bytes:
         """Take a chunk as it arrives; gives its whole events."""
         frames = super().feed(chunk)
+        # Most of what comes is one event amid the answer: it is told by its bytes alone.
+        if self.passes and _RUNNING in frames and frames.find(b"\n\n") == len(frames) - 2 and _USAGE not in frames:
+            return frames
+        return self.looked_at(frames)
+
+    def looked_at(self, frames: bytes) -> bytes:
+        """What is to be sent of events that may be the last ones."""
         if self._choices > 1 or FINISHED.search(frames):
             self._note(frames)
         return self._held_back(frames) if _END in frames and self._is_cut() else frames

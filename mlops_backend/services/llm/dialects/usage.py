@@ -41,8 +41,12 @@ def _take(usage: Mapping[str, Any], record: RequestRecord) -> bool:
         return False
     if prompt is not None:
         # OpenAI's own count holds what came from a cache; a server that tells both means the same tokens.
-        apart = () if isinstance(usage.get("prompt_tokens"), int) else _CACHED
-        record.prompt_tokens = prompt + sum(_first(usage, (name,)) or 0 for name in apart)
+        apart = [count for name in _CACHED if (count := _first(usage, (name,))) is not None]
+        if isinstance(usage.get("prompt_tokens"), int):
+            record.cached_tokens = 0
+        elif apart:  # what a later event leaves out keeps its value
+            record.cached_tokens = sum(apart)
+        record.prompt_tokens = prompt + record.cached_tokens
     record.completion_tokens = record.completion_tokens if completion is None else completion
     return True
 

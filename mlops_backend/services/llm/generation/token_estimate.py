@@ -11,7 +11,11 @@ from mlops_backend.services.llm.dialects import CHARACTERS_PER_TOKEN, LargeBody,
 
 _TOKENS_PER_TURN: Final = 4
 _NOT_TEXT: Final = frozenset(
-    {"images", "data", "image_url", "input_audio", "model", "role", "type", "id", "tool_use_id", "options", "format"}
+    {
+        *("images", "data", "image_url", "input_audio", "file_data", "video_url", "audio_url"),
+        *("encrypted_content", "signature"),
+        *("model", "role", "type", "id", "tool_use_id", "options", "format"),
+    }
 )
 # More than this many are not looked at: it is a guess, and made on the event loop.
 _MOST_VALUES: Final = 50_000
@@ -34,7 +38,7 @@ def _characters(body: dict[str, Any]) -> int:
             break
         value = left.pop()
         if isinstance(value, str):
-            characters += len(value)
+            characters += 0 if value.startswith("data:") else len(value)
         elif isinstance(value, list) and value and type(value[0]) is int:
             characters += CHARACTERS_PER_TOKEN * len(value)  # tokens that the caller has made already
         elif isinstance(value, list):

@@ -157,15 +157,14 @@ class Upstream:
     ) -> httpx.Response:
         if isinstance(content, Sized) and not (isinstance(content, bytes) and len(content) <= _PIECE):
             headers.append((b"Content-Length", b"%d" % len(content)))
-        for _ in range(_STALE):
+        left = _STALE if _can_be_sent_again(content) else 0
+        while True:
             try:
                 return await self._sent(method, url, headers, content)
             except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
-                failure, stale = classify(error), isinstance(error.__cause__, StaleConnection)
-                without_frames(failure, error)
-                if not (stale and _can_be_sent_again(content)):
-                    break
-        raise failure
+                if not (left and isinstance(error.__cause__, StaleConnection)):
+                    raise without_frames(classify(error), error) from None
+                left -= 1
 
     async def _sent(
         self, method: str, url: str, headers: list[tuple[bytes, bytes]], content: bytes | AsyncIterable[bytes] | None

@@ -71,18 +71,23 @@ class StreamTranslator:
         self._usage: Mapping[str, Any] = {}
         self._timings: Any = None
         self._failure: BackendNonsense | None = None
-        self.ended = False
+        self._ended = False
         chat = operation == "chat"
         self._before_time = f'{{"model":{json.dumps(model, ensure_ascii=False)},"created_at":"'
         self._before_text = '","message":{"role":"assistant","content":' if chat else '","response":'
         self._after_text = '},"done":false}\n' if chat else ',"done":false}\n'
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it ended at a stop text of which the server may not know: it is not listened to any more."""
+        return self._stop.met
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes as they arrive, cut anywhere; give whole lines, or nothing yet.
 
         The last line, with `done` and the counts, is given once the engine has told why it ended, and its counts or
         that it tells none; without a reason there is none. An error that the engine tells becomes `{"error": …}`. What
-        follows either is left unread: then `ended` is true.
+        follows either is left unread.
 
         Raises:
             BackendNonsense: not events of JSON objects, or one longer than `MAX_EVENT_BYTES`. Lines that came before
@@ -105,10 +110,10 @@ class StreamTranslator:
     def end(self) -> bytes:
         """What is still to be given when the body has come to its proper end: some servers send no `[DONE]`."""
         lines = self.feed(b"\n")
-        return lines if self.ended or not self._reason else lines + self._last_line()
+        return lines if self._ended or not self._reason else lines + self._last_line()
 
     def _hold(self, tail: bytes) -> None:
-        if tail and not self.ended:
+        if tail and not self._ended:
             self._held.append(tail)
             self._held_bytes += len(tail)
             if self._held_bytes > MAX_EVENT_BYTES:
@@ -118,7 +123,7 @@ class StreamTranslator:
         made: list[bytes] = []
         try:
             for line in block.split(b"\n"):
-                if self.ended:
+                if self._ended:
                     break
                 if line.startswith(b"data:"):
                     made.append(self._event(line[5:]))
@@ -133,14 +138,14 @@ class StreamTranslator:
             return self._last_line() if self._reason else b""
         event = _object(data)
         if event.get("error") or event.get("object") == "error":
-            self.ended = True
+            self._ended = True
             return dump_line({"error": error_text(event)})
         if isinstance(usage := event.get("usage"), Mapping):
             self._usage = usage
         self._timings = event.get("timings") or self._timings
         choice = first_choice(event)
         line = self._piece(choice) if choice is not None else b""
-        if self.ended:
+        if self._ended:
             return line
         if self._reason and told_usage({"usage": self._usage}, self._characters) is not None:
             return line + self._last_line()
@@ -148,7 +153,7 @@ class StreamTranslator:
 
     def _bare_error(self, data: bytes) -> bytes:
         """An error outside an event: llama.cpp once wrote `error: {…}`, and a proxy may write plain JSON."""
-        self.ended = True
+        self._ended = True
         told = _object(data)
         return dump_line({"error": error_text(told if "error" in told else {"error": told})})
 
@@ -201,7 +206,7 @@ class StreamTranslator:
         return lines
 
     def _last_line(self) -> bytes:
-        self.ended = True
+        self._ended = True
         left = self._calls.rest()
         lines = self._called_lines(left)
         if left and not (self._called or self._characters) and self._reason != "length":

@@ -71,12 +71,13 @@ class UnaskedUsage(OpenAIEnding):
         super().__init__(choices)
         self._last = b""
 
-    def feed(self, chunk: bytes) -> bytes:
-        """Take a chunk as it arrives; gives its whole events without the usage."""
-        events = super().feed(chunk)
-        if not self._last and b'"usage"' not in events and not FINISHED.search(events):
-            return events
-        return self._without(events)
+    def looked_at(self, frames: bytes) -> bytes:
+        """The events without the usage."""
+        events = super().looked_at(frames)
+        if self._last or b'"usage"' in events or FINISHED.search(events):
+            events = self._without(events)
+        self.passes = self._choices == 1 and not self._last
+        return events
 
     def rest(self) -> bytes:
         """What is left, the event that was held among it."""
