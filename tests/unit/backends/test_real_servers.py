@@ -57,6 +57,20 @@ class StrictServer(FakeOpenAI):
         await super().answer(connection, request)
 
 
+@dataclass(kw_only=True, eq=False)
+class LMStudio(FakeOpenAI):
+    """Has a second list, of its own; `None`: it has none."""
+
+    more: list[dict[str, Any]] | None = None
+
+    async def answer(self, connection: Connection, request: Request) -> None:
+        """Answer one request."""
+        if request.path == "/api/v0/models" and self.more is not None:
+            await connection.send(Reply(200, "application/json", json.dumps({"data": self.more}).encode()))
+        else:
+            await super().answer(connection, request)
+
+
 @asynccontextmanager
 async def before(server: FakeOpenAI, **told: Any) -> AsyncIterator[OpenAIBackend]:
     """The backend before a server."""
@@ -222,6 +236,20 @@ def test_what_llama_cpp_tells_beside_its_list_is_taken() -> None:
     body = {"data": [{"id": "m"}], "models": [{"model": "m", "capabilities": ["completion", "multimodal"]}]}
     [entry] = entries(json.dumps(body).encode())
     assert "vision" in capabilities(entry)
+
+
+async def test_lm_studios_own_list_is_read_too() -> None:
+    """Its `/v1/models` says nothing but names; a server without the other list loses nothing."""
+    bare = {"id": "qwen2-vl", "object": "model", "owned_by": "organization_owner"}
+    own = {"id": "qwen2-vl", "type": "vlm", "capabilities": ["tool_use"], "max_context_length": 32768}
+    for more, expected in (([own], ["completion", "tools", "vision"]), (None, ["completion", "tools"])):
+        async with before(LMStudio(models=[bare], more=more)) as backend:
+            shown = await backend.show("qwen2-vl")
+            assert shown["capabilities"] == expected
+            told = backend.described("qwen2-vl")
+            assert told is not None
+            assert told["owned_by"] == "organization_owner"
+            assert ("unknown.context_length" in shown["model_info"]) is (more is not None)
 
 
 async def test_a_refusal_teaches_and_the_operator_knows_better() -> None:

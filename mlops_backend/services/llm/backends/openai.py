@@ -10,7 +10,7 @@ from time import perf_counter_ns
 from typing import Any, Final, Literal
 from urllib.parse import unquote
 
-from mlops_backend.errors import AppError, BackendRejected, InvalidJSON, NotImplementedHere
+from mlops_backend.errors import AppError, BackendRejected, NotImplementedHere
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends.backend import (
     Answer,
@@ -21,10 +21,15 @@ from mlops_backend.services.llm.backends.backend import (
 )
 from mlops_backend.services.llm.backends.openai_address import API, openai_target
 from mlops_backend.services.llm.backends.openai_drop_in import translated, whole
-from mlops_backend.services.llm.backends.openai_requested import marked_estimate, told_apart, translated_request
+from mlops_backend.services.llm.backends.openai_requested import (
+    check_readable,
+    marked_estimate,
+    told_apart,
+    translated_request,
+)
 from mlops_backend.services.llm.backends.refusals import Refusals, without
 from mlops_backend.services.llm.backends.statuses import NoList, is_missing_route, raise_for_status, words_of
-from mlops_backend.services.llm.dialects import dumped, ollama, read_usage, shortened
+from mlops_backend.services.llm.dialects import dumped, ollama, read_usage
 from mlops_backend.services.llm.dialects.openai import Model, StreamTranslator
 from mlops_backend.services.llm.dialects.openai import listing as openai_listing
 from mlops_backend.services.llm.dialects.openai import replies as openai_replies
@@ -35,7 +40,7 @@ from mlops_backend.telemetry.logging import mask_url
 from mlops_backend.telemetry.record import RequestRecord
 
 MODELS_PATH: Final = "/v1/models"
-_FORMS: Final = "/v1/audio/"
+_LM_STUDIO: Final = "/api/v0/models"
 # What an unknown model can do is for its server to say, in its refusal.
 _ALL: Final = frozenset({"completion", "insert", "thinking", "tools", "vision"})
 _MISSING: Final = (404, 405)
@@ -154,7 +159,7 @@ class OpenAIBackend:
         if asked.path.startswith(MODELS_PATH + "/"):
             yield whole(self._shown_natively(await self._entry(unquote(asked.path.removeprefix(MODELS_PATH + "/")))))
             return
-        _check_readable(asked)
+        check_readable(asked)
         headers = (*asked.headers, *self._target.headers.items())
         async with self._raw(replace(asked, headers=headers), record) as answer:
             self._fails = answer.status >= 500
@@ -248,8 +253,19 @@ class OpenAIBackend:
         if reply.status >= 500:
             raise NoList(f"The backend's list of models fails: {words_of(reply.body)}")
         self._check(reply)
-        found = openai_listing.entries(reply.body)
+        found = await self._with_more(openai_listing.entries(reply.body))
         self._served = {canonical(openai_listing.name_of(entry)): entry for entry in found}
+        return found
+
+    async def _with_more(self, found: Sequence[openai_listing.Entry]) -> Sequence[openai_listing.Entry]:
+        """The same with what LM Studio tells only in a list of its own: kind, capabilities, context."""
+        if not any(openai_listing.may_be_lm_studios(entry) for entry in found):
+            return found
+        root = replace(self._target, url=self._target.url.removesuffix(API))
+        with suppress(AppError):
+            reply = await self._upstream.request("GET", root, _LM_STUDIO)
+            if reply.status == 200:
+                return openai_listing.with_more(found, openai_listing.entries(reply.body))
         return found
 
     def _under(self, path: str) -> str:
@@ -276,14 +292,3 @@ class OpenAIBackend:
     def _check(self, reply: Reply, path: str = "") -> None:
         """Raise the server's own error."""
         raise_for_status(reply, path)
-
-
-def _check_readable(asked: Asked) -> None:
-    """Let nothing pass that was not read here: unlike Go, a server in Python takes UTF-16 and a byte order mark.
-
-    Raises:
-        InvalidJSON: a body that is no JSON object, where one is due.
-    """
-    form = asked.path.startswith(_FORMS)
-    if isinstance(asked.content, bytes) and not form and shortened(asked.content).members is None:
-        raise InvalidJSON("The body is not a JSON object.")

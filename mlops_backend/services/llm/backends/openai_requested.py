@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
+from mlops_backend.errors import InvalidJSON
+from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends.backend import Body
-from mlops_backend.services.llm.dialects import tokens_in
+from mlops_backend.services.llm.dialects import shortened, tokens_in
 from mlops_backend.services.llm.dialects.openai import Estimate, Model, names_to_restore, watched
 from mlops_backend.services.llm.dialects.openai import requests as openai_requests
 from mlops_backend.telemetry.record import RequestRecord
+
+_FORMS: Final = "/v1/audio/"
 
 
 def translated_request(operation: Literal["generate", "chat"], body: Body, model: Model) -> tuple[str, dict[str, Any]]:
@@ -44,3 +48,14 @@ def told_apart(body: Body, model: Model, record: RequestRecord) -> ToldApart:
         return {"stops": (), "names": {}, "estimate": marked_estimate(record)}
     stops, names = watched(body.get("options")), names_to_restore(body.get("tools"))
     return {"stops": stops, "names": names, "estimate": marked_estimate(record)}
+
+
+def check_readable(asked: Asked) -> None:
+    """Let nothing pass that was not read here: unlike Go, a server in Python takes UTF-16 and a byte order mark.
+
+    Raises:
+        InvalidJSON: a body that is no JSON object, where one is due.
+    """
+    form = asked.path.startswith(_FORMS)
+    if isinstance(asked.content, bytes) and not form and shortened(asked.content).members is None:
+        raise InvalidJSON("The body is not a JSON object.")

@@ -26,7 +26,14 @@ _OTHER_WORDS: Final = {
     "embeddings": "embedding",
 }
 _CONTEXTS: Final = ("n_ctx_train", "max_model_len", "context_length", "max_context_length", "n_ctx")
-_LOADED_CONTEXTS: Final = ("n_ctx", "max_model_len", "context_length", "max_context_length", "n_ctx_train")
+_LOADED_CONTEXTS: Final = (
+    "loaded_context_length",
+    "n_ctx",
+    "max_model_len",
+    "context_length",
+    "max_context_length",
+    "n_ctx_train",
+)
 
 
 def context_of(entry: Entry) -> int:
@@ -75,6 +82,17 @@ def entries(body: bytes) -> list[Entry]:
         for model in models
         if (name := name_of(model))
     ]
+
+
+def may_be_lm_studios(entry: Entry) -> bool:
+    """Whether LM Studio may have listed it: it says no more of its owner, nor of the model."""
+    return str(entry.get("owned_by") or "").startswith("organization") and "type" not in entry
+
+
+def with_more(entries_of: Iterable[Entry], more: Iterable[Entry]) -> list[Entry]:
+    """Entries with what another list of the same models tells beside."""
+    told = {name_of(entry): entry for entry in more}
+    return [{**told.get(name_of(entry), {}), **entry} for entry in entries_of]
 
 
 def name_of(entry: Entry) -> str:
