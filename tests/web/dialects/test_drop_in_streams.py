@@ -101,7 +101,7 @@ async def test_no_stream_ends_silently(
 ) -> None:
     """What breaks off, hangs, dies or just stops has one last frame of its own that says so, and a proper end."""
     fake.mode = mode
-    async with serve(fake.url, idle_timeout=0.15) as service:
+    async with serve(fake.url, idle_timeout=0.15 if mode is Mode.HANG_MID_STREAM else 10) as service:
         told = family.last(await stream_of(service, family, getattr(family, asking)))
         await fake.wait_until(lambda: fake.active == 0, 1)
         assert service.admission.running == service.upstream.active == 0
@@ -159,7 +159,8 @@ async def test_a_backend_that_says_nothing_is_told_in_the_familys_words(
 ) -> None:
     """One that hangs is a 504, one that is gone a 502, as JSON in the family's shape."""
     fake.mode = mode
-    async with serve("http://127.0.0.1:9" if mode is Mode.NORMAL else fake.url, first_byte_timeout=0.15) as service:
+    late = 0.15 if mode is Mode.HANG_BEFORE_HEADERS else 10
+    async with serve("http://127.0.0.1:9" if mode is Mode.NORMAL else fake.url, first_byte_timeout=late) as service:
         answer = await service.client.post(family.path, json=getattr(family, asking))
         assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json")
         family.assert_error(answer.json())
@@ -171,7 +172,8 @@ async def test_a_backend_that_says_nothing_is_told_in_the_familys_words(
 async def test_half_a_whole_answer_is_none(serve: ServeFactory, fake: FakeOllama, family: Family, mode: Mode) -> None:
     """A whole answer that breaks off or hangs is an error with a status, not half an answer."""
     fake.mode = mode
-    async with serve(fake.url, first_byte_timeout=0.15, idle_timeout=0.15) as service:
+    late = 0.15 if mode is Mode.HANG_MID_STREAM else 10
+    async with serve(fake.url, first_byte_timeout=late, idle_timeout=late) as service:
         answer = await service.client.post(family.path, json=family.whole)
     assert answer.status_code == (502 if mode is Mode.CUT_MID_STREAM else 504)
     family.assert_error(answer.json())
