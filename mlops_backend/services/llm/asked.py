@@ -112,10 +112,12 @@ def read_asked(task: Task, method: str, path: str, headers: Pairs, body: bytes) 
     """
     content = body.rstrip(b" \t\r\n")
     short = shortened(content)
-    if any("\0" in name for name in models_in(short.members or (), task.names)):
-        short = in_full(content)
     found = short.members or ()
     names = models_in(found, task.names)
+    if any("\0" in name for name in names):
+        short = in_full(content)
+        found = short.members or ()
+        names = models_in(found, task.names)
     model = next((value for name in task.names if isinstance(value := last_of(found, name), str) and value), "")
     ending = task.ending
     if task.usage_on_request and last_of(found, "stream") is True:

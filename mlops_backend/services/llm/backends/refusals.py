@@ -7,7 +7,7 @@ remembered for a while.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from time import monotonic
 from typing import Any, Final
 
@@ -52,7 +52,7 @@ class Refusals:
     def taken(self, content: Content) -> Content:
         """The request without what the server refused lately."""
         known = [name for name in _FIELDS if self._knows("", name)]
-        return _without(content, known) if known else content
+        return without(content, known) if known else content
 
     def lighter(self, content: Content, status: int, words: str) -> tuple[str, ...]:
         """The ornaments to leave out before the server is asked again; none when its refusal is the answer."""
@@ -90,11 +90,6 @@ class Refusals:
         return self._until.get((model, what), 0.0) > monotonic()
 
 
-def without(content: Content, ornaments: Iterable[str]) -> Content:
-    """The request without these ornaments."""
-    return _without(content, list(ornaments))
-
-
 def _has(content: Content, ornament: str) -> bool:
     if ornament == "thoughts":
         return any("reasoning" in turn for turn in content.get("messages") or ())
@@ -103,7 +98,8 @@ def _has(content: Content, ornament: str) -> bool:
     return any(field in content for field in _FIELDS[ornament])
 
 
-def _without(content: Content, ornaments: list[str]) -> Content:
+def without(content: Content, ornaments: Collection[str]) -> Content:
+    """The request without these ornaments."""
     gone = {field for name in ornaments if _has(content, name) for field in _FIELDS[name]}
     kept = {name: value for name, value in content.items() if name not in gone}
     if "thoughts" in ornaments and "messages" in kept:
