@@ -134,7 +134,7 @@ def test_libraries_stay_in_their_place(path: Path) -> None:
     edge = layer_of(own) <= layer_of("openapi") if own != "__init__" else False
     if not edge:
         assert not roots & WEB, f"{own} imports {roots & WEB}"
-    if own not in {f"services.llm.upstream.{name}" for name in ("answers", "client", "errors", "overhead")}:
+    if own not in {f"services.llm.upstream.{name}" for name in ("answers", "client", "errors", "overhead", "tap")}:
         assert not roots & HTTP_CLIENTS, f"{own} imports {roots & HTTP_CLIENTS}"
 
 

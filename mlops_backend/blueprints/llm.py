@@ -169,4 +169,5 @@ async def _answer(operation: Operation, body: dict[str, Any]) -> Response:
 
 
 async def _stream(operation: Operation, body: Any, *, default: str) -> Response:
-    return stream_answer(await service(OllamaService).stream(operation, body, record()), default=default)
+    lines = await service(OllamaService).stream(operation, body, record())
+    return stream_answer(lines, default=default, as_they_are=True)

@@ -13,10 +13,7 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import socket
-import struct
-import termios
 from contextlib import suppress
 from ssl import SSLError
 from time import monotonic
@@ -29,13 +26,13 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from mlops_backend.connections.http1 import Http1, error_body
+from mlops_backend.connections.outgoing import Outgoing
 from mlops_backend.connections.register import Register
-from mlops_backend.middleware.asgi import CLIENT_LEFT, ClientLeft
+from mlops_backend.middleware.asgi import CLIENT_LEFT, STRAIGHT, ClientLeft
 
 _AHEAD: Final = MAX_RECV
 # How much of a client is read in a turn of the loop: asyncio would read 256 KiB.
 _A_TURN: Final = 16 * 1024
-_HEAD: Final = b"HTTP/1."
 # How often a client that cannot be read from is looked at, in seconds; what Linux tells of its connection (tcp(7)).
 _LOOK: Final = 0.5
 _TCP_INFO: Final = getattr(socket, "TCP_INFO", None)
@@ -54,12 +51,9 @@ class Connection(TCPServer):
     """
 
     _ahead = b""
-    _head = b""
     _ended = False
     _receiving: asyncio.Task[None] | None = None
     _closing = False
-    _sent = 0
-    _taken = 0
     _address = ""
     _until = 0.0
 
@@ -72,7 +66,7 @@ class Connection(TCPServer):
         # When the client began to be waited for: for a request's head, for more of its body, to take what was sent.
         self.idle_since: float | None = monotonic()
         self._waits_since: float | None = None
-        self._stuck_since: float | None = None
+        self._out = Outgoing(self.writer)
 
     @property
     def address(self) -> str:
@@ -103,7 +97,7 @@ class Connection(TCPServer):
     def look(self, now: float, idle: float) -> None:
         """End it when its client has been waited for too long; called once a second."""
         rules = self._register.rules
-        if self._is_stuck(now, rules.send):
+        if self._out.is_stuck(now, rules.send):
             self._left.why = self._left.why or "send_timeout"
             self.writer.transport.abort()
         elif self._closing:
@@ -114,21 +108,25 @@ class Connection(TCPServer):
             self.writer.close()
 
     async def protocol_send(self, event: Event) -> None:
-        """Send; a head waits for what is sent with it in the same turn of the loop."""
-        if isinstance(event, Updated):
-            self._send_head()
+        """Send what Hypercorn has made of an answer."""
+        if isinstance(event, RawData):
+            await self._send(event.data)
+        elif isinstance(event, Updated):
+            self._out.send_head()
             self._note(idle=event.idle)
         elif isinstance(event, Closed):
-            self._send_head()
+            self._out.send_head()
             self._answered.set()
             await self._close()
-        elif not isinstance(event, RawData):
-            raise TypeError(f"a connection sends no {type(event).__name__}")
-        elif not self._head and event.data.startswith(_HEAD):
-            self._head = event.data
-            asyncio.get_running_loop().call_soon(self._send_head)
         else:
-            await self._write(event.data)
+            raise TypeError(f"a connection sends no {type(event).__name__}")
+
+    async def _send(self, data: bytes) -> None:
+        try:
+            await self._out.send_framed(data)
+        except (ConnectionError, RuntimeError):
+            await self.protocol.handle(Closed())
+            await asyncio.sleep(0)  # whoever sends on must come to notice
 
     def _note(self, *, idle: bool) -> None:
         """A request begins, or has been answered."""
@@ -136,35 +134,12 @@ class Connection(TCPServer):
         if idle:
             self._answered.set()
         else:
+            self._out.begin()
             self._answered.clear()
-
-    async def _write(self, data: bytes) -> None:
-        """What Hypercorn does, but that it waits only for a writer that has something left to write."""
-        if self._head:
-            data, self._head = self._head + data, b""
-        transport = self.writer.transport
-        try:
-            # asyncio writes a line into the log for each write to a client that has left.
-            if transport.is_closing():
-                raise ConnectionResetError
-            self._sent += len(data)
-            self.writer.write(data)
-            if transport.get_write_buffer_size():
-                async with self.send_lock:
-                    await self.writer.drain()
-        except (ConnectionError, RuntimeError):
-            await self.protocol.handle(Closed())
-            await asyncio.sleep(0)  # whoever sends on must come to notice
-
-    def _send_head(self) -> None:
-        """Send a head that nothing came with."""
-        head, self._head = self._head, b""
-        if head and not self.writer.is_closing():
-            self._sent += len(head)
-            self.writer.write(head)
 
     async def _read_data(self) -> None:
         CLIENT_LEFT.set(self._left)
+        STRAIGHT.set(self._out)
         try:
             while not self._ended or self._ahead:
                 if not self._ahead:
@@ -259,26 +234,6 @@ class Connection(TCPServer):
         head = b"HTTP/1.1 503 \r\ncontent-type: application/json\r\nretry-after: 5\r\nconnection: close\r\n"
         self.writer.write(head + b"content-length: %d\r\n\r\n" % len(body) + body)
 
-    def _is_stuck(self, now: float, seconds: float) -> bool:
-        """Whether the client has taken nothing for so long of what is there for it."""
-        left = self.writer.transport.get_write_buffer_size()
-        if not left:
-            self._stuck_since = None
-            return False
-        taken = self._sent - left - _in_kernel(self.writer.get_extra_info("socket"))
-        if taken != self._taken or self._stuck_since is None:
-            self._taken, self._stuck_since = taken, now
-        return now - self._stuck_since > seconds
-
 
 def _is_older(since: float | None, now: float, seconds: float) -> bool:
     return since is not None and now - since > seconds
-
-
-def _in_kernel(connected: Any) -> int:
-    """How many bytes the kernel still holds for a client (tcp(7), SIOCOUTQ); 0 where it does not tell."""
-    try:
-        told = fcntl.ioctl(connected.fileno(), termios.TIOCOUTQ, b"\0" * 4)
-        return int(struct.unpack("i", told)[0])
-    except (OSError, ValueError, AttributeError):
-        return 0

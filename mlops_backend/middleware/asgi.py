@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from typing import Any, AnyStr, Final
 from urllib.parse import urlsplit
 
+from mlops_backend.telemetry.record import Straight
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -25,6 +27,9 @@ class ClientLeft(asyncio.Event):
 # Set for each connection by `connections/`: tells that the client has left even to an application that has not taken
 # all that the client sent before. Another server sets nothing.
 CLIENT_LEFT: Final[ContextVar[ClientLeft | None]] = ContextVar("client_left", default=None)
+
+# Set likewise: sends pieces of a body past the server's protocol.
+STRAIGHT: Final[ContextVar[Straight | None]] = ContextVar("straight", default=None)
 
 
 _HOST: Final = re.compile(rb"(?:([A-Za-z0-9._~%-]*)|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")

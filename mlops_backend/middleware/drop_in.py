@@ -10,7 +10,7 @@ from quart import Response, request
 from werkzeug.datastructures import Headers
 
 from mlops_backend.errors import NotFound
-from mlops_backend.middleware.asgi import Scope
+from mlops_backend.middleware.asgi import STRAIGHT, Scope
 from mlops_backend.middleware.body_limit import body_of
 from mlops_backend.middleware.body_stream import body_stream_of
 from mlops_backend.middleware.compressed_body import plain_body
@@ -104,6 +104,7 @@ def as_response(answered: Forwarded) -> Response:
     """The answer to send: a stream without any time limit but its own clocks, or a whole body."""
     if isinstance(answered.body, bytes):
         return _whole(answered)
+    record().straight = STRAIGHT.get()
     response = Response(answered.body, status=answered.status)
     _replace_headers(response, answered.headers, without=("content-length",))
     for name, value in _STREAM_HEADERS.items():

@@ -7,17 +7,41 @@ from typing import Final
 
 from quart import Response, request
 
+from mlops_backend.middleware.asgi import STRAIGHT
+from mlops_backend.middleware.request_context import record
 from mlops_backend.openapi import NDJSON, SSE
-from mlops_backend.services.llm.dialects import as_events
+from mlops_backend.services.llm.dialects import as_events, events
+from mlops_backend.telemetry.record import Straight
 
 _HEADERS: Final = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", "Vary": "Accept"}
 
 
+class _AsEvents:
+    """Sends lines straight to a client that wants events."""
+
+    def __init__(self, straight: Straight) -> None:
+        self.may_send = straight.may_send
+        self._send = straight.send
+
+    def send(self, piece: bytes) -> bool:
+        """Send whole lines; see `Straight`."""
+        return self._send(made) if (made := events(piece)) else True
+
+
 def stream_answer(
-    lines: AsyncGenerator[bytes, None], *, default: str, headers: Mapping[str, str] | None = None
+    lines: AsyncGenerator[bytes, None],
+    *,
+    default: str,
+    headers: Mapping[str, str] | None = None,
+    as_they_are: bool = False,
 ) -> Response:
-    """The answer that streams `lines`; of `default` media type unless `Accept` names the other one outright."""
+    """The answer that streams `lines`; of `default` media type unless `Accept` names the other one outright.
+
+    `as_they_are` says that nobody but the client needs to see the lines of the generation.
+    """
     media_type = _wanted(default)
+    if as_they_are and (straight := STRAIGHT.get()) is not None:
+        record().straight = _AsEvents(straight) if media_type == SSE else straight
     chunks = as_events(lines) if media_type == SSE else lines
     response = Response(chunks, content_type=media_type, headers={**(headers or {}), **_HEADERS})
     response.timeout = None  # Quart would cut the body after RESPONSE_TIMEOUT

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter, time
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from mlops_backend.principal import Principal
 
 _LONGEST_NAME: Final = 256
+
+
+class Straight(Protocol):
+    """Sends pieces of an answer's body to the client at once, past all that lies between."""
+
+    def may_send(self) -> bool:
+        """Whether a piece can go this way now: the answer has begun, and the client takes what it is sent."""
+
+    def send(self, piece: bytes) -> bool:
+        """Send a piece that is not empty; whether the next one may go this way too."""
 
 
 @dataclass(slots=True)
@@ -22,7 +32,8 @@ class RequestRecord:
     `count_prompt` guesses at the prompt's tokens, for a generation whose backend tells no usage; `estimated` says that
     the counts are such guesses; `cached_tokens` are those of the prompt that Anthropic counts apart. Times are
     `time.perf_counter()` seconds. `outcome` is one of `done`, `refused` (a 4xx of ours or of the backend), `error` (a
-    failure on the way), `timeout`, `client_gone` and `drained`.
+    failure on the way), `timeout`, `client_gone` and `drained`. `straight` is set where the chunks of a generation are
+    the answer's body as they are.
     """
 
     id: str
@@ -49,6 +60,7 @@ class RequestRecord:
     started: float = field(default_factory=perf_counter)
     sent_upstream: float | None = None
     first_byte: float | None = None
+    straight: Straight | None = None
 
     def name_model(self, model: str) -> None:
         """Note the model that a client named: as much of it as a name may have, and nothing that a terminal obeys."""

@@ -37,6 +37,7 @@ from mlops_backend.services.llm.backends.backend import Operation
 from mlops_backend.services.llm.embedded.backend import EmbeddedBackend
 from mlops_backend.services.llm.embedded.engine import EmbeddedEngine, EngineUnavailable
 from mlops_backend.services.llm.embedded.files import INSTALL_COMMAND, claim_for_this_worker, locate_files
+from mlops_backend.services.llm.upstream import Tap
 from mlops_backend.services.llm.upstream.client import Upstream
 from mlops_backend.telemetry.record import RequestRecord
 from tests.e2e.processes import REPOSITORY
@@ -143,7 +144,7 @@ async def backend(engine: EmbeddedEngine, upstream: Upstream) -> EmbeddedBackend
 
 
 async def _lines(backend: EmbeddedBackend, operation: Operation, body: dict[str, Any]) -> list[dict[str, Any]]:
-    async with aclosing(backend.stream(operation, body, _record())) as stream:
+    async with aclosing(backend.stream(operation, body, _record(), Tap())) as stream:
         whole = b"".join([chunk async for chunk in stream])
     assert whole.endswith(b"\n")
     return [json.loads(line) for line in whole[:-1].split(b"\n")]
@@ -258,7 +259,7 @@ async def test_a_text_that_nobody_waits_for_spoils_no_other(backend: EmbeddedBac
     alone = json.loads(await backend.call("embed", body, _record()))["embeddings"][0]
     endless = {"model": "smollm2:135m", "prompt": "1, 2, 3, 4,", "raw": True, "options": {"num_predict": 1500}}
     # Behind a generation that runs, texts wait in the engine.
-    async with aclosing(backend.stream("generate", endless, _record())) as stream:
+    async with aclosing(backend.stream("generate", endless, _record(), Tap())) as stream:
         await anext(stream)
         left = asyncio.create_task(backend.call("embed", {**body, "input": "Hi."}, _record()))
         await _until(lambda: upstream.active == 2, 5)
@@ -538,7 +539,7 @@ async def test_a_client_that_leaves_stops_the_engine(
         "options": {"temperature": 0, "num_predict": 1500},
     }
     if streamed:
-        async with aclosing(backend.stream("generate", endless, _record())) as stream:
+        async with aclosing(backend.stream("generate", endless, _record(), Tap())) as stream:
             await anext(stream)
     else:
         call = asyncio.create_task(backend.call("generate", endless, _record()))
@@ -556,7 +557,7 @@ async def test_a_client_that_leaves_while_the_prompt_is_read_stops_the_engine(
     assert engine.pid is not None
     process = psutil.Process(engine.pid)
     body = {"model": "smollm2:135m", "prompt": "hello " * 1500, "raw": True}
-    async with aclosing(backend.stream("generate", body, _record())) as stream:
+    async with aclosing(backend.stream("generate", body, _record(), Tap())) as stream:
         first = asyncio.create_task(anext(stream))
         await asyncio.sleep(0.3)
         first.cancel()
@@ -577,7 +578,7 @@ async def test_a_killed_child_comes_back(engine: EmbeddedEngine, backend: Embedd
     body["options"] = {"num_predict": 500, "temperature": 0}
     pid = engine.pid
     assert pid is not None
-    async with aclosing(backend.stream(operation, body, _record())) as stream:
+    async with aclosing(backend.stream(operation, body, _record(), Tap())) as stream:
         await anext(stream)
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(BackendVanished):
@@ -632,7 +633,7 @@ async def test_sigterm_ends_the_child_at_once(engine: EmbeddedEngine, backend: E
     child = psutil.Process(engine.pid)
     operation, body = _body("chat")
     body["options"] = {"num_predict": 500, "temperature": 0}
-    async with aclosing(backend.stream(operation, body, _record())) as stream:
+    async with aclosing(backend.stream(operation, body, _record(), Tap())) as stream:
         await anext(stream)
         child.terminate()
         await _until(lambda: not _alive(child.pid), 1)

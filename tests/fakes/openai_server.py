@@ -4,6 +4,7 @@ async with FakeOpenAI(key="secret") as fake:
     ...  # point the service at fake.url
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ class FakeOpenAI(RecordingServer):
 
     `key` is the one it wants, `base` what stands before `/v1`. `deltas` are the pieces of a streamed answer, `message`
     is a whole one; `refusal`, a status and a body, is all it answers to a POST. A stream is cut before its end when
-    `cut` is set.
+    `cut` is set; `pause` seconds lie between its events.
     """
 
     key: str = ""
@@ -36,6 +37,7 @@ class FakeOpenAI(RecordingServer):
     finish_reason: str = "stop"
     refusal: tuple[int, dict[str, Any]] | None = None
     cut: bool = False
+    pause: float = 0.0
 
     def counts(self, request: Request) -> bool:
         """Count what computes."""
@@ -75,6 +77,7 @@ class FakeOpenAI(RecordingServer):
         async for event in self._events(request):
             await connection.send_chunk(b"data: " + event + b"\n\n", head=head)
             head = b""
+            await asyncio.sleep(self.pause)
         await connection.end_chunks()
 
     async def _events(self, request: Request) -> AsyncIterator[bytes]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from hypercorn.asyncio.worker_context import AsyncioSingleTask
 from hypercorn.events import Closed, Event, RawData
 
 from mlops_backend.connections import Connection
+from mlops_backend.connections.outgoing import Outgoing
 
 HEAD = b"HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\n"
 
@@ -63,7 +65,7 @@ class Protocol:
 def connection(writer: Writer) -> Connection:
     """A connection that only writes."""
     made: Any = Connection.__new__(Connection)
-    made.writer, made.send_lock, made.idle_task = writer, asyncio.Lock(), AsyncioSingleTask()
+    made.writer, made.idle_task, made._out = writer, AsyncioSingleTask(), Outgoing(writer)  # type: ignore[arg-type]
     made.protocol, made._answered = Protocol(), asyncio.Event()
     return made  # type: ignore[no-any-return]
 
@@ -129,3 +131,40 @@ async def test_nothing_is_written_to_a_client_that_has_left() -> None:
     await sending.protocol_send(RawData(b"one"))
     assert writer.writes == []
     assert sending.protocol.ended
+
+
+CHUNKED = b"HTTP/1.1 200 \r\ncontent-type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("heads", "may"),
+    [([CHUNKED], True), ([HEAD], False), ([b"HTTP/1.1 100 \r\n\r\n", CHUNKED], True), ([HEAD, CHUNKED], False)],
+    ids=["chunks", "a length", "behind an interim answer", "a body that looks like a head"],
+)
+async def test_only_chunks_go_past_the_protocol(heads: list[bytes], *, may: bool) -> None:
+    """The answer's own head decides, once it has left."""
+    out = Outgoing(writer := Writer())  # type: ignore[arg-type]
+    for data in heads:
+        await out.send_framed(data)
+        assert not out.may_send()
+        await asyncio.sleep(0)
+    assert out.may_send() is may
+    if may:
+        assert out.send(b"x" * 16)
+        assert writer.writes[-1] == b"10\r\n" + b"x" * 16 + b"\r\n"
+        writer.left = 1
+        assert not out.send(b"y")
+        assert not out.may_send()
+    out.begin()
+    assert not out.may_send()
+
+
+async def test_a_client_that_has_left_is_sent_nothing() -> None:
+    """Whoever sends on in the ordinary way comes to notice."""
+    out = Outgoing(writer := Writer())  # type: ignore[arg-type]
+    await out.send_framed(CHUNKED)
+    await out.send_framed(b"1\r\na\r\n")
+    writer.closed, before = True, list(writer.writes)
+    assert not out.may_send()
+    assert not out.send(b"b")
+    assert writer.writes == before

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -17,7 +17,7 @@ from mlops_backend.errors import BackendNonsense, BackendRefused
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends.statuses import raise_for_status
 from mlops_backend.services.llm.dialects import ollama
-from mlops_backend.services.llm.upstream import Pairs, Target, Upstream, for_client
+from mlops_backend.services.llm.upstream import Pairs, Tap, Target, Upstream, for_client
 from mlops_backend.telemetry.logging import mask_url
 from mlops_backend.telemetry.record import RequestRecord
 
@@ -27,12 +27,20 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A backend's answer to a drop-in request: its body is still to be read, and `chunks` to be closed."""
+    """A backend's answer to a drop-in request: its body is still to be read, and `chunks` to be closed.
+
+    `tap` gives the same chunks the short way, where there is one.
+    """
 
     status: int
     headers: Pairs
     content_type: str
     chunks: AsyncGenerator[bytes, None]
+    tap: Tap = field(default_factory=Tap)
+
+    def changed(self, chunks: AsyncGenerator[bytes, None]) -> Answer:
+        """The answer with another body, made of its own: `tap` would give what it was made of."""
+        return replace(self, chunks=chunks, tap=Tap())
 
 
 class Backend(Protocol):
@@ -120,7 +128,9 @@ async def passed_on(upstream: Upstream, target: Target, asked: Asked, record: Re
     async with upstream.stream(asked.method, target, asked.path, record, asked.content, asked.headers) as response:
         if 300 <= response.status < 400:
             raise BackendNonsense(f"The backend answered with status {response.status}.")
-        yield Answer(response.status, for_client(response.headers), response.content_type, response.chunks())
+        answer = Answer(response.status, for_client(response.headers), response.content_type, response.chunks())
+        response.open(answer.tap)
+        yield answer
 
 
 async def once(chunk: bytes) -> AsyncGenerator[bytes, None]:

@@ -35,7 +35,7 @@ from mlops_backend.services.llm.dialects.openai import listing as openai_listing
 from mlops_backend.services.llm.dialects.openai import replies as openai_replies
 from mlops_backend.services.llm.dialects.openai import requests as openai_requests
 from mlops_backend.services.llm.model_names import canonical
-from mlops_backend.services.llm.upstream import Reply, Upstream, UpstreamResponse, gathered
+from mlops_backend.services.llm.upstream import Reply, Tap, Upstream, UpstreamResponse, gathered
 from mlops_backend.telemetry.logging import mask_url
 from mlops_backend.telemetry.record import RequestRecord
 
@@ -116,8 +116,10 @@ class OpenAIBackend:
         read_usage(answer, record)
         return dumped(answer)
 
-    async def stream(self, operation: Operation, body: Body, record: RequestRecord) -> AsyncGenerator[bytes, None]:
-        """Whole NDJSON lines, translated as they arrive."""
+    async def stream(
+        self, operation: Operation, body: Body, record: RequestRecord, tap: Tap
+    ) -> AsyncGenerator[bytes, None]:
+        """Whole NDJSON lines, translated as they arrive; `tap` is opened for them."""
         model = await self._model(body)
         if operation == "embed":
             yield ollama.dump_line(await self._embed(body, model, record))
@@ -129,6 +131,7 @@ class OpenAIBackend:
         top, told = openai_requests.top_logprobs(body), told_apart(body, model, record)
         translator = StreamTranslator(operation, model.name, top, **told)
         async with self._answer(path, content, record) as response, aclosing(response.chunks()) as chunks:
+            response.open(tap, translator.feed, lambda: translator.stopped)
             async for chunk in chunks:
                 yield translator.feed(chunk)  # nothing, often: whoever waits for the server sees that it is at work
                 if translator.stopped:
@@ -167,7 +170,7 @@ class OpenAIBackend:
                 words = await gathered(answer.chunks)
                 if is_missing_route(answer.status, words):
                     raise NotImplementedHere(f"This backend has no route {asked.path}.")
-                answer = replace(answer, chunks=once(words))
+                answer = answer.changed(once(words))
             yield answer
 
     def _raw(self, asked: Asked, record: RequestRecord) -> AbstractAsyncContextManager[Answer]:

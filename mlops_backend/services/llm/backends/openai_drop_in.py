@@ -12,6 +12,7 @@ from mlops_backend.services.llm.backends.backend import Answer, Body, Operation
 from mlops_backend.services.llm.dialects import check_first, dumped
 from mlops_backend.services.llm.dialects.openai import flag, named, read_body
 from mlops_backend.services.llm.dialects.openai import requests as openai_requests
+from mlops_backend.services.llm.upstream import Tap
 from mlops_backend.telemetry.record import RequestRecord
 
 JSON: Final = "application/json; charset=utf-8"
@@ -38,8 +39,8 @@ class Translating(Protocol):
     async def call(self, operation: Operation, body: Body, record: RequestRecord) -> bytes:
         """One whole answer."""
 
-    def stream(self, operation: Operation, body: Body, record: RequestRecord) -> AsyncGenerator[bytes, None]:
-        """Whole NDJSON lines."""
+    def stream(self, operation: Operation, body: Body, record: RequestRecord, tap: Tap) -> AsyncGenerator[bytes, None]:
+        """Whole NDJSON lines; opens `tap` for those that follow."""
 
     async def embedding(self, body: Body, record: RequestRecord) -> dict[str, Any]:
         """One text's vector as `/api/embeddings` gives it."""
@@ -68,12 +69,13 @@ async def translated(backend: Translating, asked: Asked, record: RequestRecord) 
     if openai_requests.load_reason(operation, body) or not flag(body, "stream", default=True):
         yield _answer(await backend.call(operation, body, record), JSON)
         return
-    async with aclosing(backend.stream(operation, body, record)) as lines:
+    tap = Tap()
+    async with aclosing(backend.stream(operation, body, record, tap)) as lines:
         first = b""
         while not first and (more := await anext(lines, None)) is not None:
             first = more
         check_first(first)
-        yield Answer(200, (("Content-Type", NDJSON),), NDJSON, _behind(first, lines))
+        yield Answer(200, (("Content-Type", NDJSON),), NDJSON, _behind(first, lines), tap)
 
 
 def whole(value: Mapping[str, Any]) -> Answer:

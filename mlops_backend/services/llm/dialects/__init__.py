@@ -19,7 +19,7 @@ from mlops_backend.services.llm.dialects.go_json import Member, bytes_of, folded
 from mlops_backend.services.llm.dialects.large import LargeBody
 from mlops_backend.services.llm.dialects.long_texts import in_full, shortened
 from mlops_backend.services.llm.dialects.ollama import check_first, dump_line, error_text, parse_object
-from mlops_backend.services.llm.dialects.sse import as_events
+from mlops_backend.services.llm.dialects.sse import as_events, events
 from mlops_backend.services.llm.dialects.usage import CHARACTERS_PER_TOKEN, read_usage, tokens_in
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "endings",
     "error_object",
     "error_text",
+    "events",
     "events_of",
     "folded",
     "generation_ending",

@@ -194,11 +194,11 @@ async def _in_openais_words(answer: Answer, path: str, content: Mapping[str, Any
     """An answer of the engine's own, with what OpenAI's have and it leaves out."""
     streamed = content.get("stream")
     if path == COMPLETION_PATH and streamed:
-        return replace(answer, chunks=usage_apart(answer.chunks, wanted="stream_options" in content))
+        return answer.changed(usage_apart(answer.chunks, wanted="stream_options" in content))
     if path == RESPONSES_PATH and streamed:
-        return replace(answer, chunks=completed_events(answer.chunks, content))
+        return answer.changed(completed_events(answer.chunks, content))
     if path == RESPONSES_PATH:
-        return replace(answer, chunks=_once(completed_response(await gathered(answer.chunks), content)))
+        return answer.changed(_once(completed_response(await gathered(answer.chunks), content)))
     return answer
 
 

@@ -114,7 +114,7 @@ class Forwarder:
             check_first(first)
         if not first:
             raise StreamIncomplete("The backend ended the stream before its first frame.")
-        return answer.chunks, first
+        return answer.chunks, first, answer.tap
 
     async def _ask(self, asked: Asked, record: RequestRecord, stack: AsyncExitStack) -> Answer:
         """The answer of the first backend that can be reached, has the model and is not busy.

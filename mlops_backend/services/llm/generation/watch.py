@@ -52,6 +52,10 @@ class Watch:
         finally:
             self._task = None
 
+    def moved(self, seconds: float) -> None:
+        """What is waited for has shown itself: the wait of this moment may take so long again."""
+        self._deadline = self._loop.time() + seconds
+
     def interrupt(self, error: AppError) -> None:
         """End the wait of this moment, or else the next one, with `error`; the first call wins."""
         if self._error is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +12,7 @@ import httpx
 
 from mlops_backend.errors import BackendNonsense
 from mlops_backend.services.llm.upstream.errors import classify, without_frames
+from mlops_backend.services.llm.upstream.tap import Tap
 
 MAX_REPLY_BYTES: Final = 48 * 1024 * 1024
 
@@ -45,6 +46,15 @@ class UpstreamResponse:
     def headers(self) -> list[tuple[str, str]]:
         """Its headers in order, as they came."""
         return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._response.headers.raw]
+
+    def open(
+        self,
+        tap: Tap,
+        shape: Callable[[bytes], bytes] | None = None,
+        is_over: Callable[[], bool] | None = None,
+    ) -> None:
+        """Open a tap of the body that is still to come; see `Tap`."""
+        tap.open(self._response, shape, is_over)
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body's bytes as they arrive.
