@@ -32,7 +32,7 @@ def _describe_backend(probe: Probe) -> str:
         return f"{what}: not reachable. {probe.error}"
     names = [str(model.get("name", "")) for model in probe.models]
     more = ", …" if len(names) > _NAMED_MODELS else ""
-    return f"{what}: {', '.join(names[:_NAMED_MODELS]) or _NO_MODEL}{more}"
+    return f"{what}: {', '.join(names[:_NAMED_MODELS]) or probe.note or _NO_MODEL}{more}"
 
 
 def _shown(host: str) -> str:

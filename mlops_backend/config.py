@@ -15,10 +15,11 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from mlops_backend import setting_addresses, setting_stores
+from mlops_backend import setting_addresses, setting_servers, setting_stores
 from mlops_backend import setting_values as values_of
 from mlops_backend.principal import Limits, Price, Rate
 from mlops_backend.setting_addresses import Network
+from mlops_backend.setting_servers import OpenAIServer
 from mlops_backend.setting_values import Route
 
 PLACEHOLDER_KEY = "your-secret-api-key-change-this"
@@ -52,7 +53,7 @@ class Settings(BaseSettings):
 
     ollama_base_url: Annotated[tuple[str, ...], NoDecode] = (DEFAULT_OLLAMA_URL,)
     ollama_host_header: Annotated[tuple[str, ...], NoDecode] = ()
-    openai_backends: Annotated[tuple[str, ...], NoDecode] = ()
+    openai_backends: Annotated[tuple[OpenAIServer, ...], NoDecode] = ()
     api_key: SecretStr = SecretStr(PLACEHOLDER_KEY)
     api_keys: Annotated[Mapping[str, SecretStr], NoDecode] = {}
     auth_enabled: bool = True
@@ -186,7 +187,7 @@ class Settings(BaseSettings):
     @field_validator("openai_backends", mode="before")
     @classmethod
     def _openai_servers(cls, value: Any) -> Any:
-        return values_of.once_each(map(setting_addresses.openai_url, values_of.split(value)), "backend")
+        return setting_servers.openai_servers(value)
 
     @field_validator("host")
     @classmethod

@@ -226,7 +226,7 @@ class ModelsResponse(_Answer):
 
 
 class BackendHealth(_Answer):
-    """One backend; credentials in its address are masked."""
+    """One backend; credentials in its address are masked. `note` says what is missing although it answers."""
 
     url: str
     kind: Literal["ollama", "openai"]
@@ -235,6 +235,7 @@ class BackendHealth(_Answer):
     latency_ms: float
     models: list[str]
     error: str | None = None
+    note: str | None = None
 
 
 class LlmHealthResponse(_Answer):

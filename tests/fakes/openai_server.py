@@ -46,9 +46,9 @@ class FakeOpenAI(RecordingServer):
     async def answer(self, connection: Connection, request: Request) -> None:
         """Answer one request."""
         if self.key and request.header("authorization") != f"Bearer {self.key}":
-            await connection.send(_json({"error": {"message": "no such key"}}, 401))
+            await connection.send(in_json({"error": {"message": "no such key"}}, 401))
         elif request.method == "POST" and self.refusal is not None:
-            await connection.send(_json(self.refusal[1], self.refusal[0]))
+            await connection.send(in_json(self.refusal[1], self.refusal[0]))
         elif request.method == "POST" and json.loads(request.body).get("stream"):
             await self._stream(connection, request)
         else:
@@ -57,16 +57,16 @@ class FakeOpenAI(RecordingServer):
     def _whole(self, request: Request) -> Reply:
         match request.path.removeprefix(self.base):
             case "/v1/models":
-                return _json({"object": "list", "data": self.models})
+                return in_json({"object": "list", "data": self.models})
             case "/v1/chat/completions":
-                return _json(self._completed({"message": {"role": "assistant", **self.message}}))
+                return in_json(self._completed({"message": {"role": "assistant", **self.message}}))
             case "/v1/completions":
-                return _json(self._completed({"text": self.message["content"]}))
+                return in_json(self._completed({"text": self.message["content"]}))
             case "/v1/embeddings":
                 texts = json.loads(request.body)["input"]
                 data = [{"object": "embedding", "index": index, "embedding": VECTOR} for index in range(len(texts))]
-                return _json({"object": "list", "data": data[::-1], "model": MODEL["id"], "usage": USAGE})
-        return _json({"error": {"message": "Not Found", "type": "NotFoundError", "code": 404}}, 404)
+                return in_json({"object": "list", "data": data[::-1], "model": MODEL["id"], "usage": USAGE})
+        return in_json({"error": {"message": "Not Found", "type": "NotFoundError", "code": 404}}, 404)
 
     def _completed(self, said: dict[str, Any]) -> dict[str, Any]:
         choice = {"index": 0, **said, "logprobs": self.logprobs, "finish_reason": self.finish_reason}
@@ -98,5 +98,6 @@ def _event(choices: list[dict[str, Any]], **more: Any) -> bytes:
     return json.dumps({"id": "chatcmpl-1", "object": "chat.completion.chunk", "choices": told, **more}).encode()
 
 
-def _json(value: Any, status: int = 200) -> Reply:
+def in_json(value: Any, status: int = 200) -> Reply:
+    """Return a value as an answer."""
     return Reply(status, "application/json", json.dumps(value).encode())

@@ -18,7 +18,7 @@ from mlops_backend.telemetry.record import RequestRecord
 
 _LARGE = 128 * 1024
 _READ_BY_BACKENDS = ("model", "stream")
-_NO_MODEL = "the backend has no model yet; `ollama pull llama3.2` brings one"
+_NO_MODEL = "none is listed yet; `ollama pull llama3.2` brings one into an Ollama"
 _NO_SUCH_ROUTE = 404
 _NO_SUCH_CALL = 501
 _ESTIMATED = (("Content-Type", "application/json"), ("X-Token-Count", "estimated"))

@@ -51,7 +51,8 @@ def _named(settings: Settings, upstream: Upstream) -> list[Backend]:
     """The backends that the operator chose; none when only the default is left."""
     urls = settings.ollama_base_url if settings.ollama_is_named else ()
     ollamas = [OllamaBackend(url, upstream, settings.host_headers.get(url, "")) for url in urls]
-    return [*ollamas, *(OpenAIBackend(url, upstream, settings.model_capabilities) for url in settings.openai_backends)]
+    capable = settings.model_capabilities
+    return [*ollamas, *(OpenAIBackend(each.url, upstream, capable, each.models) for each in settings.openai_backends)]
 
 
 async def _has_a_model(backend: Backend) -> bool:

@@ -19,7 +19,7 @@ from mlops_backend.errors import (
 from mlops_backend.services.llm import asked as tasks
 from mlops_backend.services.llm.asked import Asked, read_asked
 from mlops_backend.services.llm.backends.openai import OpenAIBackend
-from mlops_backend.services.llm.backends.openai_address import openai_target
+from mlops_backend.services.llm.backends.openai_address import openai_places
 from mlops_backend.services.llm.upstream.client import Upstream
 from mlops_backend.telemetry.record import RequestRecord
 from tests.fakes.openai_server import MODEL, VECTOR, FakeOpenAI
@@ -97,9 +97,11 @@ async def _lines(backend: OpenAIBackend, path: str, body: Any) -> list[dict[str,
     ],
 )
 def test_an_address_is_split(url: str, base: str, authorization: str | None) -> None:
-    """`/v1` is added where no version is, and a password without a user is a key."""
-    target = openai_target(url)
+    """`/v1` is added where no version is, and a password without a user is a key; only then may the root be meant."""
+    places = openai_places(url)
+    target = places.current
     assert target.url == base
+    assert places.several is not ("/v1" in url or "/v4" in url)
     assert target.headers.get("Authorization") == authorization
 
 

@@ -45,7 +45,8 @@ async def test_a_named_server_stands_alone(engine: str) -> None:
 
 async def test_servers_stand_behind_the_ollamas() -> None:
     """In the operator's order, each kind for itself; the engine last, when it is wanted."""
-    named: dict[str, Any] = {"ollama_base_url": "http://a:1,http://b:1", "openai_backends": "http://c:1,http://d:1"}
+    servers = "http://c:1 model=mine,http://d:1"
+    named: dict[str, Any] = {"ollama_base_url": "http://a:1,http://b:1", "openai_backends": servers}
     expected = ["ollama http://a:1", "ollama http://b:1", "openai http://c:1", "openai http://d:1"]
     assert await _chosen(**named) == (expected, False)
     assert await _chosen(**named, embedded_engine="on") == ([*expected, "openai embedded engine"], True)

@@ -147,6 +147,20 @@ REFUSALS: dict[str, tuple[int, str, int, str]] = {
     "plain text": (500, "Internal Server Error", 502, "Internal Server Error"),
     "a page": (502, "<html><head><title>x</title></head><body><h1>Bad  Gateway</h1></body></html>", 502, "Bad Gateway"),
     "a message alone": (400, '{"message": "no"}', 400, "no"),
+    "an unknown model of llama.cpp's": (
+        400,
+        """{"error": {"message": "model 'x' not found"}}""",
+        404,
+        "model 'x' not found",
+    ),
+    "an unknown model of LiteLLM's": (
+        400,
+        '{"error": {"message": "Invalid model name passed in model=x"}}',
+        404,
+        "Invalid model name passed in model=x",
+    ),
+    "an unknown model of Mistral's": (400, '{"message": "Invalid model: x"}', 404, "Invalid model: x"),
+    "another missing thing": (400, '{"error": "file of the model not found"}', 400, "file of the model not found"),
     "an unknown model": (404, '{"detail": "Got request for model x"}', 404, "Got request for model x"),
     "not done there": (501, '{"error": {"message": "started without it"}}', 501, "started without it"),
     "no route": (404, '{"detail": "Not Found"}', 501, "This backend has no route /v1/chat/completions."),
@@ -182,16 +196,17 @@ async def test_how_long_to_wait_is_passed_on(status: int, kind: type[AppError]) 
         assert told.value.headers["Retry-After"] == "7"
 
 
-@pytest.mark.parametrize("lists", [(500, "Internal Server Error"), (404, "404 page not found")])
-async def test_a_server_whose_list_fails_still_serves(lists: tuple[int, str]) -> None:
-    """It is there, until a generation fails as well; its list's failure is told."""
-    server = StrictServer(lists=lists)
-    async with before(server) as backend:
+@pytest.mark.parametrize("named", [(), ("mine",)])
+async def test_a_server_whose_list_fails_still_serves(named: tuple[str, ...]) -> None:
+    """It is there, until a generation fails as well; its list's failure is told; named models are listed."""
+    server = StrictServer(lists=(500, "Internal Server Error"))
+    async with before(server, named=named) as backend:
         pool = BackendPool(timeout=5)
         pool.use([backend])
         [probe] = await pool.probe()
-        assert (probe.reachable, probe.lists, probe.models) == (True, False, ())
-        assert "list of models" in probe.error
+        assert (probe.reachable, probe.lists) == (True, bool(named))
+        assert tuple(model["name"] for model in probe.models) == named
+        assert "list of models" in (probe.note if named else probe.error)
         assert (await ask(backend))[-1]["done"] is True
         server.refuses = (500, "Internal Server Error", {})
         with pytest.raises(AppError):

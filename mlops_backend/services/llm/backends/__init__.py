@@ -12,11 +12,13 @@ from mlops_backend.services.llm.backends.backend import (
 )
 from mlops_backend.services.llm.backends.catalogue import Catalogue, openai_model
 from mlops_backend.services.llm.backends.openai import MODELS_PATH, OpenAIBackend
+from mlops_backend.services.llm.backends.openai_address import API, Places
 from mlops_backend.services.llm.backends.openai_drop_in import not_here, whole
 from mlops_backend.services.llm.backends.pool import BackendPool, Candidates, Probe
 from mlops_backend.services.llm.backends.statuses import raise_for_status
 
 __all__ = [
+    "API",
     "MODELS_PATH",
     "AbsentOllama",
     "Answer",
@@ -28,6 +30,7 @@ __all__ = [
     "OllamaBackend",
     "OpenAIBackend",
     "Operation",
+    "Places",
     "Probe",
     "not_here",
     "openai_model",

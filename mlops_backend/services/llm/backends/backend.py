@@ -29,13 +29,15 @@ Body = Mapping[str, Any]
 class Answer:
     """A backend's answer to a drop-in request: its body is still to be read, and `chunks` to be closed.
 
-    `tap` gives the same chunks the short way, where there is one.
+    `lacks_model` marks a refusal that says so in other words than a 404; `tap` gives the same chunks the short way,
+    where there is one.
     """
 
     status: int
     headers: Pairs
     content_type: str
     chunks: AsyncGenerator[bytes, None]
+    lacks_model: bool = False
     tap: Tap = field(default_factory=Tap)
 
     def changed(self, chunks: AsyncGenerator[bytes, None]) -> Answer:
@@ -54,6 +56,10 @@ class Backend(Protocol):
     def address(self) -> str:
         """Its address, credentials masked: fit for logs and answers."""
 
+    @property
+    def note(self) -> str:
+        """What its operator should know of it although it answers, in a sentence; empty for nothing."""
+
     async def version(self) -> str:
         """Its version; raises an `AppError` when it does not answer."""
 
@@ -62,6 +68,9 @@ class Backend(Protocol):
 
     async def running(self) -> list[dict[str, Any]]:
         """Its loaded models as `/api/ps` lists them; raises an `AppError` when it does not answer."""
+
+    def aliases(self) -> frozenset[str]:
+        """Further names, as `canonical` spells them, of the models that it listed last."""
 
     def described(self, name: str) -> Mapping[str, Any] | None:
         """A model as the server's own `/v1/models` describes it, where it says more than OpenAI's fields."""
@@ -77,6 +86,7 @@ class OllamaBackend:
     """An Ollama: bytes go through as they came."""
 
     kind: Literal["ollama", "openai"] = "ollama"
+    note = ""
 
     def __init__(self, url: str, upstream: Upstream, host_header: str = "") -> None:
         self._upstream = upstream
@@ -94,6 +104,10 @@ class OllamaBackend:
     async def running(self) -> list[dict[str, Any]]:
         """What `/api/ps` says."""
         return await self._models("/api/ps")
+
+    def aliases(self) -> frozenset[str]:
+        """Ollama lists a model under each of its names."""
+        return frozenset()
 
     def described(self, name: str) -> Mapping[str, Any] | None:
         """Ollama's list says no more."""

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from mlops_backend.errors import AppError, BackendFailed, BackendRejected
 from mlops_backend.principal import Principal
 from mlops_backend.services.llm.backends.pool import BackendPool, Probe, no_usable
+from mlops_backend.services.llm.dialects.openai import listing
 from mlops_backend.services.llm.model_names import canonical
 
 Listed = dict[str, Any]
@@ -65,10 +66,8 @@ class Catalogue:
         Raises:
             NoUsableBackend: none answers.
         """
-        probes = await self._pool.probe()
-        missing = [probe.backend.address for probe in probes if not (probe.reachable and probe.lists)]
-        if len(missing) == len(probes):
-            raise _why_none(probes)
+        probes = await self._telling()
+        missing = [probe.backend.address for probe in probes if not _tells(probe)]
         models = _allowed({"models": _merged(model for probe in probes for model in probe.models)}, caller)["models"]
         answer: Listed = {"models": models, "count": len(models)}
         return {**answer, "partial": True, "unreachable": missing} if missing else answer
@@ -77,7 +76,7 @@ class Catalogue:
         """`healthy` when every backend answers, `degraded` when some do, `unhealthy` when none does."""
         probes = await self._pool.probe()
         reachable = sum(probe.reachable for probe in probes)
-        sound = sum(probe.reachable and probe.lists for probe in probes)
+        sound = sum(map(_tells, probes))
         status = "unhealthy" if not reachable else "healthy" if sound == len(probes) else "degraded"
         return {"status": status, "backends": [_describe(probe, caller) for probe in probes]}
 
@@ -110,14 +109,23 @@ class Catalogue:
         probes = [probe for probe in await self._pool.probe() if probe.reachable]
         lists = await asyncio.gather(*(_loaded(probe, _CONTEXTS_TIMEOUT) for probe in probes))
         found: dict[str, int] = {}
-        for model in (model for models in lists for model in models):
-            length, name = model.get("context_length"), canonical(str(model.get("name", "")))
-            if isinstance(length, int) and length > 0:
-                found[name] = min(length, found.get(name, length))
+        for probe, models in zip(probes, lists, strict=True):
+            for model in models:
+                length = model.get("context_length")
+                if isinstance(length, int) and length > 0:
+                    for name in _names(probe, model):
+                        found[name] = min(length, found.get(name, length))
         return found
 
     async def _tags(self) -> Listed:
         return {"models": (await self.models())["models"]}
+
+    async def _telling(self) -> Sequence[Probe]:
+        """A look at each backend, of which one at least tells its models."""
+        probes = await self._pool.probe()
+        if not any(map(_tells, probes)):
+            raise _why_none(probes)
+        return probes
 
     async def _answering(self) -> list[Probe]:
         probes = await self._pool.probe()
@@ -139,18 +147,21 @@ class Catalogue:
 
     async def _openai_model(self, name: str) -> Listed:
         for entry in (await self._openai_models())["data"]:
-            if canonical(str(entry.get("id"))) == canonical(name):
+            if canonical(name) in map(canonical, listing.names_of(entry)):
                 return dict(entry)
         raise BackendRejected(404, f"model '{name}' not found")
 
     async def _openai_models(self) -> Listed:
         described: dict[str, Mapping[str, Any]] = {}
-        await self.models()  # an error where nobody tells
-        for probe in await self._answering():
-            for model in probe.models:
+        for probe in await self._telling():
+            for model in probe.models if probe.reachable else ():
                 name = str(model.get("name", ""))
                 described.setdefault(name, probe.backend.described(name) or openai_model(model))
         return {"object": "list", "data": list(described.values())}
+
+
+def _tells(probe: Probe) -> bool:
+    return probe.reachable and probe.lists
 
 
 def _why_none(probes: Sequence[Probe]) -> AppError:
@@ -179,6 +190,12 @@ async def _loaded(probe: Probe, seconds: float = _RUNNING_TIMEOUT) -> list[Liste
             return await probe.backend.running()
     except (AppError, TimeoutError):
         return []
+
+
+def _names(probe: Probe, model: Listed) -> set[str]:
+    """All names of a model that a backend has loaded."""
+    name = str(model.get("name", ""))
+    return set(map(canonical, (name, *listing.names_of(probe.backend.described(name) or {}))))
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -217,4 +234,5 @@ def _describe(probe: Probe, caller: Principal | None) -> Listed:
         "latency_ms": round(probe.latency * 1000, 2),
         "models": [str(model.get("name", "")) for model in _allowed({"models": probe.models}, caller)["models"]],
     }
-    return {**described, "error": probe.error} if probe.error else described
+    told = {"error": probe.error, "note": probe.note}
+    return {**described, **{name: sentence for name, sentence in told.items() if sentence}}

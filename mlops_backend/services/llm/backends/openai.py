@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence, Sized
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -10,40 +10,33 @@ from time import perf_counter_ns
 from typing import Any, Final, Literal
 from urllib.parse import unquote
 
-from mlops_backend.errors import AppError, BackendRejected, NotImplementedHere
+from mlops_backend.errors import BackendRejected, NotImplementedHere
 from mlops_backend.services.llm.asked import Asked
-from mlops_backend.services.llm.backends.backend import (
-    Answer,
-    Body,
-    Operation,
-    once,
-    passed_on,
-)
-from mlops_backend.services.llm.backends.openai_address import API, openai_target
+from mlops_backend.services.llm.backends.backend import Answer, Body, Operation, passed_on
+from mlops_backend.services.llm.backends.openai_address import API, Places, openai_places
 from mlops_backend.services.llm.backends.openai_drop_in import translated, whole
+from mlops_backend.services.llm.backends.openai_models import ServedModels
 from mlops_backend.services.llm.backends.openai_requested import (
     check_readable,
     marked_estimate,
+    model_of,
     told_apart,
     translated_request,
+    with_meaning,
 )
 from mlops_backend.services.llm.backends.refusals import Refusals, without
-from mlops_backend.services.llm.backends.statuses import NoList, is_missing_route, raise_for_status, words_of
+from mlops_backend.services.llm.backends.statuses import ListFails, is_missing_route, raise_for_status, words_of
 from mlops_backend.services.llm.dialects import dumped, ollama, read_usage
 from mlops_backend.services.llm.dialects.openai import Model, StreamTranslator
 from mlops_backend.services.llm.dialects.openai import listing as openai_listing
 from mlops_backend.services.llm.dialects.openai import replies as openai_replies
 from mlops_backend.services.llm.dialects.openai import requests as openai_requests
 from mlops_backend.services.llm.model_names import canonical
-from mlops_backend.services.llm.upstream import Reply, Tap, Upstream, UpstreamResponse, gathered
+from mlops_backend.services.llm.upstream import Reply, Tap, Target, Upstream, UpstreamResponse
 from mlops_backend.telemetry.logging import mask_url
 from mlops_backend.telemetry.record import RequestRecord
 
 MODELS_PATH: Final = "/v1/models"
-_LM_STUDIO: Final = "/api/v0/models"
-# What an unknown model can do is for its server to say, in its refusal.
-_ALL: Final = frozenset({"completion", "insert", "thinking", "tools", "vision"})
-_MISSING: Final = (404, 405)
 _TRIES: Final = 4
 
 
@@ -55,29 +48,47 @@ class OpenAIBackend:
             wants.
         upstream: the shared client.
         capabilities: what the operator says that models can do: a pattern of names -> Ollama's words.
+        named: models that the operator says it has, listed there or not.
+        places: where its routes may stand, where that does not follow from the address.
     """
 
     kind: Literal["ollama", "openai"] = "openai"
 
-    def __init__(self, url: str, upstream: Upstream, capabilities: Mapping[str, frozenset[str]] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        upstream: Upstream,
+        capabilities: Mapping[str, frozenset[str]] | None = None,
+        named: Sequence[str] = (),
+        places: Places | None = None,
+    ) -> None:
         self.address = mask_url(url)
         self._upstream = upstream
-        self._target = openai_target(url)
+        self._places = places or openai_places(url)
+        self._models = ServedModels(self._places, upstream, named)
         self._refusals = Refusals()
         self._said = capabilities or {}
-        self._served: dict[str, openai_listing.Entry] | None = None
         self._fails = False
+
+    @property
+    def note(self) -> str:
+        """Why it does not tell its models, when it was last asked."""
+        return self._models.note
+
+    @property
+    def _target(self) -> Target:
+        """Where its routes stand, as far as is known."""
+        return self._places.current
 
     async def version(self) -> str:
         """The API's name, once the server has answered: the API has no version to ask for.
 
         A server whose list fails may still generate: it is there, unless its last generation failed too.
         """
-        try:
+        with suppress(ListFails):
             await self._entries()
-        except NoList:
-            if self._fails:
-                raise
+        if self._models.fails and self._fails:
+            raise ListFails(self.note)
         return "openai"
 
     async def tags(self) -> list[dict[str, Any]]:
@@ -85,16 +96,20 @@ class OpenAIBackend:
         return [openai_listing.tag(entry, self._known()) for entry in await self._entries()]
 
     async def running(self) -> list[dict[str, Any]]:
-        """Its models as `/api/ps` lists them: all of them are loaded, as far as anybody can tell."""
-        return [openai_listing.running(entry, self._known()) for entry in await self._entries()]
+        """Its models as `/api/ps` lists them: those that it has loaded; all, where it does not say."""
+        loaded = filter(openai_listing.is_loaded, await self._entries())
+        return [openai_listing.running(entry, self._known()) for entry in loaded]
+
+    def aliases(self) -> frozenset[str]:
+        """Further names of its models, when it was last asked."""
+        return self._models.aliases()
 
     def described(self, name: str) -> Mapping[str, Any] | None:
         """A model as the server's own list describes it, when it was last asked."""
-        return (self._served or {}).get(canonical(name))
+        return self._models.last(name)
 
     async def show(self, name: str) -> dict[str, Any]:
         """One model as `/api/show` describes it."""
-        await self._model({"model": name})
         entry = await self._entry(name)
         return openai_listing.shown(entry, self._known(), self._capabilities(entry))
 
@@ -163,15 +178,16 @@ class OpenAIBackend:
             yield whole(self._shown_natively(await self._entry(unquote(asked.path.removeprefix(MODELS_PATH + "/")))))
             return
         check_readable(asked)
-        headers = (*asked.headers, *self._target.headers.items())
-        async with self._raw(replace(asked, headers=headers), record) as answer:
-            self._fails = answer.status >= 500
-            if answer.status in _MISSING:
-                words = await gathered(answer.chunks)
-                if is_missing_route(answer.status, words):
-                    raise NotImplementedHere(f"This backend has no route {asked.path}.")
-                answer = answer.changed(once(words))
-            yield answer
+        asked = replace(asked, headers=(*asked.headers, *self._target.headers.items()))
+        for _ in range(2):
+            async with self._raw(asked, record) as answer:
+                self._fails = answer.status >= 500
+                if (told := await with_meaning(answer)) is not None:
+                    yield told
+                    return
+            if not isinstance(asked.content, Sized) or not await self._models.moved():
+                break
+        raise NotImplementedHere(f"This backend has no route {asked.path}.")
 
     def _raw(self, asked: Asked, record: RequestRecord) -> AbstractAsyncContextManager[Answer]:
         return passed_on(self._upstream, self._target, replace(asked, path=self._under(asked.path)), record)
@@ -228,6 +244,8 @@ class OpenAIBackend:
                     yield response
                     return
                 reply = await response.whole()
+            if is_missing_route(reply.status, reply.body) and await self._models.moved():
+                continue
             words = words_of(reply.body)
             self._refusals.learn(str(content.get("model")), words)
             lighter = set(self._refusals.lighter(content, reply.status, words)) - left_out
@@ -244,32 +262,10 @@ class OpenAIBackend:
         return self._upstream.stream("POST", self._target, self._under(path), record, dumped(content))
 
     async def _entry(self, name: str) -> openai_listing.Entry:
-        for entry in await self._entries():
-            if canonical(openai_listing.name_of(entry)) == canonical(name):
-                return entry
-        raise BackendRejected(404, f"model '{name}' not found")
+        return await self._models.entry(name)
 
     async def _entries(self) -> Sequence[openai_listing.Entry]:
-        reply = await self._upstream.request("GET", self._target, self._under(MODELS_PATH))
-        if is_missing_route(reply.status, reply.body):
-            raise NoList(f"There is no list of models at {self.address}: {self._under(MODELS_PATH)} answered 404.")
-        if reply.status >= 500:
-            raise NoList(f"The backend's list of models fails: {words_of(reply.body)}")
-        self._check(reply)
-        found = await self._with_more(openai_listing.entries(reply.body))
-        self._served = {canonical(openai_listing.name_of(entry)): entry for entry in found}
-        return found
-
-    async def _with_more(self, found: Sequence[openai_listing.Entry]) -> Sequence[openai_listing.Entry]:
-        """The same with what LM Studio tells only in a list of its own: kind, capabilities, context."""
-        if not any(openai_listing.may_be_lm_studios(entry) for entry in found):
-            return found
-        root = replace(self._target, url=self._target.url.removesuffix(API))
-        with suppress(AppError):
-            reply = await self._upstream.request("GET", root, _LM_STUDIO)
-            if reply.status == 200:
-                return openai_listing.with_more(found, openai_listing.entries(reply.body))
-        return found
+        return await self._models.entries()
 
     def _under(self, path: str) -> str:
         """A path of `/v1` beneath the address, which has the version already."""
@@ -284,13 +280,7 @@ class OpenAIBackend:
         name = str(body.get("model") or "")
         if not name:
             raise BackendRejected(404, "model '' not found")
-        if self._served is None:
-            self._served = {}
-            with suppress(AppError):  # it will be told of the request itself
-                await self._entries()
-        entry = self._served.get(canonical(name), {})
-        context, owner = openai_listing.context_of(entry), str(entry.get("owned_by") or "")
-        return Model(name, _ALL, openai_listing.name_of(entry), llama_cpp=False, context=context, owner=owner)
+        return model_of(name, await self._models.known(name))
 
     def _check(self, reply: Reply, path: str = "") -> None:
         """Raise the server's own error."""

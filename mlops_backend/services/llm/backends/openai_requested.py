@@ -1,19 +1,32 @@
-"""What a server of the OpenAI API is asked for a request of Ollama's, and what its answer's translation has to know."""
+"""What a server of the OpenAI API is asked, and what has to be known to read its answer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Literal, TypedDict
 
 from mlops_backend.errors import InvalidJSON
 from mlops_backend.services.llm.asked import Asked
-from mlops_backend.services.llm.backends.backend import Body
+from mlops_backend.services.llm.backends.backend import Answer, Body, once
+from mlops_backend.services.llm.backends.statuses import is_missing_route, lacks_model
 from mlops_backend.services.llm.dialects import shortened, tokens_in
 from mlops_backend.services.llm.dialects.openai import Estimate, Model, names_to_restore, watched
+from mlops_backend.services.llm.dialects.openai import listing as openai_listing
 from mlops_backend.services.llm.dialects.openai import requests as openai_requests
+from mlops_backend.services.llm.upstream import gathered
 from mlops_backend.telemetry.record import RequestRecord
 
 _FORMS: Final = "/v1/audio/"
+# What an unknown model can do is for its server to say, in its refusal.
+_ALL: Final = frozenset({"completion", "insert", "thinking", "tools", "vision"})
+_UNCLEAR: Final = (400, 404, 405)
+
+
+def model_of(name: str, entry: openai_listing.Entry) -> Model:
+    """The model that a client calls `name`, by what its server says of it."""
+    context, owner = openai_listing.context_of(entry), str(entry.get("owned_by") or "")
+    return Model(name, _ALL, openai_listing.name_of(entry), llama_cpp=False, context=context, owner=owner)
 
 
 def translated_request(operation: Literal["generate", "chat"], body: Body, model: Model) -> tuple[str, dict[str, Any]]:
@@ -59,3 +72,13 @@ def check_readable(asked: Asked) -> None:
     form = asked.path.startswith(_FORMS)
     if isinstance(asked.content, bytes) and not form and shortened(asked.content).members is None:
         raise InvalidJSON("The body is not a JSON object.")
+
+
+async def with_meaning(answer: Answer) -> Answer | None:
+    """A native answer, marked when it says that there is no such model; `None` when there is no such route."""
+    if answer.status not in _UNCLEAR:
+        return answer
+    words = await gathered(answer.chunks)
+    if is_missing_route(answer.status, words):
+        return None
+    return replace(answer.changed(once(words)), lacks_model=lacks_model(answer.status, words))

@@ -22,9 +22,10 @@ PATIENCE: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What one look at a backend found; `latency` in seconds, `error` for the operator.
+    """What one look at a backend found; `latency` in seconds, `error` and `note` for the operator.
 
-    `lists` is false for one that is there and does not tell its models: then they are those that it told last.
+    `lists` is false for one that is there and fails to tell its models: then they are those that it told last.
+    `aliases` are names by which it is asked, and that no list has.
     """
 
     backend: Backend
@@ -34,6 +35,8 @@ class Probe:
     models: tuple[dict[str, Any], ...] = ()
     error: str = ""
     lists: bool = True
+    note: str = ""
+    aliases: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +109,16 @@ class _Look:
                 latency = perf_counter() - started
                 models = await self.backend.tags()
         except NoList as error:
-            told = self._last_good.models if self._last_good is not None else ()
+            last = self._last_good or Probe(self.backend, reachable=False)
+            told, aliases = last.models, last.aliases
             there = bool(version)
-            return Probe(self.backend, there, version, latency, told, error.message, lists=False)
+            return Probe(self.backend, there, version, latency, told, error.message, lists=False, aliases=aliases)
         except TimeoutError:
             return Probe(self.backend, reachable=False, error="The backend did not answer in time.")
         except AppError as error:
             return Probe(self.backend, reachable=False, error=error.message)
-        return Probe(self.backend, reachable=True, version=version, latency=latency, models=tuple(models))
+        note, aliases = self.backend.note, self.backend.aliases()
+        return Probe(self.backend, True, version, latency, tuple(models), note=note, aliases=aliases)
 
 
 class BackendPool:
@@ -259,4 +264,4 @@ def _answers(probe: Probe) -> bool:
 
 def _has(probe: Probe, model: str) -> bool:
     wanted = canonical(model)
-    return any(canonical(str(entry.get("name", ""))) == wanted for entry in probe.models)
+    return wanted in probe.aliases or any(canonical(str(entry.get("name", ""))) == wanted for entry in probe.models)

@@ -22,6 +22,9 @@ from mlops_backend.services.llm.upstream import Reply
 # How FastAPI, Go and llama.cpp's server call a path that they do not know; a model that is not there has more words.
 _NO_ROUTE: Final = frozenset({"not found", "404 page not found", "file not found", "method not allowed"})
 _MISSING: Final = (404, 405)
+_UNCLEAR: Final = 400
+# How servers that answer 400 say that they have no such model: llama.cpp's router, LiteLLM's proxy, Mistral.
+_NO_MODEL: Final = re.compile(r"(?i)^model ['\"`]?[^'\"`]*['\"`]? not found|\binvalid model name\b|^invalid model: ")
 _INVISIBLE: Final = re.compile(r"(?is)<(script|style|head)\b.*?</\1>|<[^>]*>")
 _SPACE: Final = re.compile(r"\s+")
 _LOOKED_AT: Final = 16 * 1024
@@ -29,7 +32,11 @@ _LONGEST: Final = 500
 
 
 class NoList(BackendFailed):
-    """A server is there, and does not tell its models."""
+    """A server is there, and has no list of its models."""
+
+
+class ListFails(NoList):
+    """A server is there, and fails to tell its models."""
 
 
 def raise_for_status(reply: Reply, path: str = "") -> None:
@@ -55,6 +62,11 @@ def is_missing_route(status: int, body: bytes) -> bool:
     return status in _MISSING and words_of(body).strip(" .").lower() in _NO_ROUTE
 
 
+def lacks_model(status: int, body: bytes) -> bool:
+    """Whether a backend's 400 says that it has no such model: with others that is a 404, as with Ollama."""
+    return status == _UNCLEAR and _NO_MODEL.search(words_of(body)) is not None
+
+
 def words_of(body: bytes) -> str:
     """The sentence of an error: of an object, of plain text, or of a page; empty where there is none."""
     with_object = _object(body)
@@ -72,7 +84,8 @@ def _refusal(reply: Reply, path: str) -> AppError:
     words = words_of(reply.body) or f"The backend answered with status {reply.status} and no readable reason."
     wait = {"Retry-After": reply.retry_after} if reply.retry_after else {}
     if 400 <= reply.status < 500:
-        return BackendRejected(reply.status, words, headers=wait)
+        status = 404 if lacks_model(reply.status, reply.body) else reply.status
+        return BackendRejected(status, words, headers=wait)
     if reply.status == 503:
         return BackendBusy(words, headers=wait)
     if reply.status == 501:

@@ -11,10 +11,12 @@ from typing import Any, Final
 from mlops_backend.errors import BackendFailed, BackendRefused, BackendRejected, BadRequest
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends import (
+    API,
     MODELS_PATH,
     Answer,
     Body,
     OpenAIBackend,
+    Places,
     not_here,
     openai_model,
     raise_for_status,
@@ -61,12 +63,13 @@ class EmbeddedBackend(OpenAIBackend):
     """
 
     def __init__(self, url: str, engine: EmbeddedEngine, upstream: Upstream) -> None:
-        super().__init__(url, upstream)
+        # The engine closes a connection behind a stream without saying so: one kept would fail its next request.
+        headers = {"Authorization": f"Bearer {engine.api_key}", "Connection": "close"}
+        super().__init__(url, upstream, places=Places(Target(url + API, headers)))
         self.address = "embedded engine"
         self._engine = engine
         self._turn = asyncio.Lock()
-        # The engine closes a connection behind a stream without saying so: one kept would fail its next request.
-        self._target = Target(url, {"Authorization": f"Bearer {engine.api_key}", "Connection": "close"})
+        self._root = Target(url, headers)
 
     async def version(self) -> str:
         """The engine's package and version, once the engine itself has answered."""
@@ -95,6 +98,11 @@ class EmbeddedBackend(OpenAIBackend):
     def described(self, name: str) -> Mapping[str, Any] | None:
         """Its list says no more than Ollama's would."""
         return None
+
+    @property
+    def _target(self) -> Target:
+        """Its root: more of its routes are asked than those of OpenAI."""
+        return self._root
 
     def _under(self, path: str) -> str:
         return path

@@ -150,6 +150,8 @@ class Forwarder:
 
 
 def _why_not(answer: Answer) -> _Why | None:
+    if answer.lacks_model:
+        return _Why.LACKING
     match answer.status:
         case 503:
             return _Why.BUSY

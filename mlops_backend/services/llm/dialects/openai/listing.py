@@ -14,6 +14,7 @@ Entry = Mapping[str, Any]
 # What Ollama says of a model that it never unloads: 292 years, as many as Go can count in nanoseconds.
 NEVER: Final = "2318-01-01T00:00:00Z"
 _UNKNOWN: Final = "unknown"
+_TEMPLATE: Final = "{{ if .System }}{{ .System }}\n{{ end }}{{ if .Tools }}{{ .Tools }}\n{{ end }}{{ .Prompt }}"
 _OLLAMAS: Final = frozenset({"completion", "insert", "thinking", "tools", "vision"})
 _OTHER_WORDS: Final = {
     "multimodal": "vision",
@@ -25,11 +26,19 @@ _OTHER_WORDS: Final = {
     "embed": "embedding",
     "embeddings": "embedding",
 }
-_CONTEXTS: Final = ("n_ctx_train", "max_model_len", "context_length", "max_context_length", "n_ctx")
+_CONTEXTS: Final = (
+    "n_ctx_train",
+    "max_model_len",
+    "context_length",
+    "max_context_length",
+    "max_request_context_length",
+    "n_ctx",
+)
 _LOADED_CONTEXTS: Final = (
     "loaded_context_length",
     "n_ctx",
     "max_model_len",
+    "max_request_context_length",
     "context_length",
     "max_context_length",
     "n_ctx_train",
@@ -44,15 +53,16 @@ def context_of(entry: Entry) -> int:
 def capabilities(entry: Entry) -> frozenset[str]:
     """What a model can do, in Ollama's words, as far as its server tells.
 
-    llama.cpp and Ollama tell `capabilities`, others inputs (`architecture.input_modalities`: llama.cpp's router,
+    llama.cpp and Ollama tell `capabilities`, others inputs and outputs (`architecture`: llama.cpp's router,
     OpenRouter) or what a request may have (`supported_parameters`), Mistral and LM Studio in their own words. Tools are
     taken by most servers: they are said where nothing is told.
     """
     told = {_words(word) for word in _texts(entry, "capabilities")} | _switched_on(entry.get("capabilities"))
-    inputs = set(_texts(_mapping(entry.get("architecture")), "input_modalities"))
+    architecture = _mapping(entry.get("architecture"))
+    inputs, outputs = (set(_texts(architecture, name)) for name in ("input_modalities", "output_modalities"))
     takes = set(_texts(entry, "supported_parameters"))
     kind = str(entry.get("type") or "")
-    if "embedding" in told or kind.startswith("embedding"):
+    if "embedding" in told or kind.startswith("embedding") or {"embedding"} == set(map(_words, outputs)):
         return frozenset({"embedding"})
     if "image" in inputs or kind == "vlm":
         told.add("vision")
@@ -100,6 +110,22 @@ def name_of(entry: Entry) -> str:
     return str(entry.get("id") or "")
 
 
+def names_of(entry: Entry) -> list[str]:
+    """What the server calls it, and further names that it takes for it."""
+    return list(filter(None, (name_of(entry), *_texts(entry, "aliases"))))
+
+
+def bare(name: str) -> Entry:
+    """A model of which nothing but the name is known."""
+    return {"id": name, "object": "model", "created": 0, "owned_by": _UNKNOWN}
+
+
+def is_loaded(entry: Entry) -> bool:
+    """Whether it is in memory, as far as anybody can tell: llama.cpp's router has a `status`, LM Studio a `state`."""
+    state = _mapping(entry.get("status")).get("value") or entry.get("state")
+    return state == "loaded" if isinstance(state, str) else True
+
+
 def tag(entry: Entry, known: Mapping[str, Any]) -> dict[str, Any]:
     """An entry of `/api/tags`.
 
@@ -119,7 +145,7 @@ def tag(entry: Entry, known: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def running(entry: Entry, known: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry of `/api/ps`: such a server has its models loaded for as long as it runs."""
+    """An entry of `/api/ps`: what such a server has loaded stays so, as far as anybody can tell."""
     listed = tag(entry, known)
     del listed["modified_at"]
     context = _first_count(entry, _LOADED_CONTEXTS)
@@ -127,15 +153,18 @@ def running(entry: Entry, known: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown(entry: Entry, known: Mapping[str, Any], capabilities: Iterable[str]) -> dict[str, Any]:
-    """The answer of `/api/show`; a server of this kind tells neither template nor parameters."""
-    listed = tag(entry, known)
+    """The answer of `/api/show`; a server of this kind tells neither template nor parameters.
+
+    Some clients send tools only where the template has a place for them, as every Ollama's has that takes tools.
+    """
+    listed, capable = tag(entry, known), sorted(capabilities)
     return {
         "modelfile": "",
         "parameters": "",
-        "template": "",
+        "template": _TEMPLATE if "tools" in capable else "",
         "details": listed["details"],
         "model_info": _model_info(entry, listed["details"]["family"]),
-        "capabilities": sorted(capabilities),
+        "capabilities": capable,
         "modified_at": listed["modified_at"],
     }
 
@@ -189,12 +218,11 @@ def _model_info(entry: Entry, family: str) -> dict[str, Any]:
 
 def _meta(entry: Entry) -> Mapping[str, Any]:
     """What llama.cpp tells of a model beyond OpenAI's fields."""
-    found = entry.get("meta")
-    return found if isinstance(found, Mapping) else {}
+    return _mapping(entry.get("meta"))
 
 
 def _first_count(entry: Entry, names: Iterable[str]) -> int:
-    told = {**entry, **_meta(entry)}
+    told = {**entry, **_mapping(entry.get("metadata")), **_meta(entry)}
     return next((count for name in names if (count := _count(told.get(name)))), 0)
 
 
