@@ -26,7 +26,7 @@ _AGAIN: Final = 2
 _LATE: Final = " (when asked again)"
 # Where a text, a thought or a call came otherwise.
 _TEXT: Final = re.compile(r"(content|text|thinking|reasoning|calls|arguments)\b")
-_KEY: Final = (("X-API-Key", ORDINARY_KEY),)
+KEY: Final = (("X-API-Key", ORDINARY_KEY),)
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ async def asked(pair: Pair, name: str) -> tuple[str, str]:
     """What it is called when nothing is wrong, and what is wrong."""
     case = CASES[name]
     for before in case.before:
-        await exchange(pair.service, before.asked_of(pair.model), _KEY)
+        await exchange(pair.service, before.asked_of(pair.model), KEY)
     right = pair.server.rights.get(name, case.right)
-    through = await _answer(pair.service, case.asked_of(pair.model), _KEY)
+    through = await _answer(pair.service, case.asked_of(pair.model), KEY)
     if right is not None:
         return "translated right" if through.status == 200 else "refused rightly", right(through)
     direct = await _answer(pair.url, case.asked_of(pair.model))

@@ -14,7 +14,7 @@ REASONS: Final[dict[tuple[str, str], str]] = {
     ("llama-cpp-python", "/api/generate raw, format json, streamed"): _IGNORED,
     ("llama.cpp", "/api/generate raw, format json"): _SMALL,
     ("llama.cpp", "/api/generate raw, format json, streamed"): _SMALL,
-    ("llama.cpp", "/v1/models"): "the list is of all backends together: what stands beside their entries is left out",
+    ("llama.cpp (", "/v1/models"): "the list is of all backends together: what stands beside their entries is left out",
 }
 
 

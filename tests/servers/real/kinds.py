@@ -9,6 +9,7 @@ from typing import Final
 
 from tests.fakes.tiny_gguf import write_model
 from tests.fakes.tiny_transformer import CONTEXT, WORDS, write_transformer
+from tests.servers.real import llama_cpp_router
 from tests.servers.real.case import Right
 from tests.servers.real.right import Has, Refused, Said
 
@@ -75,6 +76,7 @@ class Server:
         folder: of its environment; servers with the same packages share one.
         needs: packages, pinned; none: those of the tests' own environment.
         without: packages to take out again.
+        debian: the package of Debian's that has it; then `command` gets the folder of a system instead of Python.
         command: from the interpreter, the folder with the model, the model's name and a port.
         model: what it calls its model; a function of the folder.
         write: writes the model.
@@ -92,6 +94,7 @@ class Server:
     model: Callable[[Path], str] = lambda _: "tiny/model"
     write: Callable[[Path], None] = write_transformer
     without: Sequence[str] = ()
+    debian: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     rights: Mapping[str, Right] = field(default_factory=dict)
     ready: str = "/health"
@@ -195,4 +198,16 @@ LLAMA_CPP_PYTHON: Final = Server(
     ready="/v1/models",
     seconds=60.0,
 )
-SERVERS: Final = (VLLM, VLLM_EMBEDDING, TRANSFORMERS, LLAMA_CPP, LLAMA_CPP_PYTHON)
+LLAMA_CPP_ROUTER: Final = Server(
+    "llama.cpp's router (Debian testing)",
+    "",
+    (),
+    llama_cpp_router.command,
+    _TALKS | {"messages", "logprobs", "grammar", "list", "context", "no embeddings"},
+    model=lambda _: "tiny",
+    write=llama_cpp_router.write_models,
+    debian="llama.cpp-tools",
+    rights=llama_cpp_router.RIGHTS,
+    seconds=60.0,
+)
+SERVERS: Final = (VLLM, VLLM_EMBEDDING, TRANSFORMERS, LLAMA_CPP, LLAMA_CPP_PYTHON, LLAMA_CPP_ROUTER)

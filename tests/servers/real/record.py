@@ -12,7 +12,15 @@ from typing import Any, Final
 
 from tests.e2e.wire import Answer, exchange
 from tests.servers.real.case import Case, get, post
-from tests.servers.real.kinds import LLAMA_CPP, LLAMA_CPP_PYTHON, TRANSFORMERS, VLLM, VLLM_EMBEDDING, Server
+from tests.servers.real.kinds import (
+    LLAMA_CPP,
+    LLAMA_CPP_PYTHON,
+    LLAMA_CPP_ROUTER,
+    TRANSFORMERS,
+    VLLM,
+    VLLM_EMBEDDING,
+    Server,
+)
 from tests.servers.real.starting import Missing, interpreter, started
 from tests.servers.real.values import PICTURE, QUESTION, TOOLS
 from tests.servers.replies import FOLDER, kind_of, plain_kind
@@ -23,6 +31,7 @@ FILES: Final[Mapping[str, Server]] = {
     "transformers_5_19_0": TRANSFORMERS,
     "llama_cpp_b11549": LLAMA_CPP,
     "llama_cpp_python_0_3_36": LLAMA_CPP_PYTHON,
+    "llama_cpp_router_b11669": LLAMA_CPP_ROUTER,
 }
 _CHAT: Final = "/v1/chat/completions"
 _TEXT: Final = "/v1/completions"
@@ -44,8 +53,7 @@ _ASKED: Final[tuple[dict[str, Any], ...]] = (
 
 
 def cases() -> Iterator[Case]:
-    """What is asked."""
-    yield get("/v1/models")
+    """What is asked; the list comes last, for a router loads a model when it is asked for one."""
     for extra in _ASKED:
         for form in ({}, {"stream": True}, {"stream": True, **_USAGE}):
             yield post(_CHAT, {"messages": QUESTION, **extra, **form})
@@ -55,6 +63,7 @@ def cases() -> Iterator[Case]:
     for stream in ({}, {"stream": True}):
         yield post("/v1/messages", {"max_tokens": 40, "messages": QUESTION, **stream})
         yield post("/v1/responses", {"input": "Why?", "store": False, **stream})
+    yield get("/v1/models")
 
 
 async def recorded(url: str, model: str) -> dict[str, Any]:

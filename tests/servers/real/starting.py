@@ -12,6 +12,7 @@ from tests.e2e.processes import free_port
 from tests.servers.real.environments import environment
 from tests.servers.real.kinds import Server
 from tests.servers.real.processes import running
+from tests.servers.real.systems import system
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,10 @@ class Missing:
 
 
 def interpreter(kind: Server) -> str | Missing:
-    """The Python that has a server's packages; installs them once."""
+    """The Python that has a server's packages, or the system that has it; installs them once."""
+    if kind.debian:
+        found = system(kind.debian)
+        return Missing(found) if isinstance(found, str) else str(found)
     if not kind.needs:
         return sys.executable
     folder = environment(kind.folder, kind.needs, kind.without)

@@ -75,7 +75,7 @@ async def translated(backend: Translating, asked: Asked, record: RequestRecord) 
         while not first and (more := await anext(lines, None)) is not None:
             first = more
         check_first(first)
-        yield Answer(200, (("Content-Type", NDJSON),), NDJSON, _behind(first, lines), tap)
+        yield Answer(200, (("Content-Type", NDJSON),), NDJSON, _behind(first, lines), tap=tap)
 
 
 def whole(value: Mapping[str, Any]) -> Answer:
