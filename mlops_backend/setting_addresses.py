@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 _LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _LONGEST_NAME: Final = 253
 _AUTHORITY: Final = re.compile(r"(\[[^\[\]]+\]|[^\[\]:]+)(?::([0-9]{1,5}))?")
-_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")
-_OWN_PORTS: Final = {"http": ":80", "https": ":443"}
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
+_OWN_PORTS: Final = {"http": 80, "https": 443}
+# No page is shown from there, or none that names it: browsers say `null`.
+_NO_ORIGINS: Final = frozenset({"about", "blob", "data", "file", "ftp", "javascript", "ws", "wss"})
+_ENDS_IN_NUMBER: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?(?::[0-9]+)?")
+# The older rules for such letters, which Python knows, and those of browsers lead to different names.
+_READ_IN_TWO_WAYS: Final = frozenset("\u00df\u03c2\u200c\u200d")
+_BROADCAST: Final = IPv4Network("255.255.255.255")
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 
 Network = IPv4Network | IPv6Network
@@ -42,13 +48,15 @@ def is_authority(text: str) -> bool:
 
 
 def backend_url(url: str) -> str:
-    """A backend's address."""
+    """A backend's address, written so that two spellings of one address are equal."""
     parts = _split(url)
-    if parts is None or parts.scheme not in {"http", "https"} or not is_authority(_in_ascii(parts)):
+    login, at, authority = parts.netloc.rpartition("@") if parts is not None else ("", "", "")
+    server = _canonical(authority, parts.scheme) if parts is not None and parts.scheme in _OWN_PORTS else ""
+    if parts is None or not server:
         raise ValueError("each backend must be an address such as http://localhost:11434")
     if not url.isprintable() or any(mark in url for mark in " ?#\\"):
         raise ValueError("a backend's address has neither white space nor a query")
-    return url.rstrip("/")
+    return f"{parts.scheme}://{login}{at}{server}{parts.path}".rstrip("/")
 
 
 def openai_url(url: str) -> str:
@@ -74,16 +82,17 @@ def listening_host(value: str) -> str:
 
 
 def allowed_origin(value: str) -> str:
-    """An origin as browsers send it: in small letters, and without the port that its scheme has anyway."""
-    origin = value.removesuffix("/")
-    scheme, _, authority = origin.partition("://")
-    usable = _ORIGIN.fullmatch(origin) and origin == origin.lower() and is_authority(authority)
-    if origin != "*" and (not usable or authority.endswith(_OWN_PORTS.get(scheme, "/"))):
+    """An origin as browsers send it, however it is written: in small letters, and without its scheme's own port."""
+    scheme, separator, authority = value.removesuffix("/").partition("://")
+    scheme = scheme.lower()
+    server = _canonical(authority, scheme) if separator and _SCHEME.fullmatch(scheme) else ""
+    never = scheme in _NO_ORIGINS or (scheme in _OWN_PORTS and _is_wrong_address(server))
+    if value != "*" and (not server or never):
         raise ValueError(
-            "each origin must be written as browsers send it, such as http://localhost:3000: scheme, host, and a port "
-            "unless it is the scheme's own, in small letters, with nothing behind"
+            "each origin must be that of a page, such as http://localhost:3000: scheme, host, and a port unless it is "
+            "the scheme's own, with nothing behind, and no wildcard but * alone, which allows all"
         )
-    return origin
+    return value if value == "*" else f"{scheme}://{server}"
 
 
 def network(value: Any) -> Any:
@@ -98,6 +107,8 @@ def network(value: Any) -> Any:
         raise ValueError(f"{value} is one address, and not a network; the network would be {meant}")
     if isinstance(meant, IPv6Network) and meant.subnet_of(_MAPPED):
         raise ValueError(f"{value} must be written as an address of IPv4")
+    if meant.is_multicast or meant == _BROADCAST:
+        raise ValueError(f"{value} is an address of many, which no proxy asks from")
     if meant.prefixlen and meant.network_address.is_unspecified:
         raise ValueError(f"{value} is nobody's address; all addresses are {meant.network_address}/0")
     return meant
@@ -128,13 +139,30 @@ def _split(url: str) -> SplitResult | None:
         return None
 
 
-def _in_ascii(parts: SplitResult) -> str:
-    """Host and port, in the letters of the domain name system; empty for what cannot be written so."""
-    authority = parts.netloc.rpartition("@")[2]
-    if authority.isascii():
-        return authority
-    host, colon, port = authority.partition(":")
+def _is_wrong_address(server: str) -> bool:
+    """Whether browsers take a name for an address of IPv4, which it is not."""
+    return bool(_ENDS_IN_NUMBER.fullmatch(server)) and not _is_address(server.partition(":")[0])
+
+
+def _canonical(authority: str, scheme: str) -> str:
+    """Host and port in one spelling, as browsers have it; empty for what is none."""
+    match = _AUTHORITY.fullmatch(authority)
+    host = _host_in_ascii(match[1]) if match is not None else ""
+    if match is None or not is_authority(host + (f":{match[2]}" if match[2] else "")):
+        return ""
+    port = int(match[2]) if match[2] else None
+    return host if port in {None, _OWN_PORTS.get(scheme)} else f"{host}:{port}"
+
+
+def _host_in_ascii(host: str) -> str:
+    """A host in the letters of the domain name system; empty for what cannot be written so."""
+    if host.startswith("[") and _is_address(host[1:-1]):
+        address = IPv6Address(host[1:-1])
+        mapped = int(address) & 0xFFFFFFFF
+        return f"[::ffff:{mapped >> 16:x}:{mapped & 0xFFFF:x}]" if address.ipv4_mapped else f"[{address}]"
+    if host.isascii():
+        return host.lower()
     try:
-        return host.encode("idna").decode() + colon + port
+        return "" if _READ_IN_TWO_WAYS & set(host) else host.encode("idna").decode().lower()
     except UnicodeError:
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeVar
 
@@ -121,30 +121,34 @@ def prices(texts: tuple[str, ...]) -> dict[str, Price]:
         ValueError: one that is written in another way, or that would never count.
     """
     listed = [price(text) for text in texts]
-    patterns = [pattern.lower() for pattern, _ in listed]
+    _each_may_count([pattern.lower() for pattern, _ in listed])
+    return dict(listed)
+
+
+def _each_may_count(patterns: Sequence[str]) -> None:
     if len(set(patterns)) < len(patterns):
         raise ValueError("each model may stand there once only")
     if "*" in patterns[:-1]:
         raise ValueError("what stands behind * would never count: the first that fits is taken")
-    return dict(listed)
 
 
 def capabilities(texts: tuple[str, ...]) -> dict[str, frozenset[str]]:
     """`llava*=vision,qwen3=tools+thinking`: patterns of models and what they can do, in Ollama's words.
 
     Raises:
-        ValueError: one that is written in another way, or stands there twice.
+        ValueError: one that is written in another way, or that would never count.
     """
     listed: dict[str, frozenset[str]] = {}
+    patterns: list[str] = []
     for text in texts:
         pattern, _, words = (part.strip() for part in text.partition("="))
         told = frozenset(words.split("+"))
         if not pattern or not told <= CAPABILITIES:
             known = ", ".join(sorted(CAPABILITIES))
             raise ValueError(f"must be written model=capability+capability, each one of {known}")
-        if pattern in listed:
-            raise ValueError("each model may stand there once only")
         listed[pattern] = told
+        patterns.append(pattern.lower())
+    _each_may_count(patterns)
     return listed
 
 

@@ -85,6 +85,10 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("OLLAMA_BASE_URL", "http://10.0.0.256:11434"),
         ("OLLAMA_BASE_URL", "http://a..b"),
         ("OLLAMA_BASE_URL", "http://ü..b"),
+        ("OLLAMA_BASE_URL", "http://straße.example"),
+        ("OLLAMA_BASE_URL", "http://a,HTTP://A:80/"),
+        ("OLLAMA_BASE_URL", "http://bücher.example,http://xn--bcher-kva.example"),
+        ("OPENAI_BACKENDS", "http://[::1]:1/v1,http://[0:0::1]:1/v1"),
         ("OLLAMA_BASE_URL", "http://<host>:11434"),
         ("OPENAI_BACKENDS", "http://a:1/v1,http://a:1/v1/"),
         ("OPENAI_BACKENDS", "http://:key%0Atwo@a"),
@@ -124,11 +128,20 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("ALLOWED_ORIGINS", "http://a:port"),
         ("ALLOWED_ORIGINS", "http://a:70000"),
         ("ALLOWED_ORIGINS", "http://a:"),
-        ("ALLOWED_ORIGINS", "http://a:80"),
-        ("ALLOWED_ORIGINS", "https://a:443/"),
-        ("ALLOWED_ORIGINS", "http://App.example"),
         ("ALLOWED_ORIGINS", "https://*.example.com"),
-        ("ALLOWED_ORIGINS", "https://bücher.example"),
+        ("ALLOWED_ORIGINS", "*, https://*.example.com"),
+        ("ALLOWED_ORIGINS", "http://*"),
+        ("ALLOWED_ORIGINS", "null"),
+        ("ALLOWED_ORIGINS", "http://a;http://b"),
+        ("ALLOWED_ORIGINS", '"http://a"'),
+        ("ALLOWED_ORIGINS", "https://straße.example"),
+        ("ALLOWED_ORIGINS", "https://b\u2028.example"),
+        ("ALLOWED_ORIGINS", "wss://a.example"),
+        ("ALLOWED_ORIGINS", "file://a"),
+        ("ALLOWED_ORIGINS", "http://127.1"),
+        ("ALLOWED_ORIGINS", "http://a.1"),
+        ("ALLOWED_ORIGINS", "http://0x7f000001:3000"),
+        ("ALLOWED_ORIGINS", "http://[fe80::1%eth0]"),
         ("API_KEYS", "admin:key"),
         ("API_KEYS", "web:your-secret-api-key-change-this"),
         ("API_KEY", "two words"),
@@ -146,6 +159,13 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("TRUSTED_PROXIES", "::ffff:10.0.0.1"),
         ("TRUSTED_PROXIES", "0.0.0.0"),
         ("TRUSTED_PROXIES", "::"),
+        ("TRUSTED_PROXIES", "255.255.255.255"),
+        ("TRUSTED_PROXIES", "224.0.0.0/4"),
+        ("TRUSTED_PROXIES", "ff02::1"),
+        ("TRUSTED_PROXIES", "10.0.0.1:8080"),
+        ("TRUSTED_PROXIES", "[::1]"),
+        ("MODEL_CAPABILITIES", "*=completion,llava=vision"),
+        ("MODEL_CAPABILITIES", "llava=completion,LLaVA=vision"),
         ("PASSTHROUGH_ROUTES", "POST /v1/a,POST /v1/a"),
         ("PASSTHROUGH_ROUTES", "POST /v1/a, GET /api/b,POST /v1/a ,"),
         ("AUTH_ENABLED", "perhaps"),
@@ -270,6 +290,35 @@ def test_an_odd_value_that_works_is_taken(monkeypatch: pytest.MonkeyPatch, name:
     """What looks strange and has a meaning starts the service."""
     monkeypatch.setenv(name, value)
     assert name.lower() in load_settings(None).model_fields_set
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("http://a:80", "http://a"),
+        ("https://a:443/", "https://a"),
+        ("https://a:80", "https://a:80"),
+        ("http://a:08080", "http://a:8080"),
+        ("HTTPS://App.Example", "https://app.example"),
+        ("https://Bücher.example:8443", "https://xn--bcher-kva.example:8443"),
+        ("http://[0:0:0:0:0:0:0:1]:3000", "http://[::1]:3000"),
+        ("http://[::FFFF:127.0.0.1]", "http://[::ffff:7f00:1]"),
+        ("http://10.0.0.1", "http://10.0.0.1"),
+    ],
+)
+def test_an_origin_is_read_as_browsers_send_it(monkeypatch: pytest.MonkeyPatch, written: str, sent: str) -> None:
+    """What names an origin in another spelling than a browser's means that origin."""
+    monkeypatch.setenv("ALLOWED_ORIGINS", f"http://first.example,{written}")
+    assert load_settings(None).allowed_origins == ("http://first.example", sent)
+
+
+def test_a_backend_has_one_spelling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Capitals, a scheme's own port and letters beyond ASCII make no other backend; a login and a path stay."""
+    monkeypatch.setenv("OLLAMA_BASE_URL", "HTTPS://User:P%40ss@BÜCHER.Example:443/Path/,http://[0::1]:80")
+    assert load_settings(None).ollama_base_url == (
+        "https://User:P%40ss@xn--bcher-kva.example/Path",
+        "http://[::1]",
+    )
 
 
 def test_an_address_that_is_no_network_is_told_which_one_it_would_be(monkeypatch: pytest.MonkeyPatch) -> None:
