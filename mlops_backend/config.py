@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     allow_cloud_models: bool = False
     passthrough_routes: Annotated[tuple[Route, ...], NoDecode] = ()
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = ()
+    root_path: str = ""
     database_url: SecretStr = SecretStr("sqlite+aiosqlite:///data/mlops_backend.db")
     redis_url: SecretStr = SecretStr("")
     rate_limit_requests: RateLimit = None
@@ -208,6 +209,11 @@ class Settings(BaseSettings):
     @classmethod
     def _networks(cls, value: Any) -> Any:
         return tuple(map(setting_addresses.network, values_of.split(value)))
+
+    @field_validator("root_path")
+    @classmethod
+    def _proxys_path(cls, value: str) -> str:
+        return setting_addresses.root_path(value)
 
     @field_validator("api_key")
     @classmethod

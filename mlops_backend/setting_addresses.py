@@ -18,6 +18,8 @@ _ENDS_IN_NUMBER: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?(?::[0-9
 # The older rules for such letters, which Python knows, and those of browsers lead to different names.
 _READ_IN_TWO_WAYS: Final = frozenset("\u00df\u03c2\u200c\u200d")
 _BROADCAST: Final = IPv4Network("255.255.255.255")
+_PATH: Final = re.compile(r"(?:/(?!\.+(?:/|$))[A-Za-z0-9._~-]+)+")
+OWN_PATHS: Final = frozenset({"api", "docs", "health", "k", "metrics", "openapi.json", "v1"})
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 
 Network = IPv4Network | IPv6Network
@@ -93,6 +95,16 @@ def allowed_origin(value: str) -> str:
             "the scheme's own, with nothing behind, and no wildcard but * alone, which allows all"
         )
     return value if value == "*" else f"{scheme}://{server}"
+
+
+def root_path(value: str) -> str:
+    """Where a proxy shows the service, without a slash at its end; none for its root."""
+    path = value.rstrip("/")
+    if path and not _PATH.fullmatch(path):
+        raise ValueError("must be a path such as /llm: slashes, letters, digits, and the marks . _ ~ - within")
+    if path.split("/")[1:2] and path.split("/")[1] in OWN_PATHS:
+        raise ValueError(f"must not begin as the service's own paths do ({', '.join(sorted(OWN_PATHS))})")
+    return path
 
 
 def network(value: Any) -> Any:

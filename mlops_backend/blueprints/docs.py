@@ -29,25 +29,33 @@ _PAGE: Final = """\
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>mlops_backend API</title>
-<link rel="stylesheet" href="/docs/assets/swagger-ui.css">
-<link rel="icon" type="image/png" href="/docs/assets/favicon-32x32.png">
+<link rel="stylesheet" href="docs/assets/swagger-ui.css">
+<link rel="icon" type="image/png" href="docs/assets/favicon-32x32.png">
 </head>
 <body>
 <div id="swagger-ui"></div>
-<script src="/docs/assets/swagger-ui-bundle.js"></script>
-<script src="/docs/assets/start.js"></script>
+<script src="docs/assets/swagger-ui-bundle.js"></script>
+<script src="docs/assets/start.js"></script>
 </body>
 </html>
 """
-# validatorUrl null: the default sends the document's address to an outside host.
+# validatorUrl null: the default sends the document's address to an outside host. All addresses are relative, and what
+# is tried goes to where the page came from: a proxy may show the service under a path that nobody has told it.
 _START: Final = """\
+const here = new URL(".", location.href).pathname.replace(/\\/$/, "") || "/";
+const servedHere = () => ({
+  statePlugins: { spec: { wrapActions: {
+    updateJsonSpec: (update) => (description) => update({ ...description, servers: [{ url: here }] })
+  } } }
+});
 window.ui = SwaggerUIBundle({
-  url: "/openapi.json",
+  url: "openapi.json",
   dom_id: "#swagger-ui",
   deepLinking: true,
   displayRequestDuration: true,
   persistAuthorization: false,
   presets: [SwaggerUIBundle.presets.apis],
+  plugins: [servedHere],
   layout: "BaseLayout",
   validatorUrl: null
 });

@@ -16,6 +16,7 @@ from mlops_backend.middleware.asgi import Scope as ASGIScope
 from mlops_backend.middleware.body_limit import body_of
 from mlops_backend.middleware.json_body import parse_json
 from mlops_backend.middleware.request_context import record, service
+from mlops_backend.middleware.root_path import public_path
 from mlops_backend.middleware.stream_answer import stream_answer
 from mlops_backend.openapi import NDJSON, SSE, document_media_types, document_open
 from mlops_backend.principal import Scope
@@ -132,7 +133,7 @@ async def create_stream(data: StreamRequest) -> ResponseReturnValue:
     record().answer_headers = await service(OllamaService).count_request(g.principal)
     body_of(cast(ASGIScope, request.scope)).let_go()  # it is counted as the ticket's from here on
     ticket = tickets.issue(data.operation, body, g.principal)
-    url = f"/api/llm/streams/{ticket.id}"
+    url = public_path(f"/api/llm/streams/{ticket.id}")
     expires_at = datetime.fromtimestamp(ticket.expires_at, UTC).isoformat(timespec="seconds")
     return {"id": ticket.id, "url": url, "expires_at": expires_at}, 201, {"Location": url}
 

@@ -10,6 +10,7 @@ from quart_schema import document_response, operation_id, tag, validate_response
 
 from mlops_backend.middleware.auth import wants_html, wants_json
 from mlops_backend.middleware.request_context import service
+from mlops_backend.middleware.root_path import public_path
 from mlops_backend.openapi import document_media_types, document_open
 from mlops_backend.schemas.service import HealthResponse, ReadyResponse, ServiceResponse
 from mlops_backend.services.llm.ollama_service import OllamaService
@@ -38,12 +39,13 @@ async def describe_service() -> ResponseReturnValue:
     if request.method == "HEAD":
         return Response("", content_type="application/json", headers={"Vary": "Accept"})
     if docs and wants_html(request.headers):
-        answer = redirect("/docs", 302)
+        answer = redirect("docs", 302)  # from where the browser is, whatever a proxy calls that
         answer.headers["Vary"] = "Accept"
         return answer
-    links = {"health": "/health", "models": "/api/llm/models", "stream": "/api/llm/stream"}
+    paths = {"health": "/health", "models": "/api/llm/models", "stream": "/api/llm/stream"}
     if docs:
-        links |= {"docs": "/docs", "openapi": "/openapi.json"}
+        paths |= {"docs": "/docs", "openapi": "/openapi.json"}
+    links = {name: public_path(path) for name, path in paths.items()}
     body = ServiceResponse(name="mlops_backend", version=info.version, links=links)
     return body.model_dump(), 200, {"Vary": "Accept"}
 

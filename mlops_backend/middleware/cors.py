@@ -39,10 +39,14 @@ ALLOWED_HEADERS: Final = (
 )
 EXPOSED_HEADERS: Final = (
     "X-Request-ID",
+    "Request-Id",
     "Retry-After",
+    "Retry-After-Ms",
     "RateLimit",
     "RateLimit-Policy",
     "X-Token-Count",
+    "X-Should-Retry",
+    "Content-Disposition",
     "ETag",
     "Location",
     "X-Message-ID",

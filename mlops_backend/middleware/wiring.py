@@ -22,6 +22,7 @@ from mlops_backend.middleware.error_handlers import register_error_handlers
 from mlops_backend.middleware.guess_guard import GuessGuard
 from mlops_backend.middleware.key_in_url import KeyInUrl
 from mlops_backend.middleware.request_context import RequestContext, services_of
+from mlops_backend.middleware.root_path import CONFIGURED, RootPath
 from mlops_backend.principal import ANONYMOUS
 from mlops_backend.services.llm.streams import MAX_BYTES
 from mlops_backend.services.other.keys import KeyStores
@@ -33,7 +34,7 @@ _SMALLER: Final = {"/api/llm/streams": MAX_BYTES}
 
 
 def add_middleware(app: Quart, settings: Settings) -> None:
-    """Key, errors and CORS within Quart; key in the URL, record, body limit, bodies and live answers beneath it."""
+    """Key, errors and CORS within Quart; beneath it a proxy's path, key in the URL, record, bodies, live answers."""
     services = services_of(app.extensions)
     gate = Gate(
         services.get(KeyStores),
@@ -62,4 +63,7 @@ def add_middleware(app: Quart, settings: Settings) -> None:
     live = services.add(LiveAnswers(cast(App, app.asgi_app)))
     limited = BodyStreams(BodyLimit(live, settings.max_body_bytes, services.get(ByteBudget), _SMALLER))
     wrapped: Any = KeyInUrl(RequestContext(limited, services.get(Ledger).note), enabled=settings.key_in_url)
+    app.config[CONFIGURED] = settings.root_path
+    if settings.root_path:
+        wrapped = RootPath(wrapped, settings.root_path)
     app.asgi_app = wrapped  # type: ignore[method-assign]

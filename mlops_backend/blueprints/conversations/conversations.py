@@ -9,6 +9,7 @@ from quart.typing import ResponseReturnValue
 from quart_schema import document_response, tag, validate_querystring, validate_request
 
 from mlops_backend.middleware.request_context import service
+from mlops_backend.middleware.root_path import public_path
 from mlops_backend.middleware.versions import etag, wanted_version
 from mlops_backend.openapi import document_media_types
 from mlops_backend.schemas.conversations.bodies import (
@@ -48,7 +49,8 @@ async def create_conversation(data: CreateConversationRequest) -> ResponseReturn
     one. It belongs to the key that made it: for every other one it does not exist.
     """
     made, messages = await service(Conversations).create(g.principal.id, data)
-    return _whole(made, messages), 201, {**_headers(made), "Location": f"{blueprint.url_prefix}/{made.id}"}
+    location = public_path(f"{blueprint.url_prefix}/{made.id}")
+    return _whole(made, messages), 201, {**_headers(made), "Location": location}
 
 
 @blueprint.get("")

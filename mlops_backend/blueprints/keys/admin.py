@@ -17,6 +17,7 @@ from quart_schema import (
 )
 
 from mlops_backend.middleware.request_context import service
+from mlops_backend.middleware.root_path import public_path
 from mlops_backend.schemas.keys import (
     CreateKeyRequest,
     KeyListResponse,
@@ -44,7 +45,7 @@ async def create_key(data: CreateKeyRequest) -> ResponseReturnValue:
     limit. An administrator's key has the scope `admin`, which includes all others.
     """
     key, secret = await service(ApiKeys).create(data)
-    headers = {**_SECRET, "Location": f"/api/admin/keys/{key.id}"}
+    headers = {**_SECRET, "Location": public_path(f"/api/admin/keys/{key.id}")}
     return {**key.shown(), "key": secret}, 201, headers
 
 
