@@ -107,6 +107,10 @@ test-pythons: ## The drain tests on each of Python 3.11 to 3.14 that is here; PY
 test-fresh: ## As root: bare Debian systems, in which make run must stream; ARGS go to scripts/fresh.py
 	@$(find_python); exec "$$python" scripts/fresh.py $(ARGS)
 
+.PHONY: test-image
+test-image: ## As root: both variants of the image, built by buildah, as its own user and as others
+	@$(find_python); exec "$$python" -m scripts.image $(ARGS)
+
 # Never --quiet: MkDocs counts only the warnings that it prints, and would be strict about none.
 .PHONY: docs
 docs: install-dev ## Build the documentation's site into site/; a broken link, anchor or orphan fails

@@ -135,15 +135,15 @@ def mirror() -> list[str]:
     return found[:1]
 
 
-def kept_system(suite: str) -> Path:
+def kept_system(suite: str, packages: str = PACKAGES, called: str = "bare") -> Path:
     """The archive of a bare system, made unless there is one that is not too old."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mlops_backend"
     cache.mkdir(parents=True, exist_ok=True)
-    archive = cache / f"bare-{suite}.tar"
+    archive = cache / f"{called}-{suite}.tar"
     if archive.exists() and time.time() - archive.stat().st_mtime < KEPT_FOR:
         return archive
     with tempfile.TemporaryDirectory(prefix="bare-") as scratch:
-        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, scratch, *mirror()]
+        command = ["debootstrap", "--variant=minbase", f"--include={packages}", suite, scratch, *mirror()]
         try:
             quietly(command)
         except NotFresh as error:
