@@ -16,12 +16,13 @@ RUN if [ "$EMBEDDED" = "true" ]; then \
 COPY mlops_backend /app/mlops_backend
 COPY wsgi.py hypercorn_conf.py /app/
 # Readable by any user, whatever the umask of the checkout; compiled, since nothing is written at run time.
-RUN chmod -R a+rX /app && python -m compileall -q /app && mkdir /data
+RUN chmod -R a+rX /app && python -m compileall -q /app
 
 FROM python:3.11-slim
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
-COPY --from=build --chown=10001:10001 /data /data
+# Platforms that choose the user themselves leave it in group 0.
+RUN mkdir -m 770 /data && chown 10001:0 /data
 ENV DATABASE_URL=sqlite:////data/mlops_backend.db
 ENV PATH="/opt/venv/bin:$PATH" PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /app

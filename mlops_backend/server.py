@@ -27,7 +27,7 @@ from mlops_backend.middleware.request_context import services_of
 from mlops_backend.services.llm.backends import BackendPool
 from mlops_backend.services.llm.embedded import EngineUnavailable
 from mlops_backend.services.llm.generation import Admission
-from mlops_backend.services.other.database import NewerDatabase, UnusableDatabase
+from mlops_backend.services.other.database import Database, NewerDatabase, UnusableDatabase
 from mlops_backend.services.registry import Services
 from mlops_backend.telemetry.logging import say
 
@@ -121,7 +121,8 @@ class Server:
         """Hypercorn calls this once it listens, and stops when it returns."""
         self._started = True
         watcher = asyncio.create_task(self._watch_files(files_to_watch())) if self._settings.debug else None
-        say(banner(self._settings, self._port, await self._services.get(BackendPool).probe()))
+        probes = await self._services.get(BackendPool).probe()
+        say(banner(self._settings, self._port, probes, self._services.get(Database).trouble))
         await self._stop.wait()
         if watcher is not None:
             watcher.cancel()

@@ -71,6 +71,14 @@ class Postgres:
             self._has_template = True
         return self._create("migrated")
 
+    def execute(self, statement: str, database: str = "postgres") -> None:
+        """Do something as the administrator."""
+        _run(self._execute(statement, database))
+
+    def url_of(self, database: str, role: str = "postgres") -> str:
+        """The address of a database for a role."""
+        return self._url(database).replace("postgres@", f"{role}@")
+
     def stop(self) -> None:
         """Let it be away."""
         self._server.stop()
@@ -91,8 +99,8 @@ class Postgres:
     def _url(self, name: str) -> str:
         return f"postgresql://postgres@/{name}?host={self._host}"
 
-    async def _execute(self, statement: str) -> None:
-        connection = await asyncpg.connect(host=self._host, user="postgres", database="postgres")
+    async def _execute(self, statement: str, database: str = "postgres") -> None:
+        connection = await asyncpg.connect(host=self._host, user="postgres", database=database)
         try:
             await connection.execute(statement)
         finally:

@@ -23,10 +23,11 @@ class HealthResponse(BaseModel):
 
 
 class ReadyResponse(BaseModel):
-    """Whether a generation would be taken now; 503 when not."""
+    """Whether a generation would be taken now; 503 when not. `degraded` says what else does not work."""
 
     status: Literal["ready", "not_ready"]
     reason: str | None = None
+    degraded: str | None = None
 
 
 class ErrorDetail(BaseModel):

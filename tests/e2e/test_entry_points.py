@@ -10,6 +10,7 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import psutil
@@ -18,6 +19,7 @@ import pytest
 from mlops_backend import __version__
 from mlops_backend.__main__ import main
 from tests.conftest import ServeFactory
+from tests.databases import Postgres
 from tests.e2e.processes import REPOSITORY, free_port
 from tests.e2e.server_process import COMMAND, KEY, ServerProcess, running, serving_process
 from tests.fakes.ollama import FakeOllama
@@ -169,6 +171,25 @@ async def test_a_file_that_is_no_database_stops_start_up(
     async with running(tmp_path, command, {**settings, "EMBEDDED_ENGINE": "off"}) as process:
         line = await one_line_of_refusal(process, 1)
         assert line == f"{before}DATABASE_URL: {tmp_path}/{name} {words.format(folder=tmp_path)}"
+
+
+@pytest.fixture
+def refusing_postgres(postgres: Postgres) -> str:
+    """The address of a PostgreSQL with a role that may not make tables."""
+    role = f"role_{uuid4().hex}"
+    postgres.execute(f"CREATE ROLE {role} LOGIN")
+    return postgres.empty().replace("postgres@", f"{role}@")
+
+
+@pytest.mark.parametrize(("command", "before"), [(COMMAND, "The service cannot start: "), (CONFIGURED, "")])
+async def test_a_postgresql_that_refuses_the_tables_stops_start_up(
+    tmp_path: Path, refusing_postgres: str, command: tuple[str, ...], before: str
+) -> None:
+    """In the same way: status 1, the setting, the cause and what to do, and no stack trace."""
+    settings = {"DATABASE_URL": refusing_postgres, "API_KEY": KEY, "HOST": "127.0.0.1", "PORT": "0"}
+    async with running(tmp_path, command, {**settings, "EMBEDDED_ENGINE": "off"}) as process:
+        line = await one_line_of_refusal(process, 1)
+    assert line.startswith(f"{before}DATABASE_URL: PostgreSQL refuses the tables: permission denied for schema public;")
 
 
 @pytest.mark.parametrize("workers", [0, 2])

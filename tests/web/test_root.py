@@ -7,9 +7,11 @@ import asyncio
 import pytest
 
 from mlops_backend import __version__
+from mlops_backend.banner import banner
+from mlops_backend.services.other.database import Database
 from tests.conftest import ServeFactory
 from tests.fakes.ollama import FakeOllama, Mode
-from tests.service import ORDINARY_KEY, Service
+from tests.service import ORDINARY_KEY, Service, settings_for
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 JSON = {"Accept": "application/json"}
@@ -98,6 +100,30 @@ async def test_strangers_cannot_flood_a_backend_through_readiness(service: Servi
     for _ in range(20):
         assert (await service.stranger.get("/health/ready")).status_code == 200
     assert sum(request.path == "/api/tags" for request in fake.requests) <= 2
+
+
+async def test_a_service_without_its_database_is_ready_and_says_what_it_cannot(
+    serve: ServeFactory, fake: FakeOllama
+) -> None:
+    """It serves, so it is ready; strangers are not told where the database is, and whoever started the service is."""
+    async with serve(fake.url, database_url="postgresql://someone:secret-word@127.0.0.1:1/none") as service:
+        answer = await service.stranger.get("/health/ready")
+        trouble = service.services.get(Database).trouble
+    assert answer.status_code == 200
+    assert set(answer.json()) == {"status", "degraded"}
+    assert answer.json()["status"] == "ready"
+    assert "127.0.0.1" not in answer.text
+    (line,) = [line for line in banner(settings_for(), 8000, [], trouble).splitlines() if "database" in line]
+    assert line.startswith("  database  DATABASE_URL: the database is away: ")
+    assert "127.0.0.1" in line
+    assert "secret-word" not in line
+
+
+async def test_a_service_with_its_database_says_nothing_of_it(service: Service) -> None:
+    """Neither to who asks nor to who starts it."""
+    assert (await service.stranger.get("/health/ready")).json() == {"status": "ready"}
+    assert service.services.get(Database).trouble == ""
+    assert "DATABASE_URL" not in banner(settings_for(), 8000, [])
 
 
 async def test_a_hung_backend_does_not_hang_health(serve: ServeFactory, fake: FakeOllama) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from mlops_backend.config import ConfigError
 from mlops_backend.errors import DatabaseDown
 from mlops_backend.services.other.database import Database, UnusableDatabase, check_database
 from mlops_backend.services.other.database import database as database_module
-from mlops_backend.services.other.database.sqlite_file import check_file
+from mlops_backend.services.other.database.sqlite_file import check_file, in_full
 from tests.databases import sqlite_template
 from tests.service import settings_for
 
@@ -117,26 +118,59 @@ def test_it_is_refused_before_anything_is_served_too(tmp_path: Path, make: Makin
 @pytest.mark.parametrize(
     ("file_mode", "folder_mode", "asked", "words"),
     [
-        (0o000, 0o777, "a.db", r"a\.db cannot be read$"),
-        (0o444, 0o777, "a.db", r"a\.db cannot be written$"),
-        (0o666, 0o555, "a.db", r"the folder .+ cannot be written$"),
-        (0o666, 0o555, "b.db", r"b\.db cannot be made: Permission denied$"),
-        (0o666, 0o555, "c/b.db", r"b\.db cannot be made: Permission denied$"),
-        (0o666, 0o000, "a.db", r"a\.db cannot be made: Permission denied$"),
+        (0o000, 0o777, "a.db", r"a\.db cannot be read \("),
+        (0o444, 0o777, "a.db", r"a\.db cannot be written \("),
+        (0o666, 0o555, "a.db", r"the folder .+ cannot be written \("),
+        (0o666, 0o555, "b.db", r"b\.db cannot be made: Permission denied \("),
+        (0o666, 0o555, "c/b.db", r"b\.db cannot be made: Permission denied \("),
+        (0o666, 0o000, "a.db", r"a\.db cannot be made: Permission denied \("),
     ],
 )
 def test_files_and_folders_that_are_closed_are_refused(
     open_folder: Path, file_mode: int, folder_mode: int, asked: str, words: str
 ) -> None:
-    """Each is named, with what cannot be done to it; SQLite writes beside its file as well."""
+    """Each is named, with what cannot be done to it, by whom, and whose it is; SQLite writes beside its file too."""
     (open_folder / "a.db").write_bytes(sqlite_template())
     (open_folder / "a.db").chmod(file_mode)
     open_folder.chmod(folder_mode)
     try:
-        with as_nobody(), pytest.raises(UnusableDatabase, match=words):
+        with as_nobody(), pytest.raises(UnusableDatabase, match=words) as refused:
             check_file(open_folder / asked)
     finally:
         open_folder.chmod(0o755)
+    user, group = os.geteuid() or NOBODY, os.getegid()
+    assert f"the service runs as user {user} and group {group}, and {open_folder}" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+def test_what_another_user_left_beside_a_file_is_named(open_folder: Path, suffix: str) -> None:
+    """SQLite itself would only say that the database is read-only."""
+    (open_folder / "a.db").write_bytes(sqlite_template())
+    (open_folder / "a.db").chmod(0o666)
+    (open_folder / f"a.db{suffix}").touch(0o444)
+    open_folder.chmod(0o777)
+    with as_nobody(), pytest.raises(UnusableDatabase, match=rf"a\.db{suffix} cannot be written \("):
+        check_file(open_folder / "a.db")
+
+
+@pytest.mark.parametrize(("folder_mode", "file_mode"), [(0o755, 0o644), (0o770, 0o660)])
+def test_a_file_is_its_groups_where_its_folder_is(tmp_path: Path, folder_mode: int, file_mode: int) -> None:
+    """A platform that chooses the user may choose another one next time; the group stays."""
+    tmp_path.chmod(folder_mode)
+    check_file(tmp_path / "a.db")
+    assert stat.S_IMODE((tmp_path / "a.db").stat().st_mode) == file_mode
+
+
+def test_a_file_that_closes_later_is_told_with_who_and_where(open_folder: Path) -> None:
+    """SQLite tells neither; what is no matter of rights is told in its own words."""
+    (open_folder / "a.db").write_bytes(sqlite_template())
+    open_folder.chmod(0o700)
+    with as_nobody(), pytest.raises(sqlite3.OperationalError) as failed:
+        sqlite3.connect(open_folder / "a.db").execute("PRAGMA schema_version")
+    told = in_full(failed.value, open_folder / "a.db")
+    assert told.startswith(f"{open_folder}/a.db: unable to open database file (the service runs as user ")
+    assert in_full(sqlite3.OperationalError("disk I/O error"), open_folder / "a.db") == "disk I/O error"
 
 
 def test_what_becomes_a_database_is_taken(tmp_path: Path) -> None:

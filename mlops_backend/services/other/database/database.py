@@ -16,8 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from mlops_backend.errors import DatabaseBusy, DatabaseDown
 from mlops_backend.services.other.database.migrating import NewerDatabase, upgrade
+from mlops_backend.services.other.database.refusals import refuse_refusal
 from mlops_backend.services.other.database.sqlite_driver import sqlite_driver
-from mlops_backend.services.other.database.sqlite_file import UnusableDatabase, prepare_file, refuse_garbage
+from mlops_backend.services.other.database.sqlite_file import UnusableDatabase, in_full, prepare_file, refuse_garbage
 from mlops_backend.services.other.database.state import State
 from mlops_backend.services.other.database.statement_names import StatementNames
 from mlops_backend.shares import ASKING, NoTurn, Shares
@@ -69,6 +70,11 @@ class Database:
     def up(self) -> bool:
         """Whether it can be read and written to."""
         return self.reading_state.up and self.writing_state.up
+
+    @property
+    def trouble(self) -> str:
+        """What keeps it from being read or written to, for the operator; empty when nothing does."""
+        return self.reading_state.trouble or self.writing_state.trouble
 
     @property
     def is_sqlite(self) -> bool:
@@ -134,7 +140,7 @@ class Database:
             UnusableDatabase: it is none, and will not become one.
         """
         engine = self._engine = self._engine or self._create_engine()
-        with _Watched(self.reading_state), self._named():
+        with _Watched(self.reading_state, self._file), self._named():
             if self._file is not None:
                 prepare_file(self._file)
             async with engine.connect() as connection:
@@ -172,7 +178,7 @@ class Database:
         if self._engine is None or not self._ready:
             raise DatabaseDown(_AWAY)
         state = self.writing_state if writing else self.reading_state
-        with _Watched(state):
+        with _Watched(state, self._file):
             async with self._engine.connect() as connection:
                 yield await connection.execution_options(**{_WRITING: writing})
         state.works()
@@ -191,6 +197,7 @@ class Database:
             try:
                 await self._migrate()
             except (NewerDatabase, UnusableDatabase) as error:
+                self.reading_state.fails(str(error))
                 log.error("the database stays unused", error=str(error))
                 return
             except DatabaseDown:
@@ -205,6 +212,8 @@ class Database:
             except DBAPIError as error:
                 if self._file is not None:
                     refuse_garbage(error.orig, self._file)
+                else:
+                    refuse_refusal(error)
                 raise
         except UnusableDatabase as error:
             raise UnusableDatabase(f"{self._called}: {error}") from None
@@ -227,8 +236,9 @@ class Database:
 class _Watched:
     """Turns a failure of the database itself into `DatabaseDown`; a statement's own fault passes."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, file: Path | None) -> None:
         self._state = state
+        self._file = file
 
     def __enter__(self) -> None:
         pass
@@ -236,7 +246,8 @@ class _Watched:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None and _is_away(error):
             cause = getattr(error, "orig", error)
-            self._state.fails((str(cause) or type(cause).__name__)[:_LONGEST_REASON])
+            words = str(cause) if self._file is None else in_full(cause, self._file)
+            self._state.fails((words or type(cause).__name__)[:_LONGEST_REASON])
             raise DatabaseDown(_AWAY) from error
 
 

@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mlops_backend.services.other.database.refusals import check_encoding
 from mlops_backend.services.other.database.tables import HEAD
 
 _SCRIPTS: Final = Path(__file__).parents[3] / "migrations"
@@ -30,6 +31,7 @@ async def upgrade(connection: AsyncConnection, target: str = HEAD) -> None:
 
     Raises:
         NewerDatabase: they are at a step that is not known here.
+        UnusableDatabase: the database cannot keep every text.
     """
     await _lock(connection)
     await connection.run_sync(_upgrade, target)
@@ -66,6 +68,8 @@ def _upgrade(connection: Connection, target: str) -> None:
     if at == target:
         return
     _check_known(at or "")
+    if connection.dialect.name == "postgresql":
+        check_encoding(connection.execute(text("SELECT current_setting('server_encoding')")).scalar_one())
     _run(connection, "upgrade", target)
     log.info("the database's tables are up to date", step=target)
 

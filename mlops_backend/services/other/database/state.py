@@ -22,15 +22,21 @@ class State:
         self._found = found
         self._missed = False
         self.up = False
+        self.reason = ""
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong, for the operator; empty when nothing is."""
+        return "" if self.up else f"{self._lost}: {self.reason or 'it does not answer'}"
 
     def works(self) -> None:
         """It was done."""
         if self._missed:
             log.info(self._found)
-        self.up, self._missed = True, False
+        self.up, self._missed, self.reason = True, False, ""
 
     def fails(self, reason: str) -> None:
         """It could not be done."""
         if not self._missed:
             log.error(self._lost, error=reason)
-        self.up, self._missed = False, True
+        self.up, self._missed, self.reason = False, True, reason
