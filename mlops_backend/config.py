@@ -15,7 +15,7 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from mlops_backend import setting_addresses, setting_servers, setting_stores
+from mlops_backend import setting_addresses, setting_files, setting_servers, setting_stores
 from mlops_backend import setting_values as values_of
 from mlops_backend.principal import Limits, Price, Rate
 from mlops_backend.setting_addresses import Network
@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = ()
     root_path: str = ""
     database_url: SecretStr = SecretStr("sqlite+aiosqlite:///data/mlops_backend.db")
+    database_connections: int = Field(default=15, ge=3, le=1000)
     redis_url: SecretStr = SecretStr("")
     rate_limit_requests: RateLimit = None
     rate_limit_tokens: RateLimit = None
@@ -100,6 +101,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=33_554_432, ge=1, le=_LARGEST_BODY)
     body_memory: int = Field(default=37_748_736, ge=1)
     body_memory_per_key: int = Field(default=33_554_432, ge=1)
+    shutdown_delay: float = Field(default=0.0, ge=0, le=_DAY, allow_inf_nan=False)
     drain_timeout: float = Field(default=30.0, ge=0, le=_DAY, allow_inf_nan=False)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -240,7 +242,11 @@ def load_settings(env_file: str | None = ".env", **overrides: Any) -> Settings:
     """
     _check_encoding(env_file)
     try:
-        return Settings(_env_file=env_file, **overrides)  # type: ignore[call-arg]
+        secrets = setting_files.read_secrets(_variables(env_file))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    try:
+        return Settings(_env_file=env_file, **{**secrets, **overrides})  # type: ignore[call-arg]
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = f"{first['loc'][0]}: ".upper() if first["loc"] else ""
@@ -269,8 +275,16 @@ def _check_encoding(env_file: str | None) -> None:
         raise ConfigError(f"{env_file}: {fault}; save it as UTF-8")
 
 
+def _variables(env_file: str | None) -> dict[str, str | None]:
+    """All variables, by their names in capitals: case does not matter, and the environment wins."""
+    found = {**(dotenv_values(env_file) if env_file else {}), **os.environ}
+    return {name.upper(): value for name, value in found.items()}
+
+
 def key_source(env_file: str = ".env") -> str:
     """Where `API_KEY` was found, for people: the key itself is never shown."""
+    if file := _variables(env_file).get(f"API_KEY{setting_files.SUFFIX}"):
+        return f"in {file}"
     if "API_KEY" not in os.environ or dotenv_values(env_file).get("API_KEY") == os.environ["API_KEY"]:
         return f"in {env_file}"
     return "in the environment"

@@ -126,8 +126,17 @@ class Server:
         await self._stop.wait()
         if watcher is not None:
             watcher.cancel()
+        if not self.reload:
+            await self._leave(self._settings.shutdown_delay)
         await self._drain(self._settings.drain_timeout)
         self._drained.set()
+
+    async def _leave(self, seconds: float) -> None:
+        """Serve as before and say that one is not ready, until those who send requests have noticed."""
+        if seconds:
+            structlog.get_logger().info("leaving", seconds=seconds)
+            self._services.get(Admission).leaving = True
+            await asyncio.sleep(seconds)
 
     async def _drain(self, seconds: float) -> None:
         structlog.get_logger().info("draining", seconds=seconds)

@@ -20,7 +20,7 @@ LAYERS = (
     ("services",),
     ("schemas", "telemetry", "migrations"),
     ("errors", "config", "__init__"),
-    ("setting_values", "setting_stores", "setting_addresses", "setting_servers"),
+    ("setting_values", "setting_stores", "setting_addresses", "setting_files", "setting_servers"),
     ("principal", "shares"),
 )
 # The houses of `services`, from the top; each may import from those on lower floors, through their faces.

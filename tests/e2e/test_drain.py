@@ -117,6 +117,36 @@ async def test_running_streams_finish(fake: FakeOllama, tmp_path: Path, stop: si
         assert await ended_well(service)
 
 
+async def test_it_goes_on_for_a_while_where_that_is_set(fake: FakeOllama, tmp_path: Path) -> None:
+    """With SHUTDOWN_DELAY it says that it is not ready, takes new connections and generations, and drains then."""
+    fake.gate = AfterFirstLine()
+    async with serving_process(tmp_path, fake.url, SHUTDOWN_DELAY="2") as service, AsyncExitStack() as scope:
+        async with service.client() as client:
+            assert (await client.get("/health/ready")).status_code == 200
+        service.signal(signal.SIGTERM)
+        await service.printed('"leaving"')
+        async with service.client() as client:
+            ready = await client.get("/health/ready")
+            assert (ready.status_code, ready.json()["reason"]) == (503, "The service is stopping.")
+            assert (await client.get("/health")).status_code == 200
+            stream = await open_stream(scope, client)
+            await service.printed('"draining"', seconds=10)
+            assert refused_as_draining(await client.post("/api/llm/generate", json=BODY))
+            fake.release()
+            assert json.loads((await stream.rest())[-1])["done"] is True
+        assert await ended_well(service)
+
+
+async def test_a_second_signal_ends_the_delay_too(fake: FakeOllama, tmp_path: Path) -> None:
+    """Nobody waits for a minute that was set for a balancer."""
+    async with serving_process(tmp_path, fake.url, SHUTDOWN_DELAY="60") as service:
+        service.signal(signal.SIGTERM)
+        await service.printed('"leaving"')
+        await asyncio.sleep(0.4)
+        service.signal(signal.SIGTERM)
+        assert await service.ended() == 1
+
+
 @pytest.mark.parametrize("stop", STOPS)
 async def test_what_outlasts_the_drain_is_told_so(fake: FakeOllama, tmp_path: Path, stop: signal.Signals) -> None:
     """When DRAIN_TIMEOUT passes each generation ends with an error in its own dialect, and the service with 0."""

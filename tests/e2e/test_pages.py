@@ -85,6 +85,7 @@ TESTED_ELSEWHERE: Final = {
     "restore-sqlite": "test_pages_operating.py",
     "backup-postgresql": "test_pages_operating.py",
     "downgrade": "test_pages_operating.py",
+    "schema-postgresql": "tests/unit/database/test_connections.py",
     "db-copy": "test_pages_operating.py",
     "make-run": "test_setup.py",
     "make-test": ".ci/run: it runs every test, this one too",

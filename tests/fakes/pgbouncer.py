@@ -19,7 +19,7 @@ _PORT = 6432
 _KEEPS_STATEMENTS = (1, 21)
 _CONFIGURATION = """\
 [databases]
-* = host={host} port=5432 user=postgres
+* = host={host} port=5432 user={user}
 [pgbouncer]
 listen_addr =
 listen_port = {port}
@@ -46,13 +46,15 @@ class PgBouncer:
     Args:
         database: the address of a database of `Postgres`.
         connections: how many there are to the database, for all clients together.
+        user: whom the database takes it for.
     """
 
-    def __init__(self, database: str, connections: int = 4) -> None:
+    def __init__(self, database: str, connections: int = 4, user: str = "postgres") -> None:
         parts = urlsplit(database)
         self._name = parts.path.removeprefix("/")
         [self._host] = parse_qs(parts.query)["host"]
         self._connections = connections
+        self._user = user
         self._folder = Path(tempfile.mkdtemp(prefix="pgb-", dir="/tmp"))  # the path of a socket must be short
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -64,7 +66,9 @@ class PgBouncer:
     def __enter__(self) -> PgBouncer:
         program, owner = _program(), os.stat(self._host)
         file = self._folder / "pgbouncer.ini"
-        text = _CONFIGURATION.format(host=self._host, port=_PORT, folder=self._folder, connections=self._connections)
+        text = _CONFIGURATION.format(
+            host=self._host, port=_PORT, folder=self._folder, connections=self._connections, user=self._user
+        )
         version = subprocess.run([program, "--version"], capture_output=True, check=True, text=True).stdout
         if tuple(map(int, version.split()[1].split(".")[:2])) < _KEEPS_STATEMENTS:
             text = text.replace("max_prepared_statements = 0\n", "")

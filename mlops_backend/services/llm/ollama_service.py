@@ -161,7 +161,8 @@ class OllamaService:
 
     async def unready(self) -> str | None:
         """Why no new generation would be taken, in a sentence; None when one would."""
-        return "The service is stopping." if self._admission.draining else await self._pool.unreachable()
+        stopping = self._admission.draining or self._admission.leaving
+        return "The service is stopping." if stopping else await self._pool.unreachable()
 
     async def _asked(
         self, operation: Operation, body: Mapping[str, Any], record: RequestRecord, *, stream: bool

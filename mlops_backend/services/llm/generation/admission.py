@@ -32,6 +32,8 @@ class Admission:
         self._idle = asyncio.Event()
         self._idle.set()
         self.draining = False
+        # Still serving, but not for long: readiness says so.
+        self.leaving = False
 
     @property
     def running(self) -> int:

@@ -30,9 +30,12 @@ _POOL_TIMEOUT: Final = 5.0
 _QUIET: Final[Mapping[str, Any]] = {"pool_timeout": _POOL_TIMEOUT, "hide_parameters": True}
 _BUSY_TIMEOUT: Final = 10.0
 _LONGEST_REASON: Final = 500
-_WRITERS: Final = 10
-# Of the 15 connections that there may be.
-_READERS: Final = 8
+_CONNECTIONS: Final = 15
+# Of those that there may be: who is asked for leaves some to the keys and the ledger.
+_WRITERS: Final = 2 / 3
+_READERS: Final = 8 / 15
+# Open though nobody needs them.
+_KEPT: Final = 5
 _THREADS_TIMEOUT: Final = 0.5
 _WRITING: Final = "mlops_writing"
 _AWAY: Final = "The database cannot be reached at present; try again soon."
@@ -49,11 +52,13 @@ class Database:
     Args:
         url: SQLAlchemy's, with an asynchronous driver.
         called: the setting that it comes from, for people.
+        connections: how many there may be at once.
     """
 
-    def __init__(self, url: str, called: str = "DATABASE_URL") -> None:
+    def __init__(self, url: str, called: str = "DATABASE_URL", connections: int = _CONNECTIONS) -> None:
         self._url = make_url(url)
         self._called = called
+        self._connections = connections
         self._file = Path(self._url.database) if self.is_sqlite and self._url.database else None
         self._engine: AsyncEngine | None = None
         self._driver = sqlite_driver() if self.is_sqlite else None
@@ -62,9 +67,10 @@ class Database:
         self.reading_state = State("the database is away", "the database answers again")
         self.writing_state = State("the database cannot be written to", "the database is written to again")
         self._closing = False
-        writers = 1 if self.is_sqlite else _WRITERS
+        writers = 1 if self.is_sqlite else int(_WRITERS * connections)
+        readers = int(_READERS * connections)
         self._turn = Shares(writers, max(1, writers // 2), _BUSY_TIMEOUT)
-        self._readers = Shares(_READERS, _READERS // 2, _BUSY_TIMEOUT)
+        self._readers = Shares(readers, max(1, readers // 2), _BUSY_TIMEOUT)
 
     @property
     def up(self) -> bool:
@@ -83,7 +89,7 @@ class Database:
 
     def beside(self, url: str, called: str) -> Database:
         """Another one, reached in the same way."""
-        return type(self)(url, called)
+        return type(self)(url, called, self._connections)
 
     async def open(self) -> None:
         """Connect and bring the tables up to date; a database that is away is waited for in the background.
@@ -219,15 +225,17 @@ class Database:
             raise UnusableDatabase(f"{self._called}: {error}") from None
 
     def _create_engine(self) -> AsyncEngine:
+        kept = min(_KEPT, self._connections)
+        settings: dict[str, Any] = {**_QUIET, "pool_size": kept, "max_overflow": self._connections - kept}
         if not self.is_sqlite:
             timeouts = {"timeout": _POOL_TIMEOUT, "command_timeout": 60}
             engine = create_async_engine(
-                self._url, **_QUIET, pool_pre_ping=True, pool_recycle=1800, connect_args=timeouts
+                self._url, **settings, pool_pre_ping=True, pool_recycle=1800, connect_args=timeouts
             )
             StatementNames().watch(engine.sync_engine)
             return engine
         options = {"timeout": _BUSY_TIMEOUT, "isolation_level": None}
-        engine = create_async_engine(self._url, **_QUIET, module=self._driver, connect_args=options)
+        engine = create_async_engine(self._url, **settings, module=self._driver, connect_args=options)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine

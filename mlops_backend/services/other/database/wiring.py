@@ -41,7 +41,7 @@ def build_database(services: Services, settings: Settings) -> Database:
 
 
 def _database(settings: Settings) -> Database:
-    return Database(settings.database_url.get_secret_value())
+    return Database(settings.database_url.get_secret_value(), connections=settings.database_connections)
 
 
 async def _open_and_close(database: Database) -> None:

@@ -1,0 +1,45 @@
+"""Secrets in files: `NAME_FILE` names a file that holds what `NAME` would say, as Docker and Kubernetes mount them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+# Settings that are secret, or may have a password in them; of the lists among them a line of the file is an item.
+LISTS: Final = ("API_KEYS", "OLLAMA_BASE_URL", "OPENAI_BACKENDS")
+SECRETS: Final = ("API_KEY", "DATABASE_URL", "REDIS_URL", *LISTS)
+SUFFIX: Final = "_FILE"
+_LARGEST: Final = 1_048_576
+
+
+def read_secrets(environment: Mapping[str, str | None]) -> dict[str, str]:
+    """What the named files hold, by the settings' names in small letters.
+
+    Args:
+        environment: variables with their names in capitals; those that are not set may be there without a value.
+
+    Raises:
+        ValueError: a file cannot be used, or its setting is there as well.
+    """
+    return {name.lower(): _read(name, environment) for name in SECRETS if environment.get(f"{name}{SUFFIX}")}
+
+
+def _read(name: str, environment: Mapping[str, str | None]) -> str:
+    path = environment[f"{name}{SUFFIX}"] or ""
+    if environment.get(name):
+        raise ValueError(f"{name}{SUFFIX}: {name} is set as well; which of them is meant?")
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(_LARGEST + 1)
+        text = content.decode("utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"{name}{SUFFIX}: {path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise ValueError(f"{name}{SUFFIX}: {path} is no text in UTF-8") from None
+    if len(content) > _LARGEST:
+        raise ValueError(f"{name}{SUFFIX}: {path} is larger than a secret can be")
+    text = text.rstrip("\r\n")
+    if not text.strip(" ,\r\n"):
+        raise ValueError(f"{name}{SUFFIX}: {path} is empty")
+    return ",".join(text.splitlines()) if name in LISTS else text
