@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import AsyncIterator
 from itertools import count
 from typing import Any
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select, text, update
 
 from mlops_backend.errors import InvalidBody
+from mlops_backend.folding import SEARCHED, folded
 from mlops_backend.services.other.conversations import search as message_search
+from mlops_backend.services.other.conversations import search_words
 from mlops_backend.services.other.conversations.search import Found, found
-from mlops_backend.services.other.conversations.search_words import SEARCHED, Words, excerpt, parsed
+from mlops_backend.services.other.conversations.search_words import Words, excerpt, parsed
 from mlops_backend.services.other.database.database import Database
 from mlops_backend.services.other.database.tables import conversations, messages
 
@@ -95,7 +98,14 @@ async def stored(database_url: str) -> AsyncIterator[Stored]:
         ("„Дом“ – и… ΣΊΣΥΦΟΣ", ["дом", "ДОМ", "и", "дом*", '"дом и"'], ["до"]),
         ("日本語のテスト。次の文", ["日本語のテスト", "次の文", "日本語*"], ["日本"]),
         ("नमस्ते दुनिया", ["नमस्ते", "दुनिया", '"नमस्ते दुनिया"'], ["नम"]),
-        ("cafe\u0301 noir", ["cafe\u0301"], ["tea"]),
+        ("cafe\u0301 noir", ["cafe\u0301", "caf\u00e9", "CAF\u00c9", "CAFE\u0301", "caf\u00e9*"], ["tea", "cafe"]),
+        ("caf\u00e9 noir", ["cafe\u0301", "caf\u00e9", '"CAFE\u0301 NOIR"'], ["cafe"]),
+        ("\u1112\u1161\u11ab\u1100\u116e\u11a8", ["\ud55c\uad6d"], ["\ud55c"]),
+        ("\u212b ngstrom \u00c5land", ["\u00e5", "\u00e5land", "A\u030aLAND"], ["aland"]),
+        ("STRASSE und Stra\u00dfe", ['"strasse und strasse"', '"stra\u00dfe und STRASSE"', "STRASSE"], ["strase"]),
+        ("ПРИВЕТ ΜΆΪΟΣ", ["привет", "ПриВет", "μάϊοσ", "μάϊος", "ΜΆΪΟΣ", "μάϊ*"], ["μαιος"]),
+        ("ᾳ ᾼ ΑΙ", ["αι", "ᾼ", "ᾳ", '"ᾼ ΑΙ ᾳ"'], ["α"]),
+        ("Ǆ İstanbul DŽ", ["ǆ", "ǅ", "i\u0307stanbul", "İSTANBUL", "dž"], ["istanbul", "ıstanbul"]),
         ("version 3.11 at 1e5 0x1f -7 12abc", ["3.11", "11", "1e5", "0x1f", "7", "12abc", "12a*"], ["12", "1e6"]),
         ("before\0after \x10middle", ["before", "after", "middle", '"before after"'], ["0after", "beforeafter"]),
         ("x" * 3000 + " tail", ["tail"], ["xxx"]),
@@ -280,11 +290,29 @@ def test_only_letters_get_into_a_query(typed: str) -> None:
         ("unwordly sword " * 20 + "Word", "word", "…" + "unwordly sword " * 3 + "Word"),
         ("x" * 500, "y", "x" * 160 + "…"),
         ("", "y", ""),
+        ("stra\u00dfe " * 200 + "Cafe\u0301 au lait", "CAF\u00c9", "…" + "stra\u00dfe " * 7 + "Cafe\u0301 au lait"),
+        ("e\u0301" * 2000 + " lait", "lait", "…lait"),
     ],
 )
 def test_an_excerpt(content: str, typed: str, shown: str) -> None:
     """Some 160 characters around the first place, cut between words, on one line."""
     assert excerpt(content, parsed(typed)) == shown
+
+
+@given(st.text(max_size=50))
+def test_what_readers_take_for_equal_is_folded_alike(text: str) -> None:
+    """Composed or not, in capitals or not, and folded once or twice."""
+    forms = (unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text), folded(text))
+    assert {folded(form) for form in forms} == {folded(text)}
+    assert folded(text.upper().lower()) == folded(text.upper())
+
+
+@given(st.text(max_size=3000, alphabet=st.sampled_from("aß\u0301é ΐİﬃ")), st.integers(0, 4000))
+def test_a_place_of_a_folded_text_is_found_in_the_text(text: str, place: int) -> None:
+    """To a letter or its marks."""
+    found_at = search_words._unfolded(text, min(place, len(folded(text))))
+    assert 0 <= found_at <= len(text)
+    assert abs(len(folded(text[:found_at])) - min(place, len(folded(text)))) <= 12
 
 
 @given(st.text(max_size=600), st.text(min_size=1, max_size=20))

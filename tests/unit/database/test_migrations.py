@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, insert, inspect, select, text
+from sqlalchemy import Connection, column, insert, inspect, select, table, text
 
+from mlops_backend.migrations.versions import m0004_folded
+from mlops_backend.services.other.conversations.search import found
+from mlops_backend.services.other.conversations.search_words import parsed
 from mlops_backend.services.other.database import migrating
 from mlops_backend.services.other.database.database import Database
 from mlops_backend.services.other.database.migrating import NewerDatabase, UnknownStep, current, downgrade, upgrade
@@ -73,6 +76,11 @@ def tables_of(connection: Connection) -> set[str]:
     return set(inspect(connection).get_table_names())
 
 
+def columns_of_messages(connection: Connection) -> set[str]:
+    """The names of the columns of a message."""
+    return {described["name"] for described in inspect(connection).get_columns("messages")}
+
+
 def all_of(connection: Connection) -> set[str]:
     """The names of the tables and views that are there."""
     return tables_of(connection) | set(inspect(connection).get_view_names())
@@ -126,13 +134,47 @@ async def test_conversations_go_with_their_step(empty: Database) -> None:
         async with empty.migrating() as connection:
             await upgrade(connection, "0002")
             before = await connection.run_sync(all_of)
-            await upgrade(connection, "0003")
+            await upgrade(connection)
             await connection.execute(insert(conversations), [CONVERSATION])
             await connection.execute(insert(messages), [MESSAGE])
             assert (await connection.execute(select(messages.c.number))).scalars().all() == [1]
         async with empty.migrating() as connection:
             await downgrade(connection, "0002")
             assert await connection.run_sync(all_of) == before
+
+
+async def test_texts_from_before_are_folded_and_found(empty: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step folds what is there, some rows at a time; going back the index is of the texts as they are."""
+    monkeypatch.setattr(m0004_folded, "_CHUNK", 2)
+    contents = ("Cafe\u0301", "plain TEXT", "Stra\u00dfe", "ЛЁД", "日本", "caf\u00e9 \0 \ud800")
+    named = {each.name: each for each in messages.columns}
+    rows = [
+        {**MESSAGE, "id": f"m{place}", "sequence": place, "content": content} for place, content in enumerate(contents)
+    ]
+    put = insert(table("messages", *(column(name, named[name].type) for name in rows[0])))
+
+    async def finds(words: str) -> list[str]:
+        # None of another one's: what was put in belongs to the conversation `c` of the key `c`.
+        async with empty.migrating() as connection:
+            return [row.excerpt for row in await found(connection, "c", "c", parsed(words), None, 50)]
+
+    async with empty.migrating() as connection:
+        await upgrade(connection, "0003")
+        await connection.execute(insert(conversations), [CONVERSATION])
+        await connection.execute(put, rows)
+    async with empty.migrating() as connection:
+        await upgrade(connection)
+        kept = (await connection.execute(select(messages.c.content, messages.c.folded).order_by("sequence"))).all()
+    assert [row.content for row in kept] == list(contents)
+    assert [row.folded for row in kept] == ["café", None, "strasse", "лёд", None, None]
+    for words in ("CAFÉ", "cafe\u0301", "text", "STRASSE", "ле\u0308д", "日本"):
+        assert await finds(words), words
+    async with empty.migrating() as connection:
+        await downgrade(connection, "0003")
+        assert "folded" not in await connection.run_sync(columns_of_messages)
+        assert await current(connection) == "0003"
+    assert await finds("text")
+    assert not await finds("STRASSE")
 
 
 async def test_a_step_that_fails_leaves_nothing(empty: Database) -> None:

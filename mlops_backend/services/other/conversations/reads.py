@@ -19,9 +19,11 @@ Cursor = tuple[int, str]
 LAST: Final = 2**62  # behind every sequence
 
 _COLUMNS: Final = [conversations.c[name] for name in Conversation.__dataclass_fields__]
+# All but what stands for the text in the index.
+_MESSAGE: Final = [column for column in messages.c if column is not messages.c.folded]
 _SAID: Final = messages.c.sequence > 0
 _PORTION: Final = (
-    select(messages)
+    select(*_MESSAGE)
     .where(
         messages.c.conversation_id == bindparam("conversation"),
         messages.c.replaced_at.is_(None),
@@ -44,7 +46,7 @@ def listed(key_id: str, after: Cursor | None, limit: int) -> Select[Any]:
 
 def said(conversation_id: str, *, replaced: bool = False) -> Select[Any]:
     """A conversation's messages in their order."""
-    query = select(messages).where(messages.c.conversation_id == conversation_id, _SAID).order_by(messages.c.sequence)
+    query = select(*_MESSAGE).where(messages.c.conversation_id == conversation_id, _SAID).order_by(messages.c.sequence)
     return query if replaced else query.where(messages.c.replaced_at.is_(None))
 
 

@@ -14,7 +14,8 @@ from typing import Any, Final
 from sqlalchemy import Row, RowMapping, Select, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mlops_backend.services.other.conversations.search_words import SEARCHED, Words, excerpt
+from mlops_backend.folding import SEARCHED
+from mlops_backend.services.other.conversations.search_words import Words, excerpt
 from mlops_backend.services.other.database import ExactText, conversations, messages
 
 _FIRST: Final = 2**62

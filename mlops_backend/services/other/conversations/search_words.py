@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Final
 
 from mlops_backend.errors import InvalidBody
+from mlops_backend.folding import folded
 
-SEARCHED: Final = 150_000  # characters of a text: the index holds no more
+# The part of a text in which a place is looked for at once.
+_PIECE: Final = 512
 _LONGEST_SEARCH: Final = 200
 _MOST_WORDS: Final = 16
 _SHORTEST_BEGINNING: Final = 3
@@ -22,7 +25,7 @@ _PARTS: Final = re.compile(r'"([^"]*)"?|([^\s"]+)')
 class Phrase:
     """Words that must stand beside each other; of the last one only the beginning where `is_beginning`.
 
-    They are letters, digits and marks on letters alone: nothing of them has a meaning in a query.
+    They are folded: letters, digits and marks on letters alone: nothing of them has a meaning in a query.
     """
 
     words: tuple[str, ...]
@@ -46,8 +49,8 @@ class Words:
         )
 
     def pattern(self) -> re.Pattern[str]:
-        """Where any of them stands in a text."""
-        return re.compile("|".join(map(_pattern, self.phrases)), re.IGNORECASE)
+        """Where any of them stands in a folded text."""
+        return re.compile("|".join(map(_pattern, self.phrases)))
 
 
 def parsed(text: str) -> Words:
@@ -58,7 +61,7 @@ def parsed(text: str) -> Words:
     """
     if len(text) > _LONGEST_SEARCH:
         raise _invalid(f"must have at most {_LONGEST_SEARCH} characters")
-    phrases = tuple(phrase for part in _PARTS.finditer(text) if (phrase := _phrase(part)).words)
+    phrases = tuple(phrase for part in _PARTS.finditer(folded(text)) if (phrase := _phrase(part)).words)
     if not phrases:
         raise _invalid("must have a word: letters or digits")
     if sum(len(phrase.words) for phrase in phrases) > _MOST_WORDS:
@@ -70,14 +73,27 @@ def parsed(text: str) -> Words:
 
 def excerpt(content: str, words: Words) -> str:
     """Some 160 characters around the first place of a text that has one of the words, on one line."""
-    place = words.pattern().search(content)
-    start = _start(content, place.start()) if place else 0
+    place = words.pattern().search(folded(content))
+    start = _start(content, _unfolded(content, place.start())) if place else 0
     end = start + _LONGEST_EXCERPT
     if end < len(content):  # not in the middle of a word, if that is not a very long one
         space = content.rfind(" ", start + _LONGEST_EXCERPT // 2, end + 1)
         end = end if space < 0 else space
     line = " ".join(content[start:end].split())
     return "…" * (start > 0) + line + "…" * (end < len(content))
+
+
+def _unfolded(content: str, place: int) -> int:
+    """Where in a text a place of its folded form is: letters grow and shrink when they are folded."""
+    if content.isascii():
+        return place
+    start = 0
+    while place >= (length := len(folded(content[start : start + _PIECE]))) and start + _PIECE < len(content):
+        place -= length
+        start += _PIECE
+    piece = content[start : start + _PIECE]
+    letters = range(len(piece) + 1)
+    return start + bisect_right(letters, place, key=lambda count: len(folded(piece[:count]))) - 1
 
 
 def _start(content: str, place: int) -> int:

@@ -22,9 +22,10 @@ from sqlalchemy import (
     Table,
 )
 
+from mlops_backend.folding import default_folding
 from mlops_backend.services.other.database.exact_text import ExactText
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 
 metadata: Final = MetaData()
 
@@ -146,7 +147,8 @@ conversation_owners: Final = Table(
 )
 
 # `number` grows over all conversations and is never used twice: the full-text search pages by it. `sequence` orders one
-# conversation. Its title is a row too, with the role `title` and the sequence 0, so that one index finds both.
+# conversation. Its title is a row too, with the role `title` and the sequence 0, so that one index finds both. `folded`
+# is what the index has in the place of `content`, unless that is the same; a content never changes in its row.
 messages: Final = Table(
     "messages",
     metadata,
@@ -172,6 +174,7 @@ messages: Final = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("replaced_at", BigInteger),
+    Column("folded", ExactText, default=default_folding),
     Index("ix_messages_id", "id", unique=True),
     Index("ix_messages_conversation_id", "conversation_id", "sequence", unique=True),
     Index("ix_messages_owner", "owner", "number"),
