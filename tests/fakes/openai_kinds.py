@@ -38,6 +38,7 @@ class PlacedOpenAI(FakeOpenAI):
 class RouterOpenAI(FakeOpenAI):
     """llama.cpp's server in router mode: two models, one loaded, with a second name; none was started to embed."""
 
+    fails_to_list: bool = False
     models: list[dict[str, Any]] = field(
         default_factory=lambda: [
             _routed(
@@ -52,6 +53,9 @@ class RouterOpenAI(FakeOpenAI):
 
     async def answer(self, connection: Connection, request: Request) -> None:
         """Answer one request."""
+        if self.fails_to_list and request.method == "GET":
+            await connection.send(_refusal(500, "it fell over", "server_error"))
+            return
         if request.method == "POST":
             name = json.loads(request.body).get("model")
             if not any(name in (model["id"], *model["aliases"]) for model in self.models):

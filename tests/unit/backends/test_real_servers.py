@@ -160,6 +160,7 @@ REFUSALS: dict[str, tuple[int, str, int, str]] = {
         "Invalid model name passed in model=x",
     ),
     "an unknown model of Mistral's": (400, '{"message": "Invalid model: x"}', 404, "Invalid model: x"),
+    "a model that is not for everybody": (403, """{"error": "model 'x' not found"}""", 403, "model 'x' not found"),
     "another missing thing": (400, '{"error": "file of the model not found"}', 400, "file of the model not found"),
     "an unknown model": (404, '{"detail": "Got request for model x"}', 404, "Got request for model x"),
     "not done there": (501, '{"error": {"message": "started without it"}}', 501, "started without it"),
@@ -213,6 +214,10 @@ async def test_a_server_whose_list_fails_still_serves(named: tuple[str, ...]) ->
             await ask(backend)
         with pytest.raises(AppError):
             await backend.version()
+        await pool.close()
+        pool.use([backend])
+        [probe] = await pool.probe()
+        assert (probe.reachable, probe.models) == (False, ())
         await pool.close()
 
 

@@ -76,11 +76,13 @@ async def test_a_server_without_a_list_has_empty_lists(serve: ServeFactory, root
             assert (await asked).status_code == 404
 
 
-async def test_beside_others_it_takes_what_nobody_lists(serve: ServeFactory, fake: FakeOllama) -> None:
-    """Lists are those of the others, not partial ones; its failure to compute makes it no less there."""
-    server = PlacedOpenAI(lists=False)
+@pytest.mark.usefixtures("_always_probed")
+@pytest.mark.parametrize("lists", [False, True])
+async def test_beside_others_it_takes_what_nobody_lists(serve: ServeFactory, fake: FakeOllama, lists: bool) -> None:
+    """Lists are those of the others, not partial ones; that it fails to compute makes it no less there."""
+    server = PlacedOpenAI(lists=lists)
     async with server, serve(fake.url, openai_backends=server.url) as service:
-        assert await listed(service, "/api/tags") == list(fake.models)
+        assert await listed(service, "/api/tags") == [*fake.models, *([LISTED] if lists else [])]
         own = (await service.client.get("/api/llm/models")).json()
         assert "partial" not in own
         assert (await service.client.post("/api/chat", json=chat_with("unlisted"))).status_code == 200
@@ -119,6 +121,7 @@ async def test_models_that_the_operator_names_are_there(
         assert posts(server) == ["/v1/chat/completions"] * 2
         status, health = await health_of(service, server.url)
         assert (status, "note" in health) == ("healthy", not lists)
+        assert sorted(health["models"]) == sorted((*NAMES, LISTED))
 
 
 async def test_routes_at_the_root_are_found(serve: ServeFactory) -> None:
@@ -166,6 +169,7 @@ async def test_a_server_that_is_away_decides_nothing(serve: ServeFactory) -> Non
         assert missing.status_code == 501
 
 
+@pytest.mark.usefixtures("_always_probed")
 async def test_another_server_in_its_place_is_asked_as_any_other(serve: ServeFactory) -> None:
     """One without a list in the place of one with its routes at the root: what was found is forgotten."""
     server = PlacedOpenAI(place="")
@@ -174,6 +178,11 @@ async def test_another_server_in_its_place_is_asked_as_any_other(serve: ServeFac
         server.place, server.lists = "/v1", False
         assert (await service.client.post("/v1/embeddings", json=EMBED)).status_code == 200
         assert posts(server) == ["/embeddings", "/v1/embeddings"]
+        assert await listed(service, "/api/ps") == []
+        assert "note" in (await health_of(service, server.url))[1]
+        server.lists = True
+        assert await listed(service, "/api/ps") == [LISTED]
+        assert "note" not in (await health_of(service, server.url))[1]
 
 
 async def test_a_version_in_the_address_stays(serve: ServeFactory) -> None:

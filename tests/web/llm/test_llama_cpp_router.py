@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from mlops_backend.services.llm.backends import pool as routing
+from mlops_backend.services.llm.ollama_service import OllamaService
 from tests.conftest import ServeFactory
 from tests.fakes.ollama import FakeOllama
 from tests.fakes.openai_kinds import PlacedOpenAI, RouterOpenAI
@@ -56,8 +58,31 @@ async def test_an_alias_is_a_name(serve: ServeFactory, fake: FakeOllama, beside:
         assert whole["model"] == "gpt-x"
         assert json.loads(router.requests[-1].body)["model"] == "big"
         assert (await service.client.post("/v1/chat/completions", json=chat_with("gpt-x"))).status_code == 200
+        assert await service.services.get(OllamaService).context_length("GPT-x", None) == 512
         if beside:
             assert not [request for request in fake.requests if request.method == "POST"]
+
+
+async def test_a_models_own_name_counts_before_anothers_alias(serve: ServeFactory) -> None:
+    """As with the router itself."""
+    async with RouterOpenAI() as router, serve(openai_backends=router.url) as service:
+        router.models[1]["aliases"].append("big")
+        shown = (await service.client.post("/api/show", json={"model": "big"})).json()
+        assert shown["model_info"]["general.basename"] == "big"
+
+
+async def test_a_list_that_fails_takes_no_alias_away(
+    serve: ServeFactory, fake: FakeOllama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it told last counts until it tells again."""
+    monkeypatch.setattr(routing, "PROBE_LIFE", 0.0)
+    async with RouterOpenAI() as router, serve(fake.url, openai_backends=router.url) as service:
+        for fails, status in ((False, "healthy"), (True, "degraded")):
+            router.fails_to_list = fails
+            assert (await service.client.get("/api/llm/health")).json()["status"] == status
+            answer = await service.client.post("/v1/chat/completions", json=chat_with("gpt-x"))
+            assert answer.status_code == 200
+        assert not [request for request in fake.requests if request.method == "POST"]
 
 
 async def test_its_unknown_model_is_not_found(serve: ServeFactory) -> None:

@@ -154,7 +154,7 @@ class Catalogue:
     async def _openai_models(self) -> Listed:
         described: dict[str, Mapping[str, Any]] = {}
         for probe in await self._telling():
-            for model in probe.models if probe.reachable else ():
+            for model in probe.models:
                 name = str(model.get("name", ""))
                 described.setdefault(name, probe.backend.described(name) or openai_model(model))
         return {"object": "list", "data": list(described.values())}

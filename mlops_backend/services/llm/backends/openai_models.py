@@ -44,7 +44,8 @@ class ServedModels:
     async def entries(self) -> Sequence[listing.Entry]:
         """Its models, as it lists them, and those that the operator names.
 
-        `note` is a sentence for the operator where the server does not tell its list, `fails` says that it has one.
+        `note` is a sentence for the operator where the server does not tell its list, `fails` says that it has one and
+        fails to.
 
         Raises:
             ListFails: the list fails, and the operator names none.

@@ -108,14 +108,13 @@ class _Look:
                 version = await self.backend.version()
                 latency = perf_counter() - started
                 models = await self.backend.tags()
-        except NoList as error:
-            last = self._last_good or Probe(self.backend, reachable=False)
-            told, aliases = last.models, last.aliases
-            there = bool(version)
-            return Probe(self.backend, there, version, latency, told, error.message, lists=False, aliases=aliases)
         except TimeoutError:
             return Probe(self.backend, reachable=False, error="The backend did not answer in time.")
         except AppError as error:
+            if version and isinstance(error, NoList):
+                last = self._last_good or Probe(self.backend, reachable=True)
+                told, aliases = last.models, last.aliases
+                return Probe(self.backend, True, version, latency, told, error.message, lists=False, aliases=aliases)
             return Probe(self.backend, reachable=False, error=error.message)
         note, aliases = self.backend.note, self.backend.aliases()
         return Probe(self.backend, True, version, latency, tuple(models), note=note, aliases=aliases)
