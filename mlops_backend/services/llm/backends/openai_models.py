@@ -20,7 +20,7 @@ _LM_STUDIO: Final = "/api/v0/models"
 _OK: Final = 200
 _MISSING: Final = (404, 405)
 _FAILED: Final = 500
-_ADVICE: Final = "OPENAI_BACKENDS can name them, as model=NAME behind the address."
+_ADVICE: Final = " OPENAI_BACKENDS can name them, as model=NAME behind the address."
 
 
 class ServedModels:
@@ -116,7 +116,8 @@ class ServedModels:
                 return await self._with_more(place, found)
             tried.append(urlsplit(place.url).path + _LIST)
         self._places.forget()
-        raise NoList(f"The server does not tell its models: there is no {' and no '.join(tried)}. {_ADVICE}")
+        advice = "" if self._named else _ADVICE
+        raise NoList(f"The server does not tell its models: there is no {' and no '.join(tried)}.{advice}")
 
     def _read(self, reply: Reply, *, elsewhere: bool) -> Sequence[listing.Entry] | None:
         """A list; none where a server that has none `elsewhere` shows something else, as it may for any path."""
