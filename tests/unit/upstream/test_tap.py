@@ -32,7 +32,7 @@ class _Answer:
     """As much of aiohttp's response as a tap looks at."""
 
     def __init__(self, handler: BoundedHandler, payload: aiohttp.StreamReader) -> None:
-        self.connection = self
+        self.connection: _Answer | None = self
         self.protocol = handler
         self.content = payload
 
@@ -128,6 +128,18 @@ async def test_a_body_whose_framing_breaks_is_over(*, tapped: bool) -> None:
     else:
         with pytest.raises(aiohttp.ClientPayloadError):
             await asyncio.wait_for(reading, 1)
+
+
+async def test_a_body_that_has_come_needs_no_tap() -> None:
+    """aiohttp has let its connection go by then, and nothing is said about it."""
+    handler, payload = await begun()
+    answer = _Answer(handler, payload)
+    answer.connection = None
+    module._tell.cache_clear()
+    with capture_logs() as logs:
+        tap = Tap()
+        tap.open(httpx.Response(200, stream=_Stream(answer)))
+    assert (tap.is_open, logs) == (False, [])
 
 
 async def test_unknown_parts_give_no_tap_and_one_line() -> None:

@@ -50,13 +50,17 @@ class Tap:
         is_over: Callable[[], bool] | None = None,
     ) -> None:
         """There is an answer; nothing happens where it does not come as is known here."""
-        answer = getattr(response.stream, "_aiohttp_response", None)
-        connection = getattr(answer, "connection", None)
-        handler = getattr(connection, "protocol", None)
+        answer: Any = getattr(response.stream, "_aiohttp_response", None)
         payload = getattr(answer, "content", None)
-        if isinstance(handler, BoundedHandler) and isinstance(payload, aiohttp.StreamReader):
-            self._handler, self._payload = handler, payload
+        if not isinstance(payload, aiohttp.StreamReader):
+            _tell()
+        elif answer.connection is not None:  # let go where the whole body has come
+            self._hang_on(answer.connection.protocol, payload)
             self._shape, self._is_over = shape, is_over
+
+    def _hang_on(self, handler: object, payload: aiohttp.StreamReader) -> None:
+        if isinstance(handler, BoundedHandler):
+            self._handler, self._payload = handler, payload
         else:
             _tell()
 
