@@ -6,12 +6,14 @@ HTTP/2 without TLS is for a proxy in front: Hypercorn 0.18 knows no back-pressur
 
 from __future__ import annotations
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
 
 import h11
 from hypercorn.events import Closed, Event
-from hypercorn.protocol.events import Request
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.events import Request, Response
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 
@@ -46,6 +48,16 @@ class Http1(H11Protocol):
     def wants_more(self) -> bool:
         """Whether a request has begun whose body is not here yet."""
         return self.stream is not None and self.connection.their_state is h11.SEND_BODY
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Send a part of an answer. One that is made before its request is all there is its connection's last.
+
+        HAProxy 2.6 with HTTP/2 in front takes such a connection for another client's request though the first one's
+        body is not sent to its end, and what it sends then is read as the rest of that body.
+        """
+        if isinstance(event, Response) and event.status_code >= HTTPStatus.OK and self.wants_more:
+            event = replace(event, headers=[*event.headers, (b"connection", b"close")])
+        await super().stream_send(event)
 
     async def _check_protocol(self, event: h11.Request) -> None:
         if not event.http_version.startswith(b"1."):

@@ -223,3 +223,28 @@ async def test_two_framings_end_the_connection(service: Service) -> None:
         answer = await until_closed(reader)
     assert answer.count(b"HTTP/1.1 ") == 1
     assert b"connection: close" in answer.lower()
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 99999", b"Transfer-Encoding: chunked"], ids=["length", "chunks"])
+async def test_an_answer_before_the_body_ends_the_connection(service: Service, framing: bytes) -> None:
+    """It says that it is the last: a proxy that gives the rest of the body up must ask nothing else there.
+
+    HAProxy 2.6 did, with HTTP/2 in front: one client's request was read as the rest of another's body.
+    """
+    async with connected(service) as (reader, writer):
+        writer.write(b"POST /api/generate HTTP/1.1\r\nHost: x\r\nX-API-Key: no\r\n" + framing + b"\r\n\r\n")
+        writer.write(b"5\r\nhello\r\n")
+        answer = await until_closed(reader)
+    assert answer.startswith(b"HTTP/1.1 401")
+    assert b"connection: close" in answer.lower()
+
+
+async def test_an_answer_to_a_whole_request_keeps_the_connection(service: Service) -> None:
+    """A refusal of a request that is all there says nothing, and another one may follow."""
+    async with connected(service) as (reader, writer):
+        for _ in range(2):
+            writer.write(b"POST /api/generate HTTP/1.1\r\nHost: x\r\nX-API-Key: no\r\nContent-Length: 5\r\n\r\nhello")
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 401")
+            assert b"connection: close" not in head.lower()
+            await reader.readuntil(b"}")
