@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import shutil
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +17,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.e2e.newcomer import NAMED_HOST, Newcomer, make_home, need
+from tests.e2e.newcomer import NAMED_HOST, Newcomer, make_home
 from tests.e2e.page_blocks import read_blocks
 from tests.e2e.processes import answers, free_port
 from tests.e2e.server_process import ServerProcess, running
@@ -57,7 +56,6 @@ TESTED_HERE: Final = {
     "module",
     "quart-run",
     "hypercorn",
-    "nginx",
     "health",
     "health-output",
     "ollama",
@@ -80,6 +78,11 @@ TESTED_ELSEWHERE: Final = {
     "usage-month": "test_pages_operating.py",
     "operate-keys": "test_pages_operating.py",
     "replicas-nginx": "test_pages_operating.py",
+    "proxy-nginx": "test_proxies.py",
+    "proxy-haproxy": "test_proxies.py",
+    "proxy-caddy": "test_proxies.py",
+    "proxy-apache": "test_proxies.py",
+    "proxy-path": "test_under_a_path.py",
     "replicas-compose": "test_pages_operating.py",
     "backup-sqlite": "test_pages_operating.py",
     "restore-sqlite": "test_pages_operating.py",
@@ -371,22 +374,6 @@ async def test_other_servers_serve_the_same(name: str, tmp_path: Path) -> None:
             assert objects(await caller.shell(models))[0]["count"] == 1
 
 
-async def test_nginx_passes_streams_on(tmp_path: Path) -> None:
-    """Behind nginx, configured as the page says, a stream's first line arrives before its last is made."""
-    need("nginx")
-    async with caller_of_a_fake(tmp_path, trusted_proxies="127.0.0.1") as (fake, caller):
-        port = free_port()
-        location = caller.text_of(BLOCKS["nginx"]).replace("127.0.0.1:8000", caller.host)
-        fake.hold()
-        async with proxied(tmp_path, location, port), httpx.AsyncClient(trust_env=False) as client:
-            headers = {"X-API-Key": caller.key}
-            url = f"http://127.0.0.1:{port}/api/llm/stream"
-            stream = client.stream("POST", url, json={"prompt": "Hi"}, headers=headers)
-            async with asyncio.timeout(5):
-                await fake_answers(fake, stream)
-            await fake.wait_for_disconnect()
-
-
 async def test_health_tells_what_is_wrong(tmp_path: Path) -> None:
     """Without an Ollama `/api/llm/health` answers as the page shows, but for the address."""
     closed = f"http://localhost:{free_port()}"
@@ -406,31 +393,9 @@ async def test_ollama_is_asked_directly(tmp_path: Path) -> None:
         assert len(tags["models"]) == 1
 
 
-async def fake_answers(fake: FakeOllama, stream: AbstractAsyncContextManager[httpx.Response]) -> None:
-    """Let one line leave, see it arrive, and hang up."""
-    fake.release(1)
-    async with stream as response:
-        line = await anext(response.aiter_lines())
-        assert json.loads(line)["response"] == DEFAULT_WORDS[0]
-
-
 async def until_it_answers(url: str, process: ServerProcess) -> None:
     """Wait until something answers 200 there."""
     deadline = time.monotonic() + 20
     while not await asyncio.to_thread(answers, url):
         assert time.monotonic() < deadline, process.report()
         await asyncio.sleep(0.05)
-
-
-@asynccontextmanager
-async def proxied(folder: Path, location: str, port: int) -> AsyncIterator[None]:
-    """Nginx with one server and the given location, until the block ends."""
-    listen, logs = f"server {{ listen 127.0.0.1:{port}; {location} }}", "error_log stderr; access_log off;"
-    paths = "".join(
-        f"{name}_temp_path {folder}/{name}; " for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (folder / "nginx.conf").write_text(f"daemon off; pid {folder}/pid; events {{}} http {{ {logs} {paths} {listen} }}")
-    command = (shutil.which("nginx") or "", "-p", str(folder), "-e", "stderr", "-c", "nginx.conf")
-    async with running(folder, command, {}, path=()) as process:
-        await until_it_answers(f"http://127.0.0.1:{port}/health", process)
-        yield
