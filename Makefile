@@ -88,6 +88,10 @@ test-servers: install-dev ## Ask real servers with and without the service: vLLM
 test-clients: install-dev ## Other people's clients against the service; ARGS=--write-page keeps the results
 	@$(BIN)/python -m pytest -m clients tests/clients $(ARGS)
 
+.PHONY: test-description
+test-description: install-dev ## Make clients from the API's description with four generators, and walk with them
+	@$(BIN)/python -m pytest -m description -q tests/description $(ARGS)
+
 .PHONY: test-pythons
 test-pythons: ## The drain tests on each of Python 3.11 to 3.14 that is here; PYTHONS names others
 	@$(find_python); passed=; missing=; \

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import httpx
 from hypercorn.asyncio import serve
@@ -21,9 +21,10 @@ from mlops_backend.server import hypercorn_config
 from mlops_backend.services.llm.generation.admission import Admission
 from mlops_backend.services.llm.upstream.client import Upstream
 from mlops_backend.services.registry import Services
+from tests.described import Watched
+from tests.settings import ADMIN_KEY, ORDINARY_KEY, settings_for
 
-ADMIN_KEY = "admin-key-of-the-tests"
-ORDINARY_KEY = "ordinary-key-of-the-tests"
+__all__ = ["ADMIN_KEY", "ORDINARY_KEY", "Service", "serving", "settings_for"]
 
 
 @dataclass
@@ -51,24 +52,12 @@ class Service:
         return self.services.get(Upstream)
 
 
-def settings_for(*backends: str, **settings: Any) -> Settings:
-    """Settings of a test: nothing from the environment, no embedded engine."""
-    values: dict[str, Any] = {
-        "api_key": ADMIN_KEY,
-        "api_keys": f"tester:{ORDINARY_KEY}",
-        "embedded_engine": "off",
-        "auth_failure_limit": "off",
-        "log_format": "json",
-        **({"ollama_base_url": ",".join(backends)} if backends else {}),
-        **settings,
-    }
-    return Settings(_env_file=None, **values)  # type: ignore[call-arg]
-
-
 @asynccontextmanager
 async def serving(settings: Settings, app: Quart | None = None) -> AsyncIterator[Service]:
-    """Serve until the block ends."""
+    """Serve until the block ends; every answer must stand in the API's description, unless `app` is the test's own."""
+    is_ours = app is None
     app = app or create_app(settings)
+    watched = Watched(app)
     listener = listen("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     register = install(settings)
@@ -82,7 +71,7 @@ async def serving(settings: Settings, app: Quart | None = None) -> AsyncIterator
         await stop.wait()
         register.stop()
 
-    server = asyncio.create_task(serve(app, config, shutdown_trigger=until_stopped, mode="asgi"))
+    server = asyncio.create_task(serve(cast(Any, watched), config, shutdown_trigger=until_stopped, mode="asgi"))
     waiting = asyncio.create_task(listening.wait())
     await asyncio.wait({server, waiting}, return_when=asyncio.FIRST_COMPLETED)
     if server.done():
@@ -101,3 +90,4 @@ async def serving(settings: Settings, app: Quart | None = None) -> AsyncIterator
             await client.aclose()
         stop.set()
         await server
+    assert not (is_ours and watched.surprises), watched.surprises

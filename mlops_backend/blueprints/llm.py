@@ -15,10 +15,11 @@ from mlops_backend.errors import Forbidden
 from mlops_backend.middleware.asgi import Scope as ASGIScope
 from mlops_backend.middleware.body_limit import body_of
 from mlops_backend.middleware.json_body import parse_json
+from mlops_backend.middleware.no_content import no_content
 from mlops_backend.middleware.request_context import record, service
 from mlops_backend.middleware.root_path import public_path
 from mlops_backend.middleware.stream_answer import stream_answer
-from mlops_backend.openapi import NDJSON, SSE, document_media_types, document_open
+from mlops_backend.openapi import NDJSON, SSE, document_asking, document_media_types, document_open
 from mlops_backend.principal import Scope
 from mlops_backend.schemas.llm import (
     ChatRequest,
@@ -67,6 +68,7 @@ async def list_models() -> ResponseReturnValue:
 
 @blueprint.post("/generate")
 @tag(["llm"])
+@document_asking
 @document_response(GenerateResponse, 200)
 @validate_request(GenerateRequest)
 async def generate(data: GenerateRequest) -> Response:
@@ -79,6 +81,7 @@ async def generate(data: GenerateRequest) -> Response:
 
 @blueprint.post("/stream")
 @tag(["llm"])
+@document_asking
 @document_media_types(200, NDJSON, SSE)
 @document_response(GenerateResponse, 200)
 @validate_request(GenerateRequest)
@@ -93,6 +96,7 @@ async def stream(data: GenerateRequest) -> Response:
 
 @blueprint.post("/chat")
 @tag(["llm"])
+@document_asking
 @document_media_types(200, "application/json", NDJSON, SSE)
 @document_response(ChatResponse, 200)
 @validate_request(ChatRequest)
@@ -107,6 +111,7 @@ async def chat(data: ChatRequest) -> Response:
 
 @blueprint.post("/embed")
 @tag(["llm"])
+@document_asking
 @document_response(EmbedResponse, 200)
 @validate_request(EmbedRequest)
 async def embed(data: EmbedRequest) -> Response:
@@ -140,6 +145,7 @@ async def create_stream(data: StreamRequest) -> ResponseReturnValue:
 
 @blueprint.get("/streams/<ticket_id>")
 @tag(["llm"])
+@document_asking
 @document_open
 @document_media_types(200, SSE, NDJSON)
 @document_response(GenerateResponse, 200)
@@ -154,7 +160,7 @@ async def fetch_stream(ticket_id: str) -> Response:
         raise MethodNotAllowed(valid_methods=["GET", "OPTIONS"])
     ticket = service(StreamTickets).redeem(ticket_id)
     if ticket is None:
-        return Response("", status=204, headers={"Cache-Control": "no-store"})
+        return no_content({"Cache-Control": "no-store"})
     noted = record()
     noted.caller, noted.generates = ticket.principal, True
     owner = service(KeyCache).current(ticket.principal)

@@ -31,6 +31,7 @@ blueprint = Blueprint("root", __name__)
 @tag(["service"])
 @document_response(ServiceResponse, 200)
 @document_media_types(200, "application/json", "text/plain")
+@document_media_types(302, "text/html")
 async def describe_service() -> ResponseReturnValue:
     """Say what this is.
 

@@ -13,7 +13,7 @@ from quart_schema import document_response, tag, validate_querystring
 
 from mlops_backend.errors import DatabaseDown, InvalidBody
 from mlops_backend.middleware.request_context import record, service
-from mlops_backend.openapi import document_media_types
+from mlops_backend.openapi import CSV, document_media_types
 from mlops_backend.schemas.usage import (
     AnyGenerationsQuery,
     AnyUsageQuery,
@@ -41,7 +41,6 @@ blueprint = Blueprint("usage", __name__, url_prefix="/api")
 
 _Page = list[dict[str, Any]]
 
-CSV: Final = "text/csv"
 _DEFAULT_DAYS: Final = 30
 _UNSTORED: Final = {"Cache-Control": "no-store", "Vary": "Accept"}
 _DOWNLOAD: Final = {"Cache-Control": "no-store", "Content-Disposition": 'attachment; filename="generations.csv"'}
@@ -76,7 +75,6 @@ async def get_generation(generation_id: str) -> ResponseReturnValue:
 
 @blueprint.get("/usage/export")
 @tag(["usage"])
-@document_response(GenerationResponse, 200)
 @document_media_types(200, CSV)
 @validate_querystring(GenerationsQuery)
 async def export_usage(query_args: GenerationsQuery) -> Response:
@@ -115,7 +113,6 @@ async def get_any_generation(generation_id: str) -> ResponseReturnValue:
 
 @blueprint.get("/admin/usage/export")
 @tag(["usage"])
-@document_response(GenerationResponse, 200)
 @document_media_types(200, CSV)
 @validate_querystring(AnyGenerationsQuery)
 async def export_all_usage(query_args: AnyGenerationsQuery) -> Response:

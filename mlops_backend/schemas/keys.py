@@ -109,7 +109,7 @@ class CreateKeyRequest(_Body):
     owner: Owner = ""
     scopes: Scopes = Field(default_factory=lambda: set(ORDINARY))
     models: Models = Field(default_factory=list)
-    limits: KeyLimits = KeyLimits()
+    limits: KeyLimits = Field(default_factory=KeyLimits)
     metadata: Metadata = Field(default_factory=dict, description="Anything that helps you")
     expires_at: When | None = None
     enabled: bool = True
@@ -124,7 +124,7 @@ class UpdateKeyRequest(_Body):
     owner: Owner = ""
     scopes: Scopes = Field(default_factory=set)
     models: Models = Field(default_factory=list)
-    limits: KeyLimits = KeyLimits()
+    limits: KeyLimits = Field(default_factory=KeyLimits)
     metadata: Metadata = Field(default_factory=dict)
     expires_at: When | None = Field(default=None, description="`null`: never")
     enabled: bool = True

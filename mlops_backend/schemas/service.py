@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 
 class ServiceResponse(BaseModel):
@@ -45,3 +45,26 @@ class ErrorResponse(BaseModel):
     code: str
     request_id: str
     details: list[ErrorDetail] | None = None
+
+
+class OllamaErrorResponse(BaseModel):
+    """An error of Ollama's routes: a server's own has `error`, a refusal of this service the others too."""
+
+    model_config = ConfigDict(extra="allow")
+
+    error: str
+    code: str | None = None
+    request_id: str | None = None
+    details: list[ErrorDetail] | None = None
+
+
+class OpenAIErrorResponse(BaseModel):
+    """An error of OpenAI's routes: `error` has `message`, `type`, `param` and `code`, unless a backend has its own."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class AnthropicErrorResponse(BaseModel):
+    """An error of Anthropic's routes: `error` has `type` and `message`, unless a backend has its own."""
+
+    model_config = ConfigDict(extra="allow")

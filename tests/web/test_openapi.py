@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
+from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from mlops_backend import __version__
+from mlops_backend.errors import AppError, BackendRejected
+from mlops_backend.middleware import error_handlers
 from mlops_backend.schemas.keys import CreateKeyRequest
 from mlops_backend.services.other.keys.service import ApiKeys
 from tests.conftest import ServeFactory
@@ -23,11 +28,12 @@ STREAMS = {
     ("post", f"{TALK}/{{conversation_id}}/messages"),
     ("post", f"{TALK}/{{conversation_id}}/regenerate"),
 }
+ASKING = {path for _, path in STREAMS} | {"/api/llm/generate", "/api/llm/embed", "/api/chat", "/v1/messages"}
 MODEL = "smollm2:135m"
 OPEN = {"/health", "/health/live", "/health/ready", "/api/llm/streams/{ticket_id}"}
 ADMIN = {"X-API-Key": ADMIN_KEY}
 BODIES = {f"/api/llm/{name}" for name in ("generate", "stream", "chat", "embed", "streams")}
-CLIENTS_ERRORS = {"400", "401", "403", "404", "405", "408", "409", "412", "413", "415", "422"}
+CLIENTS_ERRORS = {"400", "401", "403", "404", "405", "408", "409", "412", "413", "415", "422", "429"}
 ERRORS = CLIENTS_ERRORS | {"500", "501", "502", "503", "504"}
 
 
@@ -75,16 +81,167 @@ async def test_every_route_is_described(service: Service, document: dict[str, An
 
 
 async def test_every_operation_describes_its_errors(document: dict[str, Any]) -> None:
-    """Each operation lists every error that a client may meet, in our one shape, with an example of that shape."""
+    """Each operation lists every error that a client may meet, with an example in its family's shape."""
     for method, path, operation in operations(document):
         assert set(operation["responses"]) >= ERRORS, (method, path)
+    ours = {"error", "code", "request_id"}
+    families = {"OpenAIError": {"error"}, "AnthropicError": {"type", "error", "request_id"}, "OllamaError": ours}
     for status in ERRORS:
-        for family, keys in (("OpenAIError", {"error"}), ("AnthropicError", {"type", "error", "request_id"})):
+        for family, keys in {"Error": ours, **families}.items():
             content = document["components"]["responses"][f"{family}{status}"]["content"]["application/json"]
-            assert content["example"].keys() == keys
-        content = document["components"]["responses"][f"Error{status}"]["content"]["application/json"]
-        assert content["schema"] == {"$ref": "#/components/schemas/ErrorResponse"}
-        assert content["example"].keys() >= {"error", "code", "request_id"}
+            assert content["schema"] == {"$ref": f"#/components/schemas/{family}Response"}
+            assert content["example"].keys() >= keys
+
+
+def test_no_error_of_the_tree_is_left_out() -> None:
+    """Whatever a service or a handler raises has a status that each operation lists."""
+    raised = {kind.status for kind in _below(AppError)} | set(error_handlers._CODES) | {AppError.status}
+    assert {str(status) for status in raised} == ERRORS
+
+
+def _below(kind: type[AppError]) -> Iterator[type[AppError]]:
+    """Every kind of error; a backend's own refusal has the status that it came with."""
+    for child in kind.__subclasses__():
+        yield from _below(child)
+        if child is not BackendRejected and child.__module__.startswith("mlops_backend."):
+            yield child
+
+
+async def test_what_a_backend_refuses_is_described(document: dict[str, Any]) -> None:
+    """Where a backend is asked its refusals have any status; where its answers are relayed so have its failures."""
+    asking = {path for _, path, operation in operations(document) if "4XX" in operation["responses"]}
+    assert asking >= ASKING
+    relaying = {path for _, path, operation in operations(document) if "5XX" in operation["responses"]}
+    assert relaying == {
+        path
+        for _, path, operation in operations(document)
+        if {"ollama", "openai", "anthropic"} & set(operation["tags"])
+    }
+
+
+async def test_an_error_of_ollamas_needs_no_more_than_ollama_says(document: dict[str, Any]) -> None:
+    """On Ollama's routes only `error` is sure; on our own also `code` and `request_id`."""
+    schemas = document["components"]["schemas"]
+    assert schemas["OllamaErrorResponse"]["required"] == ["error"]
+    assert schemas["ErrorResponse"]["required"] == ["error", "code", "request_id"]
+    for _, path, operation in operations(document):
+        ollamas = operation["tags"] == ["ollama"]
+        assert ("OllamaError404" in operation["responses"]["404"]["$ref"]) == ollamas, path
+
+
+async def test_one_name_is_one_type(document: dict[str, Any]) -> None:
+    """A model of ours stands in `components` alone, and is referred to; nothing there is left unused."""
+    for method, path, operation in operations(document):
+        for where, content in contents(operation):
+            assert "properties" not in content["schema"], (method, path, where)
+            assert "title" not in content["schema"], (method, path, where)
+    text = json.dumps(document)
+    for kind in ("schemas", "responses"):
+        for name in document["components"][kind]:
+            assert f'"#/components/{kind}/{name}"' in text, name
+
+
+async def test_every_example_fits_its_schema(document: dict[str, Any]) -> None:
+    """Bodies, answers, streams, errors, and what stands in the models: every example and default is possible."""
+    shown = [(content["schema"], content["example"]) for _, content in every_content(document) if "example" in content]
+    within = [(schema, example) for schema in every_schema(document) for example in schema.get("examples", ())]
+    given = [(schema, schema["default"]) for schema in every_schema(document) if "default" in schema]
+    assert len(shown) > 80
+    for schema, example in (*shown, *within, *given):
+        alone = {name: value for name, value in schema.items() if name not in {"examples", "default"}}
+        validator = OAS31Validator({**alone, "components": document["components"]})
+        assert [error.message for error in validator.iter_errors(example)] == [], example
+
+
+async def test_what_is_no_json_is_described_as_text_or_bytes(document: dict[str, Any]) -> None:
+    """A stream, CSV and Markdown are texts, images are bytes: no client is to read an object from them."""
+    for where, content in every_content(document):
+        media_type = where.rpartition(" ")[2]
+        if media_type != "application/json":
+            assert content["schema"]["type"] == "string", where
+            is_text = media_type.startswith("text/") or media_type == "application/x-ndjson"
+            assert ("format" in content["schema"]) != is_text, where
+    for path in ("/api/usage/export", "/api/admin/usage/export"):
+        assert set(media_types(document["paths"][path]["get"])) == {"text/csv"}
+
+
+async def test_no_default_stands_where_leaving_out_means_something_else(document: dict[str, Any]) -> None:
+    """A client may send each default that it reads: what `PATCH` takes has none, and `null` is none anywhere."""
+    schemas = document["components"]["schemas"]
+    changes = [content["schema"]["$ref"] for _, content in every_content(document, {"patch"}, {"body"})]
+    assert len(changes) == 2
+    for reference in changes:
+        properties = schemas[reference.rpartition("/")[2]]["properties"]
+        assert not [name for name, member in properties.items() if "default" in member]
+    assert not [schema for schema in every_schema(document) if schema.get("default", ...) is None]
+
+
+async def test_defaults_that_are_written_out_change_nothing(service: Service, document: dict[str, Any]) -> None:
+    """A body in which every default of the description is written out makes the same as one without."""
+    for path, volatile in (
+        ("/api/admin/keys", {"id", "created_at", "key"}),
+        (TALK, {"id", "created_at", "updated_at"}),
+    ):
+        body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        least = {name: value for name, value in body["example"].items() if name == "name"}
+        written = {**defaults_of(document, body["schema"]), **least}
+        made = [await service.stranger.post(path, json=sent, headers=ADMIN) for sent in (least, written)]
+        plain, full = ({k: v for k, v in answer.json().items() if k not in volatile} for answer in made)
+        assert plain == full
+
+
+async def test_an_address_is_told(document: dict[str, Any]) -> None:
+    """The service is where its description is, also beneath a proxy's path."""
+    (server,) = document["servers"]
+    assert urljoin("http://example.org/llm/openapi.json", server["url"]) == "http://example.org/llm/"
+
+
+def contents(
+    operation: dict[str, Any], parts: Iterable[str] = ("body", "answer")
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each media type of an operation's body and of its own answers, and where it stands."""
+    body = operation.get("requestBody", {}) if "body" in parts else {}
+    answers = operation["responses"] if "answer" in parts else {}
+    for where, described in (("body", body), *answers.items()):
+        for media_type, content in described.get("content", {}).items():
+            yield f"{where} {media_type}", content
+
+
+def every_content(
+    document: dict[str, Any], methods: Iterable[str] = (), parts: Iterable[str] = ("body", "answer")
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each media type of all operations, and of the errors that they share."""
+    for method, path, operation in operations(document):
+        if not methods or method in methods:
+            yield from ((f"{method} {path} {where}", content) for where, content in contents(operation, parts))
+    if not methods:
+        for name, response in document["components"]["responses"].items():
+            yield from ((f"{name} {media_type}", content) for media_type, content in response["content"].items())
+
+
+def every_schema(described: Any) -> Iterator[dict[str, Any]]:
+    """Everything that looks like a schema, wherever it stands."""
+    if isinstance(described, dict):
+        if described.keys() & {"type", "anyOf", "$ref", "enum", "const"}:
+            yield described
+        for name, inner in described.items():
+            if name not in {"example", "examples"}:
+                yield from every_schema(inner)
+    elif isinstance(described, list):
+        for inner in described:
+            yield from every_schema(inner)
+
+
+def defaults_of(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """The defaults of a model's members; a member that is itself a model has those of its own."""
+    model = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    told = {}
+    for name, member in model.get("properties", {}).items():
+        if "default" in member:
+            told[name] = member["default"]
+        elif "$ref" in member:
+            told[name] = defaults_of(document, member)
+    return told
 
 
 async def test_only_open_routes_go_without_a_key(document: dict[str, Any]) -> None:
@@ -104,6 +261,8 @@ async def test_every_body_has_an_example_that_fits(fake: FakeOllama, serve: Serv
         for (method, path), operation in with_body.items():
             body = operation["requestBody"]
             assert body["required"] is True
+            if "application/json" not in body["content"]:
+                continue
             example = body["content"]["application/json"]["example"]
             url = path.replace("{key_id}", key.id).replace("{conversation_id}", await _talk(service))
             answer = await service.stranger.request(method, url, json=example, headers=ADMIN)

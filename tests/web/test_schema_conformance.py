@@ -12,7 +12,12 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import status_code_conformance
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from tests.fakes.ollama import FakeOllama
 from tests.service import ADMIN_KEY, ORDINARY_KEY, serving, settings_for
@@ -22,7 +27,13 @@ CASES_OF_KEYS: Final = 30
 CASES_OF_CONVERSATIONS: Final = 12
 # What is relayed has no schema of ours: there is little to generate from.
 RELAYED_CASES: Final = 15
-CHECKS: Final = [not_a_server_error, status_code_conformance]
+CHECKS: Final = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +44,7 @@ def address() -> Iterator[str]:
 
 
 def test_a_thousand_generated_requests(address: str) -> None:
-    """1,000 generated requests over all operations: no 5xx, and no status that is not documented."""
+    """1,000 generated requests over all operations: no 5xx, and no status, type, header or object that is not documented."""
     schema: Any = schemathesis.openapi.from_url(f"{address}/openapi.json")
     operations = [result.ok() for result in schema.get_all_operations()]
     sent = 0

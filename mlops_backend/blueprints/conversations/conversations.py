@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from quart import Blueprint, Response, g
+from quart import Blueprint, Response, g, request
 from quart.typing import ResponseReturnValue
 from quart_schema import document_response, tag, validate_querystring, validate_request
 
+from mlops_backend.middleware.no_content import no_content
 from mlops_backend.middleware.request_context import service
 from mlops_backend.middleware.root_path import public_path
 from mlops_backend.middleware.versions import etag, wanted_version
-from mlops_backend.openapi import document_media_types
+from mlops_backend.openapi import BYTES, document_media_types
 from mlops_backend.schemas.conversations.bodies import (
     AppendedResponse,
     AppendRequest,
@@ -33,6 +34,7 @@ admin_blueprint = Blueprint("admin_database", __name__, url_prefix="/api/admin/k
 _UNSTORED: Final = {"Cache-Control": "no-store"}
 _IMAGE_HEADERS: Final = {
     "Cache-Control": "private, max-age=31536000, immutable",
+    "Vary": "Accept",
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'",
 }
@@ -98,13 +100,13 @@ async def update_conversation(conversation_id: str, data: ChangeConversationRequ
 @blueprint.delete("/<conversation_id>")
 @tag(["conversations"])
 @document_media_types(204)
-async def delete_conversation(conversation_id: str) -> ResponseReturnValue:
+async def delete_conversation(conversation_id: str) -> Response:
     """Delete a conversation.
 
     With its messages, and the images that no other message shows; nothing of it stays. `If-Match` as for `PATCH`.
     """
     await service(Conversations).delete(g.principal.id, conversation_id, wanted_version())
-    return "", 204
+    return no_content()
 
 
 @admin_blueprint.delete("/<key_id>/conversations")
@@ -149,14 +151,20 @@ async def truncate_conversation(conversation_id: str, data: TruncateRequest) -> 
 
 @blueprint.get("/<conversation_id>/images/<image_hash>")
 @tag(["conversations"])
-@document_media_types(200, "image/png", "image/jpeg", "image/gif", "image/webp")
+@document_media_types(200, "image/png", "image/jpeg", "image/gif", "image/webp", BYTES)
 async def get_image(conversation_id: str, image_hash: str) -> Response:
     """Fetch an image.
 
-    One that a message of the conversation shows, by its SHA-256; it never changes, and may be cached.
+    One that a message of the conversation shows, by its SHA-256; it never changes, and may be cached. As
+    `application/octet-stream` where `Accept` names that and no image.
     """
     media_type, data = await service(Conversations).image(g.principal.id, conversation_id, image_hash)
-    return Response(data, content_type=media_type, headers=_IMAGE_HEADERS)
+    return Response(data, content_type=_as_wanted(media_type), headers=_IMAGE_HEADERS)
+
+
+def _as_wanted(media_type: str) -> str:
+    accept = request.headers.get("Accept", "").lower()
+    return BYTES if BYTES in accept and "image/" not in accept else media_type
 
 
 def _whole(conversation: Conversation, messages: list[Message]) -> dict[str, Any]:

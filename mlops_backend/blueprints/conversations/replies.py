@@ -13,7 +13,7 @@ from mlops_backend.errors import AppError
 from mlops_backend.middleware.request_context import record, service
 from mlops_backend.middleware.stream_answer import stream_answer
 from mlops_backend.middleware.versions import etag, wanted_version
-from mlops_backend.openapi import NDJSON, SSE, document_media_types
+from mlops_backend.openapi import NDJSON, SSE, document_asking, document_media_types
 from mlops_backend.schemas.conversations.bodies import OWN_FIELDS, AskRequest, RegenerateRequest, ReplyResponse
 from mlops_backend.services.other.conversations import Replies, Turn, Turns, question
 
@@ -22,7 +22,8 @@ blueprint = Blueprint("replies", __name__, url_prefix="/api/database/conversatio
 
 @blueprint.post("/<conversation_id>/messages")
 @tag(["conversations"])
-@document_media_types(200, NDJSON, SSE, "application/json")
+@document_asking
+@document_media_types(200, "application/json", NDJSON, SSE)
 @document_response(ReplyResponse, 200)
 @validate_request(AskRequest)
 async def send_message(conversation_id: str, data: AskRequest) -> Response:
@@ -42,7 +43,8 @@ async def send_message(conversation_id: str, data: AskRequest) -> Response:
 
 @blueprint.post("/<conversation_id>/regenerate")
 @tag(["conversations"])
-@document_media_types(200, NDJSON, SSE, "application/json")
+@document_asking
+@document_media_types(200, "application/json", NDJSON, SSE)
 @document_response(ReplyResponse, 200)
 @validate_request(RegenerateRequest)
 async def regenerate_reply(conversation_id: str, data: RegenerateRequest) -> Response:

@@ -10,7 +10,7 @@ from quart import Blueprint, Response
 from quart_schema import tag
 
 from mlops_backend.middleware.drop_in import answer, forward, framed_headers, segment, uploaded
-from mlops_backend.openapi import NDJSON, document_relayed
+from mlops_backend.openapi import BYTES, NDJSON, document_relayed, document_sent
 from mlops_backend.services.llm import asked as tasks
 from mlops_backend.services.llm.asked import Asked
 
@@ -169,7 +169,7 @@ async def create_model() -> Response:
 
 @blueprint.post("/copy")
 @tag(["ollama"])
-@document_relayed({"source": "smollm2:135m", "destination": "smollm2-copy"})
+@document_relayed({"source": "smollm2:135m", "destination": "smollm2-copy"}, empty=True)
 async def copy_model() -> Response:
     """Give a model a second name.
 
@@ -180,7 +180,7 @@ async def copy_model() -> Response:
 
 @blueprint.delete("/delete")
 @tag(["ollama"])
-@document_relayed({"model": "smollm2-copy"})
+@document_relayed({"model": "smollm2-copy"}, empty=True)
 async def delete_model() -> Response:
     """Delete a model.
 
@@ -191,7 +191,7 @@ async def delete_model() -> Response:
 
 @blueprint.route("/blobs/<digest>", methods=["HEAD"])
 @tag(["ollama"])
-@document_relayed()
+@document_relayed(empty=True)
 async def check_blob(digest: str) -> Response:
     """Say whether a blob is there.
 
@@ -202,7 +202,8 @@ async def check_blob(digest: str) -> Response:
 
 @blueprint.post("/blobs/<digest>")
 @tag(["ollama"])
-@document_relayed()
+@document_sent(BYTES, {"type": "string", "format": "binary"})
+@document_relayed(empty=True, also=201)
 async def upload_blob(digest: str) -> Response:
     """Upload a blob.
 

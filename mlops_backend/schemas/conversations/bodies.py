@@ -37,7 +37,8 @@ def _small(value: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return value
 
 
-Title = Annotated[str, Field(min_length=1, max_length=LONGEST_TITLE), AfterValidator(_one_line)]
+MaybeTitle = Annotated[str, Field(max_length=LONGEST_TITLE), AfterValidator(_one_line)]
+Title = Annotated[MaybeTitle, Field(min_length=1)]
 ModelName = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_one_line)]
 Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 Images = Annotated[

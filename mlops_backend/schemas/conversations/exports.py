@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from mlops_backend.schemas.conversations.bodies import MOST_IMAGES, ConversationSummary, Role, Title, ToolName
+from mlops_backend.schemas.conversations.bodies import MOST_IMAGES, ConversationSummary, MaybeTitle, Role, ToolName
 from mlops_backend.schemas.llm import ListOf
 
 FORMAT: Final = "mlops_backend.conversations"
@@ -120,7 +120,7 @@ class ExportedConversation(_Part):
     """A conversation, oldest message first, with the images that its messages show."""
 
     id: OldId = ""
-    title: Title | Literal[""] = ""
+    title: MaybeTitle = ""
     model: Name = ""
     created_at: Time
     updated_at: Time
