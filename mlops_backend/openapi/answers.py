@@ -89,15 +89,19 @@ def content_of(media_types: Sequence[str], schema: Mapping[str, Any], model: typ
 
 
 def _content(media_type: str, schema: Mapping[str, Any], model: type[BaseModel] | None) -> dict[str, Any]:
-    """A stream is a text to whoever takes it whole; as an example it shows two of its objects as they are sent."""
+    """A stream shows two of its objects as they are sent, as an example.
+
+    Events are of no type: some readers take them for a text, some for objects that come one by one.
+    """
     if media_type == JSON:
         return {"schema": schema}
+    streamed: dict[str, Any] = {"type": "string"} if media_type == NDJSON else {}
     if media_type in {NDJSON, SSE} and model is not None:
         told = f"One `{model.__name__}` {'a line' if media_type == NDJSON else 'in the data of each event'}."
-        return {"schema": {"type": "string", "description": told}, "example": _stream(media_type, model)}
-    if media_type.startswith("text/") or media_type == NDJSON:
-        return {"schema": {"type": "string"}}
-    return {"schema": {"type": "string", "format": "binary"}}
+        return {"schema": {**streamed, "description": told}, "example": _stream(media_type, model)}
+    if media_type in {NDJSON, SSE}:
+        return {"schema": streamed}
+    return {"schema": {"type": "string", **({} if media_type.startswith("text/") else {"format": "binary"})}}
 
 
 def _stream(media_type: str, model: type[BaseModel]) -> str:

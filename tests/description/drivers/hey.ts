@@ -17,7 +17,7 @@ const lines = text.trimEnd().split("\n").map((line) => JSON.parse(line) as Gener
 const ticket = await createStream({ body, throwOnError: true });
 const events: string[] = [];
 for await (const event of (await fetchStream({ path: { ticket_id: ticket.data.id } })).stream) {
-  events.push((event as unknown as GenerateResponse).response);
+  events.push((event as GenerateResponse).response);
 }
 
 const refused = await generate({ body: { ...body, model: "nobody" } });
