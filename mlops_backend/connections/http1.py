@@ -52,8 +52,8 @@ class Http1(H11Protocol):
     async def stream_send(self, event: StreamEvent) -> None:
         """Send a part of an answer. One that is made before its request is all there is its connection's last.
 
-        HAProxy 2.6 with HTTP/2 in front takes such a connection for another client's request though the first one's
-        body is not sent to its end, and what it sends then is read as the rest of that body.
+        A proxy may give up a body whose request has been answered. Should it ask another client's request on that
+        connection, that would be read as the rest of the body.
         """
         if isinstance(event, Response) and event.status_code >= HTTPStatus.OK and self.wants_more:
             event = replace(event, headers=[*event.headers, (b"connection", b"close")])

@@ -227,10 +227,7 @@ async def test_two_framings_end_the_connection(service: Service) -> None:
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 99999", b"Transfer-Encoding: chunked"], ids=["length", "chunks"])
 async def test_an_answer_before_the_body_ends_the_connection(service: Service, framing: bytes) -> None:
-    """It says that it is the last: a proxy that gives the rest of the body up must ask nothing else there.
-
-    HAProxy 2.6 did, with HTTP/2 in front: one client's request was read as the rest of another's body.
-    """
+    """It says that it is the last, so that a proxy which gives up the rest of the body asks nothing else there."""
     async with connected(service) as (reader, writer):
         writer.write(b"POST /api/generate HTTP/1.1\r\nHost: x\r\nX-API-Key: no\r\n" + framing + b"\r\n\r\n")
         writer.write(b"5\r\nhello\r\n")
