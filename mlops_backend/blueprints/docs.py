@@ -39,15 +39,9 @@ _PAGE: Final = """\
 </body>
 </html>
 """
-# validatorUrl null: the default sends the document's address to an outside host. All addresses are relative, and what
-# is tried goes to where the page came from: a proxy may show the service under a path that nobody has told it.
+# validatorUrl null: the default sends the document's address to an outside host. All addresses are relative, that of
+# the server in the document too: a proxy may show the service under a path that nobody has told it.
 _START: Final = """\
-const here = new URL(".", location.href).pathname.replace(/\\/$/, "") || "/";
-const servedHere = () => ({
-  statePlugins: { spec: { wrapActions: {
-    updateJsonSpec: (update) => (description) => update({ ...description, servers: [{ url: here }] })
-  } } }
-});
 window.ui = SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#swagger-ui",
@@ -55,7 +49,6 @@ window.ui = SwaggerUIBundle({
   displayRequestDuration: true,
   persistAuthorization: false,
   presets: [SwaggerUIBundle.presets.apis],
-  plugins: [servedHere],
   layout: "BaseLayout",
   validatorUrl: null
 });
