@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Any, Final
+from typing import Final
 
 # Characters of a text that are searched: no index holds more.
 SEARCHED: Final = 150_000
@@ -16,7 +16,6 @@ def folded(text: str) -> str:
     """Composed, without case: what is equal for readers is equal here."""
     if text.isascii():
         return text.lower()
-    text = unicodedata.normalize("NFC", text)
     if _IOTA.search(text):
         text = unicodedata.normalize("NFD", text)
     return unicodedata.normalize("NFC", text.casefold())
@@ -29,8 +28,3 @@ def folding_of(content: str) -> str | None:
         return None
     text = folded(beginning)[:SEARCHED]
     return None if text == beginning else text
-
-
-def default_folding(context: Any) -> str | None:
-    """For a row of messages that is put in."""
-    return folding_of(context.get_current_parameters()["content"])

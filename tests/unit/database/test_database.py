@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mlops_backend.errors import DatabaseDown
 from mlops_backend.services.other.database import database as database_module
+from mlops_backend.services.other.database import engines, upgrade
 from mlops_backend.services.other.database.database import Database
 from mlops_backend.services.other.database.tables import api_key_revision, api_keys
 
@@ -62,6 +63,58 @@ async def test_an_error_in_a_transaction_takes_it_back(database_url: str) -> Non
         assert (await connection.execute(select(api_key_revision.c.value))).scalar() == 0
     await database.aclose()
     assert database.up
+
+
+async def test_steps_that_take_long_are_not_begun_anew(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service starts meanwhile and says why it has no database; no clock ends them, and they are done once."""
+    monkeypatch.setattr(database_module, "_OPEN_TIMEOUT", 0.05)
+    monkeypatch.setattr(engines, "_COMMAND_TIMEOUT", 0.1)
+    monkeypatch.setattr(database_module, "_RETRY_AFTER", 0.01)
+    done: list[bool] = []
+
+    async def upgrade_slowly(connection: AsyncConnection) -> None:
+        await upgrade(connection)
+        done.append(False)
+        if connection.dialect.name == "postgresql":
+            await connection.execute(text("SELECT pg_sleep(0.5)"))
+        else:
+            await asyncio.sleep(0.5)
+        done.append(True)
+
+    monkeypatch.setattr(database_module, "upgrade", upgrade_slowly)
+    database = Database(database_url)
+    await database.open()
+    assert not database.up
+    async with asyncio.timeout(10):
+        while not done:
+            await asyncio.sleep(0.01)
+        assert database.trouble == "the database is away: its tables are being brought up to date"
+        while not database.up:
+            await asyncio.sleep(0.01)
+    await database.aclose()
+    assert done == [False, True]
+
+
+async def test_a_start_that_is_ended_leaves_no_steps_behind(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who cancels the opening has them cancelled."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def upgrade_for_ever(connection: AsyncConnection) -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(database_module, "upgrade", upgrade_for_ever)
+    database = Database(database_url)
+    opening = asyncio.create_task(database.open())
+    await begun.wait()
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert ended.is_set()
+    await database.aclose()
 
 
 async def test_waiting_for_a_database_ends_though_a_cancel_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
-from sqlalchemy import Connection, event, make_url
+from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mlops_backend.errors import DatabaseBusy, DatabaseDown
+from mlops_backend.services.other.database.engines import WRITING, patient_engine, postgres_engine, sqlite_engine
 from mlops_backend.services.other.database.migrating import NewerDatabase, upgrade
 from mlops_backend.services.other.database.refusals import refuse_refusal
 from mlops_backend.services.other.database.sqlite_driver import sqlite_driver
@@ -26,18 +27,13 @@ from mlops_backend.shares import ASKING, NoTurn, Shares
 _RETRY_AFTER: Final = 1.0
 _OPEN_TIMEOUT: Final = 10.0
 _POOL_TIMEOUT: Final = 5.0
-# What an error says of a statement goes into the log, where no message's text may stand.
-_QUIET: Final[Mapping[str, Any]] = {"pool_timeout": _POOL_TIMEOUT, "hide_parameters": True}
 _BUSY_TIMEOUT: Final = 10.0
 _LONGEST_REASON: Final = 500
 _CONNECTIONS: Final = 15
 # Of those that there may be: who is asked for leaves some to the keys and the ledger.
 _WRITERS: Final = 2 / 3
 _READERS: Final = 8 / 15
-# Open though nobody needs them.
-_KEPT: Final = 5
 _THREADS_TIMEOUT: Final = 0.5
-_WRITING: Final = "mlops_writing"
 _AWAY: Final = "The database cannot be reached at present; try again soon."
 
 log: Final = structlog.get_logger(__name__)
@@ -61,6 +57,7 @@ class Database:
         self._connections = connections
         self._file = Path(self._url.database) if self.is_sqlite and self._url.database else None
         self._engine: AsyncEngine | None = None
+        self._names = StatementNames()
         self._driver = sqlite_driver() if self.is_sqlite else None
         self._ready = False
         self._opening: asyncio.Task[None] | None = None
@@ -92,25 +89,30 @@ class Database:
         return type(self)(url, called, self._connections)
 
     async def open(self) -> None:
-        """Connect and bring the tables up to date; a database that is away is waited for in the background.
+        """Connect and bring the tables up to date; what takes long, or is away, is waited for in the background.
 
         Raises:
             NewerDatabase: a newer version of this service wrote it.
             UnusableDatabase: it is none, and will not become one.
         """
+        first = asyncio.create_task(self._migrate())
         try:
-            async with asyncio.timeout(_OPEN_TIMEOUT):
-                await self._migrate()
-        except (DatabaseDown, TimeoutError):
-            self._opening = asyncio.create_task(self._migrate_later())
+            await asyncio.wait({first}, timeout=_OPEN_TIMEOUT)
+        except asyncio.CancelledError:
+            first.cancel()
+            await asyncio.wait({first})
+            raise
+        if first.done() and not isinstance(first.exception(), DatabaseDown):
+            return first.result()
+        self._opening = asyncio.create_task(self._migrate_later(first))
 
     async def aclose(self) -> None:
         """Close every connection."""
         self._closing = True
         if self._opening is not None:
             self._opening.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._opening
+            await asyncio.wait({self._opening})
+            self._opening = None
         if self._engine is not None:
             await self._engine.dispose()
         if self._driver is not None:
@@ -145,14 +147,26 @@ class Database:
             DatabaseDown: it cannot be reached.
             UnusableDatabase: it is none, and will not become one.
         """
-        engine = self._engine = self._engine or self._create_engine()
+        self._engine = self._engine or self._create_engine()
         with _Watched(self.reading_state, self._file), self._named():
             if self._file is not None:
                 prepare_file(self._file)
-            async with engine.connect() as connection:
-                await connection.execution_options(**{_WRITING: True})
+            async with self._patiently(self._engine) as engine, engine.connect() as connection:
+                await connection.execution_options(**{WRITING: True})
                 async with connection.begin():
                     yield connection
+
+    @asynccontextmanager
+    async def _patiently(self, engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
+        """An engine whose statements may take as long as they need, as those of SQLite may anyway."""
+        if self.is_sqlite:
+            yield engine
+            return
+        patient = patient_engine(self._url, self._names, _POOL_TIMEOUT)
+        try:
+            yield patient
+        finally:
+            await patient.dispose()
 
     @asynccontextmanager
     async def _writers_turn(self) -> AsyncIterator[None]:
@@ -186,28 +200,31 @@ class Database:
         state = self.writing_state if writing else self.reading_state
         with _Watched(state, self._file):
             async with self._engine.connect() as connection:
-                yield await connection.execution_options(**{_WRITING: writing})
+                yield await connection.execution_options(**{WRITING: writing})
         state.works()
 
     async def _migrate(self) -> None:
         async with self.migrating() as connection:
+            self.reading_state.reason = "its tables are being brought up to date"
             await upgrade(connection)
         self._ready = True
         self.reading_state.works()
         self.writing_state.works()
 
-    async def _migrate_later(self) -> None:
+    async def _migrate_later(self, first: asyncio.Task[None]) -> None:
+        """Wait for the first try, and try again until it is done."""
+        attempt: Awaitable[None] | None = first
         # An error of a driver that tidies up can take the place of a cancel: the flag ends what that should have.
         while not self._ready and not self._closing:
-            await asyncio.sleep(_RETRY_AFTER)
             try:
-                await self._migrate()
+                await (attempt or self._migrate())
             except (NewerDatabase, UnusableDatabase) as error:
                 self.reading_state.fails(str(error))
                 log.error("the database stays unused", error=str(error))
                 return
             except DatabaseDown:
-                continue
+                attempt = None
+                await asyncio.sleep(0 if self._closing else _RETRY_AFTER)
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -225,20 +242,9 @@ class Database:
             raise UnusableDatabase(f"{self._called}: {error}") from None
 
     def _create_engine(self) -> AsyncEngine:
-        kept = min(_KEPT, self._connections)
-        settings: dict[str, Any] = {**_QUIET, "pool_size": kept, "max_overflow": self._connections - kept}
-        if not self.is_sqlite:
-            timeouts = {"timeout": _POOL_TIMEOUT, "command_timeout": 60}
-            engine = create_async_engine(
-                self._url, **settings, pool_pre_ping=True, pool_recycle=1800, connect_args=timeouts
-            )
-            StatementNames().watch(engine.sync_engine)
-            return engine
-        options = {"timeout": _BUSY_TIMEOUT, "isolation_level": None}
-        engine = create_async_engine(self._url, **settings, module=self._driver, connect_args=options)
-        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        event.listen(engine.sync_engine, "begin", _begin_sqlite)
-        return engine
+        if self.is_sqlite:
+            return sqlite_engine(self._url, self._driver, self._connections, _POOL_TIMEOUT, _BUSY_TIMEOUT)
+        return postgres_engine(self._url, self._names, self._connections, _POOL_TIMEOUT)
 
 
 class _Watched:
@@ -268,16 +274,3 @@ def _is_away(error: BaseException) -> bool:
 
 def _is_operational(error: DBAPIError) -> bool:
     return error.connection_invalidated or type(error).__name__ in {"OperationalError", "InterfaceError"}
-
-
-def _prepare_sqlite(connection: Any, _: object) -> None:
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """A writer takes the lock at once: one that reads first and writes then would fail instead of waiting."""
-    writing = connection.get_execution_options().get(_WRITING)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

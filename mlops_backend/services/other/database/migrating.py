@@ -58,8 +58,9 @@ async def current(connection: AsyncConnection) -> str | None:
 
 
 async def _lock(connection: AsyncConnection) -> None:
-    """One process at a time; SQLite's writers are that already."""
+    """One process at a time, for as long as it takes; SQLite's writers are that already."""
     if connection.dialect.name == "postgresql":
+        await connection.execute(text("SET LOCAL statement_timeout = 0"))
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
 
 
@@ -70,6 +71,7 @@ def _upgrade(connection: Connection, target: str) -> None:
     _check_known(at or "")
     if connection.dialect.name == "postgresql":
         check_encoding(connection.execute(text("SELECT current_setting('server_encoding')")).scalar_one())
+    log.info("the database's tables are brought up to date", at=at or "base", step=target)
     _run(connection, "upgrade", target)
     log.info("the database's tables are up to date", step=target)
 

@@ -27,7 +27,7 @@ class State:
     @property
     def trouble(self) -> str:
         """What is wrong, for the operator; empty when nothing is."""
-        return "" if self.up else f"{self._lost}: {self.reason or 'it does not answer'}"
+        return "" if self.up else f"{self._lost}: {self.reason or 'it has not answered yet'}"
 
     def works(self) -> None:
         """It was done."""

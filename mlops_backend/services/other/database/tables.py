@@ -5,7 +5,7 @@ Times are milliseconds since the epoch, so that both databases count and group t
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
@@ -20,14 +20,23 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    Text,
 )
 
-from mlops_backend.folding import default_folding
+from mlops_backend.folding import folding_of
 from mlops_backend.services.other.database.exact_text import ExactText
 
 HEAD: Final = "0004"
 
+_EXACT: Final = ExactText()
+
 metadata: Final = MetaData()
+
+
+def _folding(context: Any) -> str | None:
+    """What a new row of messages has for the index, written as an `ExactText` is."""
+    return _EXACT.process_bind_param(folding_of(context.get_current_parameters()["content"]), None)
+
 
 api_keys: Final = Table(
     "api_keys",
@@ -174,7 +183,7 @@ messages: Final = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("replaced_at", BigInteger),
-    Column("folded", ExactText, default=default_folding),
+    Column("folded", Text, default=_folding),
     Index("ix_messages_id", "id", unique=True),
     Index("ix_messages_conversation_id", "conversation_id", "sequence", unique=True),
     Index("ix_messages_owner", "owner", "number"),

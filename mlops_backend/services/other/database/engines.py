@@ -1,0 +1,69 @@
+"""How each of the databases is connected to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, NullPool, event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from mlops_backend.services.other.database.statement_names import StatementNames
+
+# The execution option by which a transaction says that it writes.
+WRITING: Final = "mlops_writing"
+# What an error says of a statement goes into the log, where no message's text may stand.
+_QUIET: Final[Mapping[str, Any]] = {"hide_parameters": True}
+# Open though nobody needs them.
+_KEPT: Final = 5
+_RECYCLED_AFTER: Final = 1800
+_COMMAND_TIMEOUT: Final = 60.0
+# A step of the tables may go over every row: a clock that ends it would have it begin anew, and end it again.
+_STEPS_TIMEOUT: Final = 86_400.0
+
+
+def postgres_engine(url: URL, names: StatementNames, connections: int, timeout: float) -> AsyncEngine:
+    """PostgreSQL, for what requests need; whoever wants to connect, or a free connection, waits for `timeout`."""
+    pool = {**_pool(connections, timeout), "pool_pre_ping": True, "pool_recycle": _RECYCLED_AFTER}
+    return _postgres(url, names, timeout, _COMMAND_TIMEOUT, pool)
+
+
+def patient_engine(url: URL, names: StatementNames, timeout: float) -> AsyncEngine:
+    """PostgreSQL, for the steps of its tables; a connection is closed when it is given back."""
+    return _postgres(url, names, timeout, _STEPS_TIMEOUT, {"poolclass": NullPool})
+
+
+def sqlite_engine(url: URL, driver: Any, connections: int, timeout: float, busy_timeout: float) -> AsyncEngine:
+    """SQLite's file; a writer waits for another for `busy_timeout`."""
+    options = {"timeout": busy_timeout, "isolation_level": None}
+    engine = create_async_engine(url, **_QUIET, **_pool(connections, timeout), module=driver, connect_args=options)
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _postgres(
+    url: URL, names: StatementNames, timeout: float, command_timeout: float, pool: Mapping[str, Any]
+) -> AsyncEngine:
+    timeouts = {"timeout": timeout, "command_timeout": command_timeout}
+    engine = create_async_engine(url, **_QUIET, **pool, connect_args=timeouts)
+    names.watch(engine.sync_engine)
+    return engine
+
+
+def _pool(connections: int, timeout: float) -> Mapping[str, Any]:
+    kept = min(_KEPT, connections)
+    return {"pool_size": kept, "max_overflow": connections - kept, "pool_timeout": timeout}
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """A writer takes the lock at once: one that reads first and writes then would fail instead of waiting."""
+    writing = connection.get_execution_options().get(WRITING)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
