@@ -81,7 +81,7 @@ soak: install-dev ## The tests that take minutes, on real clocks
 	@$(BIN)/python -m pytest -m soak $(ARGS)
 
 .PHONY: test-servers
-test-servers: install-dev ## Ask real servers with and without the service: vLLM, transformers, llama.cpp, from the package index
+test-servers: install-dev ## Ask real servers with and without the service: vLLM, transformers, llama.cpp, LitServe, infinity, two routers
 	@$(BIN)/python -m pytest -m servers --tb=line -q tests/servers/real $(ARGS)
 
 .PHONY: test-clients

@@ -111,6 +111,9 @@ TESTED_ELSEWHERE: Final = {
     "langchain": "test_pages_clients.py",
     "open-webui": "test_pages_clients.py: what it sends; Docker itself is not there",
     "continue": "test_pages_clients.py: what it sends; an editor is not there",
+    "ray-install": "by hand: Ray Serve takes 4 GB and about two minutes to start",
+    "ray-serve": "likewise",
+    "ray-run": "likewise",
 }
 STREAM_WORDS: Final = 'for await (const part of generate({ prompt: "Hi" })) process.stdout.write(part.response);'
 PRINT_EVENTS: Final = """

@@ -47,8 +47,8 @@ class Tensor:
         return _filled(numbers.tobytes())
 
 
-def write_model(path: Path, words: Sequence[str]) -> None:
-    """Write weights that answer everything with `words`, each after a space.
+def write_model(path: Path, words: Sequence[str], *, endless: bool = False) -> None:
+    """Write weights that answer everything with `words`, each after a space, once or for ever.
 
     Raises:
         ValueError: too many words, or one twice.
@@ -58,7 +58,7 @@ def write_model(path: Path, words: Sequence[str]) -> None:
     vocabulary = [*_SPECIALS, *(f"<0x{byte:02X}>" for byte in range(256)), _SPACE]
     first = len(vocabulary)
     vocabulary += [_SPACE + word for word in words]
-    facts, tensors = _facts(vocabulary, len(words)), _tensors(len(vocabulary), first)
+    facts, tensors = _facts(vocabulary, len(words)), _tensors(len(vocabulary), first, first if endless else _END)
     parts = [tensor.data() for tensor in tensors.values()]
     offsets = accumulate(map(len, parts), initial=0)
     head = struct.pack("<4sIQQ", b"GGUF", 3, len(tensors), len(facts))
@@ -103,12 +103,13 @@ def _facts(vocabulary: Sequence[str], words: int) -> dict[str, Value]:
     }
 
 
-def _tensors(tokens: int, first: int) -> dict[str, Tensor]:
-    """Column 0 stands for all that is no word, column n for the n-th word."""
+def _tensors(tokens: int, first: int, last: int) -> dict[str, Tensor]:
+    """Column 0 stands for all that is no word, column n for the n-th word; `last` is what follows the last one."""
     embedding = {token: {max(0, token - first + 1): 1.0} for token in range(tokens)}
     sure = _CERTAINTY / sqrt(_WIDTH)
-    successors = [*range(first, tokens), _END]
-    output = {token: {column: sure} for column, token in enumerate(successors)}
+    output: dict[int, dict[int, float]] = {}
+    for column, token in enumerate([*range(first, tokens), last]):
+        output.setdefault(token, {})[column] = sure
     square, norm = Tensor((_WIDTH, _WIDTH)), Tensor((_WIDTH,), ones=True)
     block = {
         "attn_norm": norm,

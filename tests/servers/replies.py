@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 OPTIONS: Final = ("image", "top_p 0", "temperature 2.5", "6 stops", "max_tokens 100000", "repetition_penalty")
+# What is asked for an answer that fails in its middle.
+BROKEN: Final = "And then?"
 FOLDER: Final = Path(__file__).with_name("told")
 
 
@@ -65,6 +67,7 @@ def _asks(body: Mapping[str, Any], model: str) -> str:
     messages = body.get("messages") or [{}]
     last = messages[-1] if isinstance(messages, list) else {}
     wants = {
+        "broken": last.get("content") == BROKEN,
         "unknown model": body.get("model") != model,
         "image": isinstance(last.get("content"), list),
         "top_p 0": body.get("top_p") == 0,

@@ -13,7 +13,8 @@ from mlops_backend.config import Settings
 from tests.servers.real import native, translated
 from tests.servers.real.asking import CASES, Pair, asked
 from tests.servers.real.differences import reason
-from tests.servers.real.kinds import SERVERS, Server
+from tests.servers.real.every import SERVERS
+from tests.servers.real.kinds import Server
 from tests.servers.replayed import ReplayedServer
 from tests.servers.replies import FOLDER, Replies
 from tests.service import serving, settings_for
@@ -31,7 +32,7 @@ NATIVE: Final = [
     )
     for option in options
     for form in ("", ", streamed")
-] + [f"{native.CHAT} streamed with usage", f"{native.COMPLETIONS} streamed with usage"]
+] + [f"{native.CHAT} streamed with usage", f"{native.COMPLETIONS} streamed with usage", native.EMBEDDINGS, "/v1/models"]
 TRANSLATED: Final = [
     f"{route}{option}{form}"
     for route in (translated.CHAT, translated.GENERATE)
@@ -41,7 +42,10 @@ TRANSLATED: Final = [
         " options num_predict over the context", " options penalties", " raw",
     )
     for form in ("", ", streamed")
-] + ["/api/tags", "/api/ps", "/api/embed where there are none", f"{native.MESSAGES} where there are none"]  # fmt: skip
+] + [
+    "/api/tags", "/api/ps", "/api/embed", "/api/embeddings",
+    "/api/embed where there are none", f"{native.MESSAGES} where there are none",
+]  # fmt: skip
 
 
 def _kind(replies: Replies) -> Server:
@@ -68,8 +72,10 @@ async def _pairs() -> AsyncIterator[Mapping[str, Pair]]:
         pairs = {}
         for name, replies in FILES.items():
             fake = await stack.enter_async_context(ReplayedServer(replies=replies))
-            service = await stack.enter_async_context(serving(settings_for(openai_backends=fake.url)))
-            pairs[name] = Pair(_kind(replies), replies.model, fake.url, service.url)
+            kind = _kind(replies)
+            settings = settings_for(openai_backends=kind.setting(fake.url))
+            service = await stack.enter_async_context(serving(settings))
+            pairs[name] = Pair(kind, replies.model, fake.url, service.url)
         yield pairs
 
 

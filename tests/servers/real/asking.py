@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pytest
@@ -70,6 +70,11 @@ async def _answer(url: str, request: Request, headers: Headers = ()) -> Answer:
         return Answer(0, (), b"")
 
 
+def at(server: Server, request: Request) -> Request:
+    """A request, where a server has its routes."""
+    return replace(request, target=request.target.removeprefix("/v1")) if server.root else request
+
+
 async def asked(pair: Pair, name: str) -> tuple[str, str]:
     """What it is called when nothing is wrong, and what is wrong."""
     case = CASES[name]
@@ -79,6 +84,6 @@ async def asked(pair: Pair, name: str) -> tuple[str, str]:
     through = await _answer(pair.service, case.asked_of(pair.model), KEY)
     if right is not None:
         return "translated right" if through.status == 200 else "refused rightly", right(through)
-    direct = await _answer(pair.url, case.asked_of(pair.model))
+    direct = await _answer(pair.url, at(pair.server, case.asked_of(pair.model)))
     wrong = difference(told(direct, pair.model), told(through, pair.model))
     return "same" if direct.status == 200 else "refused as the server refuses", wrong

@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from mlops_backend.config import Settings
 from tests.servers.real.asking import Pair
-from tests.servers.real.kinds import SERVERS, Server
+from tests.servers.real.every import SERVERS
+from tests.servers.real.kinds import Server
 from tests.servers.real.starting import Missing, interpreter, started
 from tests.servers.real.table import Table
 from tests.service import serving, settings_for
@@ -32,8 +33,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if isinstance(python, Missing):
         TABLE.missing[kind.name] = python.why
         pytest.skip(python.why)
-    with started(kind, python, tmp_path_factory.mktemp("server")) as (url, model):
-        yield Pair(kind, model, url, "")
+    with started(kind, python, tmp_path_factory.mktemp("server")) as running:
+        yield Pair(kind, running.model, running.url, "")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -42,7 +43,7 @@ async def pair(server: Pair) -> AsyncIterator[Pair]:
     with pytest.MonkeyPatch.context() as outside:
         for name in Settings.model_fields:
             outside.delenv(name.upper(), raising=False)
-        settings = settings_for(openai_backends=server.url)
+        settings = settings_for(openai_backends=server.server.setting(server.url))
     async with serving(settings) as service:
         yield replace(server, service=service.url)
 

@@ -43,6 +43,9 @@ _OF_TRANSFORMERS: Final[Mapping[str, Right]] = {
     },
 }
 
+# Stands in the command of one that passes requests on, for the address of the server behind it.
+WORKER: Final = "WORKER"
+
 # It fails where others refuse, lets the grammar choose, and shows the context that the model was trained for.
 _OF_LLAMA_CPP: Final[Mapping[str, Right]] = {
     "/api/show": Has({"model_info": bool}),
@@ -84,6 +87,10 @@ class Server:
         rights: what is right for some case, where that is not what is right elsewhere.
         ready: the path that answers once it serves.
         seconds: that it has until then.
+        worker: the server behind it, for one that passes requests on.
+        words: that stand behind its address in `OPENAI_BACKENDS`.
+        root: whether OpenAI's routes stand there without `/v1`.
+        breaks: whether its model fails in the middle of an answer to `BROKEN`.
     """
 
     name: str
@@ -99,6 +106,14 @@ class Server:
     rights: Mapping[str, Right] = field(default_factory=dict)
     ready: str = "/health"
     seconds: float = 240.0
+    worker: Server | None = None
+    words: str = ""
+    root: bool = False
+    breaks: bool = False
+
+    def setting(self, url: str) -> str:
+        """Its entry in `OPENAI_BACKENDS`."""
+        return f"{url} {self.words}".strip()
 
 
 def _vllm(*options: str) -> Callable[[str, Path, int], Sequence[str]]:
@@ -120,7 +135,8 @@ def _words(folder: Path) -> None:
     write_model(folder / "tiny.gguf", [word.strip() for word in WORDS])
 
 
-def _xllamacpp(python: str, model: Path, port: int) -> Sequence[str]:
+def xllamacpp(python: str, model: Path, port: int) -> Sequence[str]:
+    """llama.cpp's own server out of the package of the embedded engine."""
     return [
         python,
         str(Path(__file__).with_name("xllamacpp_server.py")),
@@ -179,7 +195,7 @@ LLAMA_CPP: Final = Server(
     "llama.cpp (xllamacpp 2026.10.11549)",
     "",
     (),
-    _xllamacpp,
+    xllamacpp,
     frozenset({"chat", "completions", "embeddings", "responses", "messages", "logprobs", "grammar", "list", "context"}),
     model=lambda _: "tiny",
     write=_words,
@@ -210,4 +226,3 @@ LLAMA_CPP_ROUTER: Final = Server(
     rights=llama_cpp_router.RIGHTS,
     seconds=60.0,
 )
-SERVERS: Final = (VLLM, VLLM_EMBEDDING, TRANSFORMERS, LLAMA_CPP, LLAMA_CPP_PYTHON, LLAMA_CPP_ROUTER)

@@ -27,8 +27,8 @@ _QUIET: Final = {
 @contextmanager
 def running(
     command: Sequence[str], folder: Path, variables: Mapping[str, str], ready: str, seconds: float
-) -> Iterator[None]:
-    """Run a server until the block ends.
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server, the head of its own group of processes, until the block ends.
 
     Args:
         command: what to run.
@@ -46,7 +46,7 @@ def running(
         )  # fmt: skip
     try:
         wait_until(lambda: _alive(process, log) and answers(ready), seconds, lambda: _end_of(log))
-        yield
+        yield process
     finally:
         _end(process)
 

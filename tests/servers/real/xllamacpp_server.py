@@ -1,4 +1,4 @@
-"""llama.cpp's own server out of the package `xllamacpp`, on loopback: a model's file, a port and a context."""
+"""llama.cpp's own server out of the package `xllamacpp`, on loopback: a model's file, a port, a context, `shift`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import threading
 import xllamacpp
 
 
-def main(model: str, port: str, context: str) -> None:
-    """Serve until the process is ended."""
+def main(model: str, port: str, context: str, shift: str = "") -> None:
+    """Serve until the process is ended; with `shift` an answer goes on where its context ends."""
     params = xllamacpp.CommonParams()
     params.model.path = model
     params.model_alias = {"tiny"}
@@ -17,6 +17,7 @@ def main(model: str, port: str, context: str) -> None:
     params.port = int(port)
     params.n_parallel = 1
     params.n_ctx = int(context)
+    params.ctx_shift = bool(shift)
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.embedding = True
     params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
