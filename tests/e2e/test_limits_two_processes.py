@@ -45,9 +45,10 @@ class Replay:
                 self._settle(told, closed=answer[0] == 1)
 
     def _reserve(self, told: list[str], answer: list[int]) -> None:
-        name, tokens = told[0], int(told[6])
-        verdict = self.model.reserve(LIMITS, tokens, int(told[1]), name)
+        name, tokens, least = told[0], int(told[6]), int(told[16])
+        verdict = self.model.reserve(LIMITS, least, tokens, int(told[1]), name)
         assert (answer[0] == REFUSED) == bool(verdict.named), (name, verdict)
+        assert int(answer[2]) == verdict.taken, name
         self.decided[verdict.named] += 1
         if name in self.seen:
             assert self.seen[name] == {"name": name, "named": verdict.named, "left": verdict.left}

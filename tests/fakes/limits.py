@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 
 from mlops_backend.errors import DatabaseDown
 from mlops_backend.principal import Limits, Principal
+from mlops_backend.services.other.limits.limiter import Seed
 from mlops_backend.services.other.limits.memory import MemoryLimiter
 from mlops_backend.services.other.limits.redis_limiter import RedisLimiter
-from tests.fakes.limits_model import SECOND
+from tests.fakes.limits_model import SECOND, Clock
+from tests.fakes.redis_server import RedisServer
 
 NOON = int(datetime(2026, 7, 12, 12, tzinfo=UTC).timestamp()) * SECOND
 AnyLimiter = MemoryLimiter | RedisLimiter
@@ -34,6 +36,20 @@ class Ledger:
         if self.down:
             raise DatabaseDown("The ledger cannot be read.")
         return self.used_before.get(f"{since:%Y-%m-%d}", 0)
+
+
+async def started(
+    kind: str, redis: RedisServer, clock: Clock, ledger: Seed, *, budgets_fail_open: bool = False
+) -> AnyLimiter:
+    """A limiter of that kind, running."""
+    limiter: AnyLimiter
+    if kind == "memory":
+        limiter = MemoryLimiter(ledger, default_reserve=100, budgets_fail_open=budgets_fail_open, clock=clock)
+    else:
+        limiter = RedisLimiter(redis.url, ledger, default_reserve=100, budgets_fail_open=budgets_fail_open, clock=clock)
+        await limiter._store._client.flushall()
+    await limiter.open()
+    return limiter
 
 
 def key(**limits: object) -> Principal:

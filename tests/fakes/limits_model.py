@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from mlops_backend.principal import Limits, Rate
 
 SECOND = 1_000_000
+NEVER = 10**18
 
 
 @dataclass
@@ -25,7 +26,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Taken:
-    """One open generation."""
+    """One open generation; it holds and counts so much for each token since the rate became another one."""
 
     at: int
     tokens: int
@@ -33,15 +34,17 @@ class Taken:
     request: int
     counted: tuple[str, ...]
     expires: float
+    each: int = 0
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What must come of a reservation: what is left of each limit, and what the refusal names."""
+    """What must come of a reservation: what is left of each limit, what was taken, and what the refusal names."""
 
     left: dict[str, int]
     named: str = ""
     seconds: int = 0
+    taken: int = 0
 
 
 def no_seed(label: str) -> int:
@@ -57,18 +60,21 @@ class LimitsModel:
     life: float = float("inf")
     requests_at: int = 0
     tokens_at: int = 0
+    rate: Rate | None = None
     counters: dict[str, int] = field(default_factory=dict)
     open: dict[str, Taken] = field(default_factory=dict)
 
-    def reserve(self, limits: Limits, tokens: int, now: int, name: str) -> Verdict:
-        """Try to take."""
+    def reserve(self, limits: Limits, least: int, most: int, now: int, name: str) -> Verdict:
+        """Try to take `most`, or less where there is less."""
+        most = min(most, *(holds for holds in capacities(limits) if holds is not None), most)
         for late in [late for late, taken in self.open.items() if taken.expires <= now]:
             self._close(late, 0, 0, False)
         day, month = labels_of(now)
         for label, budget in ((day, limits.tokens_per_day), (month, limits.tokens_per_month)):
             if budget is not None:
                 self.counters.setdefault(label, self.seed(label))
-        waits = {which: wait for which, wait in self._waits(limits, tokens, now).items() if wait > 0}
+        self._follow(limits, now)
+        waits = {which: wait for which, wait in self._waits(limits, least, most, now).items() if wait > 0}
         if waits:
             longest = max(waits, key=lambda which: waits[which])
             return Verdict(self._left(limits, now), longest, -(-waits[longest] // SECOND))
@@ -76,8 +82,12 @@ class LimitsModel:
         if limits.requests:
             self.requests_at = max(self.requests_at, now) + request
         counted = tuple(label for label in (day, month) if label in self.counters)
-        self.open[name] = Taken(now, tokens, cost(limits.tokens, tokens), request, counted, now + self.life)
-        return Verdict(self._left(limits, now))
+        tokens = self._fitting(limits, least, most, now)
+        holds = min(
+            cost(limits.tokens, most if tokens > half(most, least) else half(most, least)), tokens * each(limits)
+        )
+        self.open[name] = Taken(now, tokens, holds, request, counted, now + self.life)
+        return Verdict(self._left(limits, now), taken=tokens)
 
     def settle(self, limits: Limits, name: str, tokens: int) -> None:
         """End with so many tokens used."""
@@ -94,29 +104,68 @@ class LimitsModel:
         if released:
             self.requests_at -= taken.request
         if used:
-            self.tokens_at = max(self.tokens_at, taken.at) + used
+            self.tokens_at = max(self.tokens_at, taken.at) + (tokens * taken.each or used)
         for label in taken.counted:
             self.counters[label] += tokens
 
+    def _follow(self, limits: Limits, now: int) -> None:
+        if limits.requests:
+            self.requests_at = min(self.requests_at, now + cost(limits.requests, limits.requests.burst))
+        if limits.tokens is None or limits.tokens == self.rate:
+            return
+        if self.rate is not None:
+            unit = each(limits)
+            self.tokens_at = min(self.tokens_at, now + cost(limits.tokens, limits.tokens.burst))
+            for name, one in self.open.items():
+                if one.holds:
+                    self.open[name] = replace(one, holds=min(one.holds, one.tokens * unit), each=unit)
+        self.rate = limits.tokens
+
+    def _aside(self, label: str) -> int:
+        return sum(one.tokens for one in self.open.values() if label in one.counted)
+
     def _used(self, label: str) -> int:
-        return self.counters.get(label, 0) + sum(one.tokens for one in self.open.values() if label in one.counted)
+        return self.counters.get(label, 0) + self._aside(label)
+
+    def _budgets(self, limits: Limits, now: int) -> list[tuple[str, str, int, int]]:
+        """Name, window, what is left of it and when it ends."""
+        both = zip(labels_of(now), ends_of(now), strict=True)
+        named = (("tokens_per_day", limits.tokens_per_day), ("tokens_per_month", limits.tokens_per_month))
+        return [
+            (name, label, budget - self._used(label), end)
+            for (name, budget), (label, end) in zip(named, both, strict=True)
+            if budget is not None
+        ]
+
+    def _room(self, limits: Limits, now: int) -> int:
+        rate = limits.tokens
+        return cost(rate, rate.burst) - self._ahead(now)[1] if rate else 0
+
+    def _fitting(self, limits: Limits, least: int, most: int, now: int) -> int:
+        tokens, room = most, self._room(limits, now)
+        if cost(limits.tokens, most) > room:
+            tokens = max(half(most, least), room // each(limits))
+        return min([tokens, *(left for _, _, left, _ in self._budgets(limits, now))])
 
     def _ahead(self, now: int) -> tuple[int, int]:
         held = sum(one.holds for one in self.open.values())
         return max(self.requests_at - now, 0), max(self.tokens_at - now, 0) + held
 
-    def _waits(self, limits: Limits, tokens: int, now: int) -> dict[str, int]:
-        requests, ahead = self._ahead(now)
+    def _waits(self, limits: Limits, least: int, most: int, now: int) -> dict[str, int]:
+        requests, _ = self._ahead(now)
         waits = {}
         if limits.requests:
             waits["requests"] = requests + cost(limits.requests, 1) - cost(limits.requests, limits.requests.burst)
-        if limits.tokens:
-            waits["tokens"] = ahead + cost(limits.tokens, tokens) - cost(limits.tokens, limits.tokens.burst)
-        day, month = labels_of(now)
-        if limits.tokens_per_day is not None and self._used(day) + tokens > limits.tokens_per_day:
-            waits["tokens_per_day"] = ends_of(now)[0] - now
-        if limits.tokens_per_month is not None and self._used(month) + tokens > limits.tokens_per_month:
-            waits["tokens_per_month"] = ends_of(now)[1] - now
+        room, part = self._room(limits, now), cost(limits.tokens, half(most, least))
+        if limits.tokens and part > room:
+            comes_back = sum(one.holds for one in self.open.values())
+            waits["tokens"] = min(cost(limits.tokens, most) - room, SECOND if part <= room + comes_back else NEVER)
+        for name, label, left, end in self._budgets(limits, now):
+            alone = min(most, left + self._aside(label))
+            if alone < least:
+                waits[name] = end - now
+            elif left < half(alone, least):
+                waits[name] = SECOND
         if limits.concurrent is not None and len(self.open) >= limits.concurrent:
             waits["concurrent"] = SECOND
         return waits
@@ -141,6 +190,21 @@ class LimitsModel:
 def cost(rate: Rate | None, count: int) -> int:
     """Microseconds of so many units, rounded up."""
     return -(-count * rate.period * SECOND // rate.count) if rate else 0
+
+
+def half(most: int, least: int) -> int:
+    """The least, and half of what is between the two."""
+    return least + (most - least + 1) // 2
+
+
+def each(limits: Limits) -> int:
+    """Microseconds of one token."""
+    return cost(limits.tokens, 1)
+
+
+def capacities(limits: Limits) -> tuple[int | None, ...]:
+    """What each limit on tokens holds when nothing is used."""
+    return (limits.tokens.burst if limits.tokens else None, limits.tokens_per_day, limits.tokens_per_month)
 
 
 def units(rate: Rate, ahead: int) -> int:

@@ -64,6 +64,7 @@ class Asked:
 
     `models` holds every name that any backend might read from the body, `model` the one that Ollama reads. `patient`
     says that a sound backend may be silent for long amid its answer: an Ollama is, while it writes a tool call or JSON.
+    `instead` is other contents for a server that refuses this one, each behind a word of such a refusal.
     """
 
     task: Task
@@ -75,6 +76,7 @@ class Asked:
     models: tuple[str, ...] = ()
     ending: Callable[[], Ending] | None = None
     patient: bool = False
+    instead: Sequence[tuple[str, bytes]] = ()
 
 
 GENERATE: Final = Task(Dialect.OLLAMA, Place.MODEL, ending=endings.generation_ending, generates=True)

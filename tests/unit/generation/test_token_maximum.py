@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mlops_backend.services.llm.asked import EMBED, GENERATE, MESSAGES, OPENAI_GENERATE, RESPONSES, Task, read_asked
-from mlops_backend.services.llm.generation.token_maximum import most_completion_tokens
+from mlops_backend.services.llm.generation.token_maximum import output_of
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_the_largest_maximum_that_any_backend_may_read_counts(
 ) -> None:
     """In any spelling that Go takes, times the answers that are wanted; no end is no maximum."""
     asked = read_asked(task, "POST", path, (), json.dumps({"model": "x", **body}).encode())
-    assert most_completion_tokens(asked) == most
+    assert output_of(asked).most == most
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,10 @@ def test_the_largest_maximum_that_any_backend_may_read_counts(
 )
 def test_what_only_go_reads_is_read(body: bytes) -> None:
     """Ollama takes half a surrogate pair, bytes that are not UTF-8, and anything behind the object."""
-    assert most_completion_tokens(read_asked(GENERATE, "POST", "/api/generate", (), body)) == 7
+    assert output_of(read_asked(GENERATE, "POST", "/api/generate", (), body)) == (7, 1)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff"])
 def test_what_is_no_object_names_no_maximum(body: bytes) -> None:
     """It is the backend's to refuse."""
-    assert most_completion_tokens(read_asked(GENERATE, "POST", "/api/generate", (), body)) is None
+    assert output_of(read_asked(GENERATE, "POST", "/api/generate", (), body)) == (None, 1)

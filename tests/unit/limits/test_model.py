@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,6 +41,9 @@ STEPS = st.lists(
         st.tuples(st.just("reserve"), st.integers(1, 25), st.integers(1, 25)),
         st.tuples(st.just("reserve"), st.sampled_from([1, 9, 19]), st.just(1)),
         st.tuples(st.just("reserve"), st.just(10), st.just(10)),
+        st.tuples(st.just("reserve"), st.integers(1, 9), st.sampled_from([40, 150, 1000])),
+        st.tuples(st.just("limit"), st.just(0), st.sampled_from([None, "3/day", "7/minute burst 3", "60/minute"])),
+        st.tuples(st.just("limit"), st.just(1), st.sampled_from([None, "60/day", "90/minute burst 50", "900/minute"])),
         st.tuples(st.just("settle"), st.integers(0, 9), st.integers(0, 60)),
         st.tuples(st.just("release"), st.integers(0, 9), st.just(0)),
         st.tuples(st.just("wait"), st.sampled_from([1, 333_333, SECOND, 9 * SECOND, LIFE]), st.integers(1, 2)),
@@ -72,26 +76,32 @@ class Play:
         self.principal = Principal("tester", "k1", limits=limits)
         # the first of January was also the first day of a month: its counters begin alike
         self.model = LimitsModel(seed=before, life=life)
-        self.reservations: list[tuple[str, Reservation]] = []
+        self.reservations: list[tuple[str, Limits, Reservation]] = []
+        self.followed: Limits | None = None
         self.count = 0
 
-    async def step(self, action: str, first: int, second: int) -> None:
+    async def step(self, action: str, first: int, second: Any) -> None:
         """Do one thing to both, and compare."""
         match action:
             case "reserve":
                 await self._reserve(first, second)
+            case "limit":
+                self.limits = self.limits.replaced({("requests", "tokens")[first]: second})
+                self.principal = replace(self.principal, limits=self.limits)
             case "wait":
                 self.clock.now += first * second
-            case "leave":
+            # who leaves may or may not have been the first to come under a new limit, so the first is one who stays
+            case "leave" if self.limits == self.followed:
                 await self._leave(first, second)
-            case _ if self.reservations:
+            case "settle" | "release" if self.reservations:
                 self._end(action, first, second)
         await quiet(self.limiter)
 
     async def _reserve(self, prompt: int, output: int) -> None:
         self.count += 1
         name = str(self.count)
-        verdict = self.model.reserve(self.limits, prompt + output, self.clock.now, name)
+        asked, self.followed = prompt + output, self.limits
+        verdict = self.model.reserve(self.limits, prompt + 1, asked, self.clock.now, name)
         if verdict.named:
             with pytest.raises(LimitExceeded, match=f"'{verdict.named}'") as refusal:
                 await self.limiter.reserve(self.principal, prompt, output)
@@ -99,7 +109,8 @@ class Play:
             return
         reservation = await self.limiter.reserve(self.principal, prompt, output)
         assert {standing.name: standing.remaining for standing in reservation.standings} == verdict.left
-        self.reservations.append((name, reservation))
+        assert reservation.output == (verdict.taken - prompt if verdict.taken < asked else None)
+        self.reservations.append((name, self.limits, reservation))
 
     def _compare_refusal(self, refusal: LimitExceeded, verdict: Verdict) -> None:
         assert refusal.headers["Retry-After"] == str(max(1, verdict.seconds))
@@ -116,10 +127,10 @@ class Play:
             result.release()
 
     def _end(self, action: str, index: int, tokens: int) -> None:
-        name, reservation = self.reservations[index % len(self.reservations)]
+        name, limits, reservation = self.reservations[index % len(self.reservations)]
         if action == "settle":
             reservation.settle(tokens)
-            self.model.settle(self.limits, name, tokens)
+            self.model.settle(limits, name, tokens)
         else:
             reservation.release()
             self.model.release(name)
@@ -132,7 +143,7 @@ async def played(limiter: AnyLimiter, clock: Clock, limits: Limits, steps: list[
     try:
         for action, first, second in steps:
             await play.step(action, first, second)
-        for _, reservation in play.reservations:
+        for *_, reservation in play.reservations:
             reservation.release()
         assert await nothing_is_reserved(limiter)
     finally:
@@ -223,7 +234,7 @@ def test_what_is_used_never_exceeds_the_rate(rate: Rate, steps: list[tuple[int, 
     used: dict[str, tuple[int, int]] = {}
     for count, (reserved, tokens, seconds, index) in enumerate(steps):
         now += seconds * SECOND
-        if not model.reserve(limits, reserved, now, str(count)).named:
+        if not model.reserve(limits, reserved, reserved, now, str(count)).named:
             used[str(count)] = (now, min(tokens, reserved))
         if index < len(model.open):
             name = list(model.open)[index]

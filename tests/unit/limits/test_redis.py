@@ -241,7 +241,7 @@ async def test_what_was_given_up_takes_nothing_when_it_comes(redis: RedisServer)
     store = RedisStore(redis.url, clock=Clock(NOON))
     given_up = Settlement("k1", "late", released=True, given_up=True)
     await store.settle([given_up])
-    charge = Charge("k1", key(concurrent=1).limits, 10)
+    charge = Charge("k1", key(concurrent=1).limits, 10, 10)
     assert (await store.reserve(charge, "late", windows_at(NOON))).code == GIVEN_UP
     assert (await store.reserve(charge, "other", windows_at(NOON))).seen is not None
     await store.aclose()
@@ -250,7 +250,7 @@ async def test_what_was_given_up_takes_nothing_when_it_comes(redis: RedisServer)
 async def test_an_end_is_counted_once(redis: RedisServer) -> None:
     """An end that is sent again, since its answer was lost, changes nothing."""
     store = RedisStore(redis.url, clock=Clock(NOON))
-    charge = Charge("k1", key(tokens="100/minute", tokens_per_day=100).limits, 50)
+    charge = Charge("k1", key(tokens="100/minute", tokens_per_day=100).limits, 50, 50)
     windows = windows_at(NOON)
     await store.seed("k1", "day", windows.day.start, 0)
     await store.reserve(charge, "a", windows)

@@ -259,3 +259,23 @@ async def test_the_database_may_be_away(serve: ServeFactory, fake: FakeOllama, s
         await asyncio.to_thread(postgres.start)
         await until(service, strange, 401, 5)
         assert await status_of(service, made["key"]) == 200
+
+
+async def test_a_raised_rate_lets_its_key_in_at_once(serve: ServeFactory, fake: FakeOllama) -> None:
+    """A key that has used up its day's one request goes on by the new rate, not tomorrow."""
+    async with serve(fake.url) as service:
+        made = await make(service, limits={"requests": "1/day"})
+
+        async def ask() -> httpx.Response:
+            return await service.stranger.post("/api/generate", json=PROMPT, headers={"X-API-Key": made["key"]})
+
+        assert (await ask()).status_code == 200
+        locked = await ask()
+        assert locked.status_code == 429
+        assert int(locked.headers["Retry-After"]) > 86_000
+        await manage(service, "PATCH", f"/{made['id']}", {"limits": {"requests": "100/minute"}})
+        raised = await ask()
+        assert (raised.status_code, raised.headers["Retry-After"]) == (429, "1")
+        async with asyncio.timeout(5):
+            while (await ask()).status_code != 200:
+                await asyncio.sleep(0.05)

@@ -55,11 +55,7 @@ async def test_tokens_are_settled_with_what_was_used(serve: ServeFactory, fake: 
         reserved = 1000 - left(first.headers, "tokens_per_day")
         assert 300 < reserved < 320
         assert left(second.headers, "tokens_per_day") == 1000 - used - (reserved - 300) - 500
-        never = await service.client.post("/api/generate", json={**BODY, "options": {"num_predict": 1001}})
         third = await service.client.post("/api/generate", json={**BODY, "options": {"num_predict": 1}})
-    assert never.status_code == 429
-    assert "can never fit the limit 'tokens_per_day'" in never.json()["error"]
-    assert "Retry-After" not in never.headers
     assert third.status_code == 200
 
 

@@ -25,6 +25,7 @@ from mlops_backend.services.llm.backends.openai_requested import (
     with_meaning,
 )
 from mlops_backend.services.llm.backends.refusals import Refusals, without
+from mlops_backend.services.llm.backends.reworded import accepted
 from mlops_backend.services.llm.backends.statuses import ListFails, is_missing_route, raise_for_status, words_of
 from mlops_backend.services.llm.dialects import dumped, ollama, read_usage
 from mlops_backend.services.llm.dialects.openai import Model, StreamTranslator
@@ -180,7 +181,7 @@ class OpenAIBackend:
         check_readable(asked)
         asked = replace(asked, headers=(*asked.headers, *self._target.headers.items()))
         for _ in range(2):
-            async with self._raw(asked, record) as answer:
+            async with accepted(lambda wording: self._raw(wording, record), asked) as answer:
                 self._fails = answer.status >= 500
                 if (told := await with_meaning(answer)) is not None:
                     yield told

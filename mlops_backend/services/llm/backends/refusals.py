@@ -28,6 +28,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
         "n_keep",
     ),
     "thoughts": ("reasoning_content", "reasoning"),
+    "older name": ("use 'max_completion_tokens'",),
     "maximum": ("max_tokens", "max_completion_tokens", "context length", "maximum context"),
 }
 # Left out when the server does not say what it refuses.
@@ -61,6 +62,8 @@ class Refusals:
         low = words.lower()
         there = [name for name in _FIELDS if _has(content, name)]
         named = tuple(name for name in there if any(field in low for field in _FIELDS[name]))
+        if "older name" in named:  # the maximum has another one: nothing else is wrong with it
+            named = ("older name",)
         vague = not low or any(word in low for word in _VAGUE)
         return named or tuple(name for name in there if vague and name in _FIRST)
 
@@ -95,6 +98,8 @@ def _has(content: Content, ornament: str) -> bool:
         return any("reasoning" in turn for turn in content.get("messages") or ())
     if ornament == "no thinking":
         return (content.get("chat_template_kwargs") or {}).get("enable_thinking") is False
+    if ornament == "older name":
+        return "max_tokens" in content
     return any(field in content for field in _FIELDS[ornament])
 
 
@@ -102,6 +107,8 @@ def without(content: Content, ornaments: Collection[str]) -> Content:
     """The request without these ornaments."""
     gone = {field for name in ornaments if _has(content, name) for field in _FIELDS[name]}
     kept = {name: value for name, value in content.items() if name not in gone}
+    if "older name" in ornaments and "max_tokens" in kept:
+        kept["max_completion_tokens"] = kept.pop("max_tokens")
     if "thoughts" in ornaments and "messages" in kept:
         kept["messages"] = [
             {name: value for name, value in turn.items() if name not in _FIELDS["thoughts"]}

@@ -26,7 +26,7 @@ from mlops_backend.services.llm.asked import Asked, Place
 from mlops_backend.services.llm.backends import Answer, Backend, BackendPool, Candidates
 from mlops_backend.services.llm.dialects import MAX_FRAME_BYTES, LargeBody, check_first, generation_ending, read_usage
 from mlops_backend.services.llm.generation.admission import Admission
-from mlops_backend.services.llm.generation.metering import Meter, metered
+from mlops_backend.services.llm.generation.metering import Meter, Metered, metered
 from mlops_backend.services.llm.generation.relay import UNTIMED, Clocks, Opened, relay
 from mlops_backend.services.llm.generation.token_estimate import estimate_prompt_tokens
 from mlops_backend.services.llm.upstream import Pairs, gathered
@@ -79,12 +79,19 @@ class Forwarder:
         record.name_model(asked.model)
         if asked.task.generates:
             record.count_prompt = lambda: estimate_prompt_tokens(_in_memory(asked))
-        answered = Forwarded()
+        answered, sent = Forwarded(), asked
+
+        async def begin() -> Metered:
+            nonlocal sent
+            begun = await metered(self._meter, asked, record)
+            sent = begun.asked
+            return begun
+
         stream = relay(
             self._admission,
             record,
-            lambda: metered(self._meter, asked, record),
-            lambda stack: self._open(asked, answered, record, stack),
+            begin,
+            lambda stack: self._open(sent, answered, record, stack),
             self._clocks_of(asked),
             (asked.ending or generation_ending)(),
         )

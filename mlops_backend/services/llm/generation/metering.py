@@ -10,8 +10,9 @@ from mlops_backend.errors import AppError, ClockRanOut
 from mlops_backend.principal import Principal
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.dialects import LargeBody
+from mlops_backend.services.llm.generation.bounded import bounded
 from mlops_backend.services.llm.generation.token_estimate import estimate_prompt_tokens
-from mlops_backend.services.llm.generation.token_maximum import most_completion_tokens
+from mlops_backend.services.llm.generation.token_maximum import Output, output_of
 from mlops_backend.telemetry.record import RequestRecord
 
 _FAILED: Final = 500
@@ -23,6 +24,11 @@ class Held(Protocol):
     @property
     def headers(self) -> Mapping[str, str]:
         """What the answer tells of the limits."""
+        ...
+
+    @property
+    def output(self) -> int | None:
+        """The most tokens that its answers may have together, where that is less than was asked for."""
         ...
 
     def settle(self, tokens: int) -> None:
@@ -37,13 +43,14 @@ class Held(Protocol):
 class Meter(Protocol):
     """Knows the limits of every principal."""
 
-    async def reserve(self, caller: Principal, prompt_tokens: int, max_tokens: int | None) -> Held:
+    async def reserve(self, caller: Principal, prompt_tokens: int, max_tokens: int | None, answers: int = 1) -> Held:
         """Take room for one generation.
 
         Args:
             caller: who asks; has limits.
             prompt_tokens: an estimate.
             max_tokens: the most that it may answer, `None` where the client named no maximum.
+            answers: how many there will be, each of which has to have a token at the least.
 
         Raises:
             LimitExceeded: there is no room.
@@ -53,11 +60,15 @@ class Meter(Protocol):
 
 
 class Metered:
-    """The block in which a generation runs; its end settles, whatever kind of end it is."""
+    """The block in which a generation runs; its end settles, whatever kind of end it is.
 
-    __slots__ = ("_held", "_record")
+    `asked` is what may be asked of a backend.
+    """
 
-    def __init__(self, held: Held | None, record: RequestRecord) -> None:
+    __slots__ = ("_held", "_record", "asked")
+
+    def __init__(self, held: Held | None, record: RequestRecord, asked: Asked) -> None:
+        self.asked = asked
         self._held = held
         self._record = record
 
@@ -81,17 +92,23 @@ def _is_failure(error: BaseException | None) -> bool:
 
 
 async def metered(meter: Meter, asked: Asked, record: RequestRecord) -> Metered:
-    """Reserve what `asked` may need.
+    """Reserve what `asked` may need; what it may have goes along in it, where that is less.
 
     Raises:
         LimitExceeded, LimitsUnavailable: see `Meter.reserve`.
     """
     caller = record.caller
     if caller is None or not caller.limits or not asked.task.generates:
-        return Metered(None, record)
-    prompt, most = 0, None
+        return Metered(None, record, asked)
+    prompt, output = 0, Output(None, 1)
     if caller.limits.counts_tokens and isinstance(asked.content, bytes | LargeBody):
-        prompt, most = estimate_prompt_tokens(asked.content), most_completion_tokens(asked)
-    held = await meter.reserve(caller, prompt, most)
+        prompt, output = estimate_prompt_tokens(asked.content), output_of(asked)
+    held = await meter.reserve(caller, prompt, output.most, output.answers)
     record.answer_headers = held.headers
-    return Metered(held, record)
+    if held.output is None:
+        return Metered(held, record, asked)
+    try:
+        return Metered(held, record, await bounded(asked, held.output // output.answers))
+    except BaseException:
+        held.release()
+        raise

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.dialects import LargeBody, folded, value_of
 
-_EMBEDDINGS: Final = ("/api/embed", "/api/embeddings", "/v1/embeddings")
+# The last part of a path, of those too that only the operator knows.
+_TEXTLESS: Final = (
+    *("/embed", "/embeddings", "/pooling", "/rerank", "/reranking", "/score", "/classify", "/moderations"),
+    *("/tokenize", "/detokenize"),
+)
 # OpenAI's, Anthropic's and Ollama's, and what llama.cpp (n_predict) and SGLang (max_new_tokens) take beside them.
-_MAXIMA: Final = frozenset(
+MAXIMA: Final = frozenset(
     {
         "num_predict",
         "n_predict",
@@ -25,20 +29,26 @@ _TIMES: Final = frozenset({"n", "best_of"})
 _MOST: Final = 1e15
 
 
-def most_completion_tokens(asked: Asked) -> int | None:
+class Output(NamedTuple):
+    """The most tokens of all answers to a request together, `None` where that is not said, and how many answers."""
+
+    most: int | None
+    answers: int
+
+
+def output_of(asked: Asked) -> Output:
     """The largest maximum that any backend might read from the body, times the answers and the prompts that there are.
 
-    `None` where the client names none: what is not above zero is no end to Ollama. Embeddings answer none.
+    What is not above zero is no end to Ollama. What answers with no text, as embeddings do, has a most of 0.
     """
-    if asked.path in _EMBEDDINGS:
-        return 0
+    if asked.path.partition("?")[0].endswith(_TEXTLESS):
+        return Output(0, 1)
     body = value_of(asked.content) if isinstance(asked.content, bytes | LargeBody) else None
     if not isinstance(body, dict):
-        return None
-    named = list(_numbers(body, _MAXIMA))
-    if not named or min(named) <= 0:
-        return None
-    return max(named) * max(1, *_numbers(body, _TIMES), 1) * _prompts(body)
+        return Output(None, 1)
+    answers = max(1, *_numbers(body, _TIMES), 1) * _prompts(body)
+    named = list(_numbers(body, MAXIMA))
+    return Output(max(named) * answers if named and min(named) > 0 else None, answers)
 
 
 def _numbers(body: Mapping[str, Any], names: frozenset[str]) -> Iterator[int]:

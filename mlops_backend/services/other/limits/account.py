@@ -5,25 +5,47 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mlops_backend.services.other.limits.charge import FAR, Charge, cost_of, whole_tokens
-from mlops_backend.services.other.limits.decision import Seen, Standing, exceeded, standings, waits
+from mlops_backend.principal import Limits, Rate
+from mlops_backend.services.other.limits.charge import FAR, MOST_ROOM, Charge, cost_of, room_of, whole_tokens
+from mlops_backend.services.other.limits.decision import Seen, Standing, cut, exceeded, fits, standings, waits
 from mlops_backend.services.other.limits.windows import Window, Windows, windows_at
 
 
 @dataclass(slots=True)
 class Account:
-    """The counters of one key; those of budgets are by their window."""
+    """The counters of one key; those of budgets are by their window.
+
+    `aside` is what `used` has of open generations, `rate` the one that the tokens were last counted by.
+    """
 
     requests: int = 0
     tokens: int = 0
     held: int = 0
-    open: int = 0
+    rate: Rate | None = None
     used: dict[Window, int] = field(default_factory=dict)
+    aside: dict[Window, int] = field(default_factory=dict)
+    running: set[MemoryReservation] = field(default_factory=set)
+
+    @property
+    def open(self) -> int:
+        """How many generations are open."""
+        return len(self.running)
 
     def seen(self, now: int, windows: Windows) -> Seen:
         """The counters at this moment."""
         day, month = (self.used.get(window, 0) for window in windows)
-        return Seen(now, self.requests, self.tokens, self.held, day, month, self.open)
+        day_held, month_held = (self.aside.get(window, 0) for window in windows)
+        return Seen(now, self.requests, self.tokens, self.held, day, month, self.open, day_held, month_held)
+
+    def follow(self, limits: Limits, now: int) -> None:
+        """Let no counter keep anyone out for longer than the limits that now hold take to grow back."""
+        if limits.requests:
+            self.requests = min(self.requests, now + room_of(limits.requests))
+        if limits.tokens and limits.tokens is not self.rate and limits.tokens != self.rate:
+            if self.rate is not None:
+                self.tokens = min(self.tokens, now + room_of(limits.tokens))
+                self.held = sum(one.count_by(limits.tokens) for one in self.running)
+            self.rate = limits.tokens
 
     def means_nothing(self, now: int) -> bool:
         """Whether a new account would decide alike."""
@@ -33,15 +55,27 @@ class Account:
         """Drop counters whose window is over."""
         for window in [window for window in self.used if window.end <= now]:
             del self.used[window]
+            self.aside.pop(window, None)
 
 
 class MemoryReservation:
     """What one generation took of its account, at the moment `at`."""
 
-    def __init__(self, account: Account, charge: Charge, seen: Seen, counted: Sequence[Window]) -> None:
-        self.standings: Sequence[Standing] = standings(charge.limits, seen)
-        self._account, self._charge, self._at, self._counted = account, charge, seen.now, counted
-        self._open = True
+    standings: Sequence[Standing] = ()
+
+    def __init__(self, account: Account, charge: Charge, tokens: int, at: int, counted: Sequence[Window]) -> None:
+        self.tokens, self.counted = tokens, counted
+        self.output = charge.cut_output(tokens)
+        self.holds = charge.held if tokens == charge.tokens else charge.held_by(tokens)
+        self._account, self._charge, self._at = account, charge, at
+        self._unit = 0
+
+    def count_by(self, rate: Rate) -> int:
+        """The rate of its key is another one now: what it holds of that, which is no more than it held."""
+        if self.holds:
+            self._unit = cost_of(rate, 1)
+            self.holds = min(self.holds, self.tokens * self._unit)
+        return self.holds
 
     def settle(self, tokens: int) -> None:
         """The generation took so many tokens."""
@@ -52,18 +86,21 @@ class MemoryReservation:
         self._end(0, self._charge.request_cost)
 
     def _end(self, tokens: int, request: int) -> None:
-        if not self._open:
+        account = self._account
+        if self not in account.running:
             return
-        self._open = False
-        account, charge = self._account, self._charge
-        account.open -= 1
+        account.running.remove(self)
+        account.held -= self.holds
         account.requests -= request
-        account.held -= charge.held
-        if used := cost_of(charge.limits.tokens, tokens):
+        if used := self._cost(tokens):
             account.tokens = min(max(account.tokens, self._at) + used, FAR)
-        for window in self._counted:
+        for window in self.counted:
             if window in account.used:
-                account.used[window] += tokens - charge.tokens
+                account.used[window] += tokens - self.tokens
+                account.aside[window] -= self.tokens
+
+    def _cost(self, tokens: int) -> int:
+        return min(tokens * self._unit, MOST_ROOM) if self._unit else cost_of(self._charge.limits.tokens, tokens)
 
 
 def unseeded(charge: Charge, account: Account, windows: Windows) -> list[Window]:
@@ -77,21 +114,27 @@ def unseeded(charge: Charge, account: Account, windows: Windows) -> list[Window]
 
 
 def taken(account: Account, charge: Charge, now: int) -> MemoryReservation:
-    """Take all of a charge, or nothing.
+    """Take as much of a charge as there is, or nothing.
 
     Raises:
         LimitExceeded: a limit is reached.
     """
     windows = windows_at(now)
+    account.follow(charge.limits, now)
     seen = account.seen(now, windows)
-    if waits(charge, seen):
+    whole = fits(charge, seen)
+    if not whole and waits(charge, seen):
         raise exceeded(charge, seen)
     if charge.limits.requests:
         account.requests = max(account.requests, now) + charge.request_cost
-    account.held += charge.held
-    account.open += 1
     account.forget_the_past(now)
+    tokens = charge.tokens if whole else cut(charge, seen)
     counted = [window for window in windows if window in account.used]
     for window in counted:
-        account.used[window] += charge.tokens
-    return MemoryReservation(account, charge, account.seen(now, windows), counted)
+        account.used[window] += tokens
+        account.aside[window] = account.aside.get(window, 0) + tokens
+    reservation = MemoryReservation(account, charge, tokens, now, counted)
+    account.running.add(reservation)
+    account.held += reservation.holds
+    reservation.standings = standings(charge.limits, account.seen(now, windows))
+    return reservation

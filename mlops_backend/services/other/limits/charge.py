@@ -15,11 +15,18 @@ MOST_TOKENS: Final = 10**15
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """The tokens that a generation reserves, and the limits that they count against."""
+    """The tokens that a generation reserves, and the limits that they count against.
+
+    `tokens` is what it would have, `least` what it cannot do without: its prompt, and one token of each answer. What is
+    between the two is cut where there is not enough. `asked` is what the client would have, however small the limits.
+    """
 
     principal_id: str
     limits: Limits
     tokens: int
+    least: int
+    prompt: int = 0
+    asked: int = 0
 
     @property
     def request_cost(self) -> int:
@@ -30,6 +37,29 @@ class Charge:
     def held(self) -> int:
         """What its tokens hold of the rate of tokens while it is open."""
         return cost_of(self.limits.tokens, self.tokens)
+
+    @property
+    def part(self) -> int:
+        """The least that it is cut to where waiting brings more: half of its answer."""
+        return half(self.tokens, self.least)
+
+    @property
+    def part_held(self) -> int:
+        """What that part holds of the rate of tokens."""
+        return cost_of(self.limits.tokens, self.part)
+
+    @property
+    def unit(self) -> int:
+        """What one token takes of the rate of tokens, in whole microseconds."""
+        return cost_of(self.limits.tokens, 1)
+
+    def cut_output(self, tokens: int) -> int | None:
+        """The most that all answers together may have, with so many tokens taken; `None`: what they asked for."""
+        return tokens - self.prompt if tokens < self.asked else None
+
+    def held_by(self, tokens: int) -> int:
+        """What so many tokens hold, some of those that it would have."""
+        return min(self.held if tokens > self.part else self.part_held, tokens * self.unit)
 
     def without_budgets(self) -> Charge:
         """The same, with nobody minding the day and the month."""
@@ -44,6 +74,11 @@ def room_of(rate: Rate) -> int:
 def cost_of(rate: Rate | None, units: int) -> int:
     """Microseconds that so many units take up; nothing where there is no rate."""
     return min(rate.cost(units), MOST_ROOM) if rate else 0
+
+
+def half(tokens: int, least: int) -> int:
+    """What is needed at least, and half of what is wanted beyond it."""
+    return least + -(-(tokens - least) // 2)
 
 
 def whole_tokens(tokens: int) -> int:

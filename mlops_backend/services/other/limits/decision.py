@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from mlops_backend.errors import LimitExceeded
 from mlops_backend.principal import Limits, Rate
-from mlops_backend.services.other.limits.charge import Charge, room_of
+from mlops_backend.services.other.limits.charge import Charge, half, room_of
 from mlops_backend.services.other.limits.windows import SECOND, Window, windows_at
 
 # Nobody knows when a generation will end; this soon is worth another try.
@@ -20,7 +20,7 @@ class Seen(NamedTuple):
     """A key's counters at one moment, as the store keeps them.
 
     `requests` and `tokens` are theoretical arrival times, `held` is what open generations hold of the latter; `day` and
-    `month` are tokens, `open` is generations.
+    `month` are tokens, of which open generations have set aside `day_held` and `month_held`; `open` is generations.
     """
 
     now: int
@@ -30,6 +30,17 @@ class Seen(NamedTuple):
     day: int
     month: int
     open: int
+    day_held: int = 0
+    month_held: int = 0
+
+
+class _Budget(NamedTuple):
+    """A budget, what is left of it, and what of it open generations may give back."""
+
+    name: str
+    left: int
+    held: int
+    window: Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +84,65 @@ def _budget_standing(name: str, budget: int, used: int, window: Window, now: int
     return Standing(name, budget, length, max(0, budget - used), -((now - window.end) // SECOND))
 
 
+def fits(charge: Charge, seen: Seen) -> bool:
+    """Whether no limit refuses a charge or cuts it; nearly all are such."""
+    limits, tokens = charge.limits, charge.tokens
+    day, month = limits.tokens_per_day, limits.tokens_per_month
+    return (
+        (limits.tokens is None or charge.held <= _left_of_rate(limits.tokens, seen))
+        and (day is None or seen.day + tokens <= day)
+        and (month is None or seen.month + tokens <= month)
+        and (limits.concurrent is None or seen.open < limits.concurrent)
+        and (limits.requests is None or _request_wait(charge, limits.requests, seen) <= 0)
+    )
+
+
+def _request_wait(charge: Charge, rate: Rate, seen: Seen) -> int:
+    return max(seen.requests - seen.now, 0) + charge.request_cost - room_of(rate)
+
+
 def waits(charge: Charge, seen: Seen) -> dict[str, int]:
-    """The limits that refuse a charge, and the microseconds after which time alone would let it pass."""
+    """The limits that refuse a charge, and the microseconds after which it is worth another try.
+
+    A charge is cut where there is too little, but not to a scrap where more comes back soon: a rate grows back, and
+    others that run give back what they do not use. Then half of what it could have is its least.
+    """
     limits, now = charge.limits, seen.now
     found: dict[str, int] = {}
     if limits.requests:
-        found["requests"] = max(seen.requests - now, 0) + charge.request_cost - room_of(limits.requests)
-    if limits.tokens:
-        found["tokens"] = max(seen.tokens - now, 0) + seen.held + charge.held - room_of(limits.tokens)
-    day, month = windows_at(now)
-    for name, budget, used, window in (
-        ("tokens_per_day", limits.tokens_per_day, seen.day, day),
-        ("tokens_per_month", limits.tokens_per_month, seen.month, month),
-    ):
-        if budget is not None and used + charge.tokens > budget:
-            found[name] = window.end - now
+        found["requests"] = _request_wait(charge, limits.requests, seen)
+    if limits.tokens and charge.part_held > (left := _left_of_rate(limits.tokens, seen)):
+        soon = charge.part_held <= left + seen.held
+        found["tokens"] = min(charge.held - left, _TURN) if soon else charge.held - left
+    for budget in _budgets(limits, seen):
+        alone = min(charge.tokens, budget.left + budget.held)
+        if alone < charge.least:
+            found[budget.name] = budget.window.end - now
+        elif budget.left < half(alone, charge.least):
+            found[budget.name] = _TURN
     if limits.concurrent is not None and seen.open >= limits.concurrent:
         found["concurrent"] = _TURN
     return {name: wait for name, wait in found.items() if wait > 0}
+
+
+def cut(charge: Charge, seen: Seen) -> int:
+    """The tokens that a charge takes which no limit refuses: as many as there are, at most all of them."""
+    tokens = charge.tokens
+    if charge.limits.tokens and charge.held > (left := _left_of_rate(charge.limits.tokens, seen)):
+        tokens = max(charge.part, left // charge.unit)
+    return min([tokens, *(budget.left for budget in _budgets(charge.limits, seen))])
+
+
+def _left_of_rate(rate: Rate, seen: Seen) -> int:
+    return room_of(rate) - max(seen.tokens - seen.now, 0) - seen.held
+
+
+def _budgets(limits: Limits, seen: Seen) -> Iterator[_Budget]:
+    day, month = windows_at(seen.now)
+    if limits.tokens_per_day is not None:
+        yield _Budget("tokens_per_day", limits.tokens_per_day - seen.day, seen.day_held, day)
+    if limits.tokens_per_month is not None:
+        yield _Budget("tokens_per_month", limits.tokens_per_month - seen.month, seen.month_held, month)
 
 
 def exceeded(charge: Charge, seen: Seen) -> LimitExceeded:
@@ -98,10 +150,19 @@ def exceeded(charge: Charge, seen: Seen) -> LimitExceeded:
     refusing = waits(charge, seen)
     name = max(refusing, key=refusing.__getitem__)
     seconds = whole_seconds(refusing[name])
+    limit = written(charge.limits, name)
+    reached = f"The limit '{name}' of this key is reached: {limit}."
+    if refusing[name] <= _TURN and _others_hold(name, seen):
+        reached = f"What is left of the limit '{name}' of this key ({limit}) is set aside for what is running."
     return LimitExceeded(
-        f"The limit '{name}' of this key is reached: {written(charge.limits, name)}. Try again in {seconds} s.",
+        f"{reached} Try again in {seconds} s.",
         headers={"Retry-After": str(seconds), **headers(standings(charge.limits, seen))},
     )
+
+
+def _others_hold(name: str, seen: Seen) -> bool:
+    held = {"tokens": seen.held, "tokens_per_day": seen.day_held, "tokens_per_month": seen.month_held}
+    return held.get(name, 0) > 0
 
 
 def never(limits: Limits, name: str, reason: str) -> LimitExceeded:

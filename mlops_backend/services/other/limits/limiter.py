@@ -30,6 +30,11 @@ class Reservation(Protocol):
         """How the key stood with its limits when it was made."""
         ...
 
+    @property
+    def output(self) -> int | None:
+        """The most that its answers may have together, where that is less than was asked for."""
+        ...
+
     def settle(self, tokens: int) -> None:
         """The generation took so many tokens; its request stays counted."""
         ...
@@ -68,8 +73,16 @@ class Limiter(Protocol):
         """Stop it, and settle what is left, within two seconds."""
         ...
 
-    async def reserve(self, principal: Principal, prompt_tokens: int, max_tokens: int | None) -> Reservation:
-        """Take what a generation may need from every limit of its key, or nothing from any.
+    async def reserve(
+        self, principal: Principal, prompt_tokens: int, max_tokens: int | None, answers: int = 1
+    ) -> Reservation:
+        """Take what a generation may need from every limit of its key, less where there is less; or nothing from any.
+
+        Args:
+            principal: whose limits.
+            prompt_tokens: an estimate; all of it has to fit, and one token of each answer.
+            max_tokens: the most that all answers may have together, `None` or less than zero where that is not said.
+            answers: how many there will be.
 
         Raises:
             LimitExceeded: a limit is reached, or the request would never fit.
@@ -94,6 +107,7 @@ class Unlimited:
     """A reservation of a key without limits."""
 
     standings: Sequence[Standing] = ()
+    output: int | None = None
 
     def settle(self, tokens: int) -> None:
         """Nothing was taken."""

@@ -48,11 +48,13 @@ class MemoryLimiter:
     async def aclose(self) -> None:
         """Nothing is left to settle."""
 
-    async def reserve(self, principal: Principal, prompt_tokens: int, max_tokens: int | None) -> Reservation:
+    async def reserve(
+        self, principal: Principal, prompt_tokens: int, max_tokens: int | None, answers: int = 1
+    ) -> Reservation:
         """Take what a generation may need from every limit of its key, or nothing from any."""
         if not principal.limits:
             return UNLIMITED
-        charge = price(principal, prompt_tokens, max_tokens, self._default_reserve)
+        charge = price(principal, prompt_tokens, max_tokens, self._default_reserve, answers)
         while True:
             now = self._clock()
             account = self._account(charge.principal_id, now)
@@ -66,6 +68,8 @@ class MemoryLimiter:
         now = self._clock()
         _sweep(self._routes, lambda tat: tat <= now)
         found = self._routes.get((principal_id, route), 0)
+        if found > now + room:  # the rate was another one when it was counted
+            found = self._routes[principal_id, route] = now + room
         if max(found, now) + cost <= now + room:
             self._routes[principal_id, route] = max(found, now) + cost
         return now, found

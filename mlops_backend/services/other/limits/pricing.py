@@ -7,27 +7,33 @@ from mlops_backend.services.other.limits.charge import MOST_TOKENS, Charge, whol
 from mlops_backend.services.other.limits.decision import never
 
 
-def price(principal: Principal, prompt_tokens: int, max_tokens: int | None, default_reserve: int) -> Charge:
-    """What to reserve: the prompt and the output that the client named; less than zero names nothing.
+def price(
+    principal: Principal, prompt_tokens: int, max_tokens: int | None, default_reserve: int, answers: int = 1
+) -> Charge:
+    """What to reserve: the prompt, and the output that the client named; less than zero names nothing.
 
-    Output that the client did not name is never more than the smallest limit holds: a small one could not be used.
+    Output is never more than the smallest limit holds, whether it was named or not: a small one could not be used.
 
     Raises:
-        LimitExceeded: no amount of waiting would make it fit.
+        LimitExceeded: no amount of waiting would make the prompt and a token of each answer fit.
     """
     limits = principal.limits
     holds = _capacities(limits)
-    if max_tokens is not None and max_tokens >= 0:
-        tokens = prompt_tokens + max_tokens
-    else:
-        tokens = max(prompt_tokens, min(prompt_tokens + default_reserve, *holds.values(), MOST_TOKENS))
-    tokens = max(1, whole_tokens(tokens))
+    wanted = wanted_output(max_tokens, default_reserve, answers)
+    asked = whole_tokens(prompt_tokens + wanted)
+    least = max(1, whole_tokens(prompt_tokens + min(wanted, answers)))
     for name, most in holds.items():
-        if tokens > most:
-            raise never(limits, name, f"it asks for {tokens} tokens")
+        if least > most:
+            raise never(limits, name, f"it needs {least} tokens")
     if limits.concurrent is not None and limits.concurrent < 1:
         raise never(limits, "concurrent", "the key may generate nothing")
-    return Charge(principal.id, limits, tokens)
+    tokens = max(least, min(asked, *holds.values(), MOST_TOKENS))
+    return Charge(principal.id, limits, tokens, least, whole_tokens(prompt_tokens), asked)
+
+
+def wanted_output(max_tokens: int | None, default_reserve: int, answers: int) -> int:
+    """The output of all answers together, as it was named, or else as it is set aside for each."""
+    return max_tokens if max_tokens is not None and max_tokens >= 0 else default_reserve * answers
 
 
 def _capacities(limits: Limits) -> dict[str, int]:

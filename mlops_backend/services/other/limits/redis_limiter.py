@@ -36,8 +36,9 @@ _Result = TypeVar("_Result")
 class RedisReservation:
     """What one generation took; how it ends is sent to Redis later."""
 
-    def __init__(self, upkeep: Upkeep, charge: Charge, reservation: str, known: Sequence[Standing]) -> None:
-        self.standings = known
+    def __init__(self, upkeep: Upkeep, charge: Charge, reservation: str, tokens: int, seen: Seen) -> None:
+        self.standings: Sequence[Standing] = standings(charge.limits, seen)
+        self.output = charge.cut_output(tokens)
         self._upkeep, self._charge, self._id = upkeep, charge, reservation
         self._open = True
         upkeep.opened(reservation, charge.principal_id)
@@ -109,11 +110,13 @@ class RedisLimiter:
         await self._upkeep.aclose()
         await self._store.aclose()
 
-    async def reserve(self, principal: Principal, prompt_tokens: int, max_tokens: int | None) -> Reservation:
+    async def reserve(
+        self, principal: Principal, prompt_tokens: int, max_tokens: int | None, answers: int = 1
+    ) -> Reservation:
         """Take what a generation may need from every limit of its key, or nothing from any."""
         if not principal.limits:
             return UNLIMITED
-        charge = price(principal, prompt_tokens, max_tokens, self._default_reserve)
+        charge = price(principal, prompt_tokens, max_tokens, self._default_reserve, answers)
         if not self._upkeep.up:
             return self._without_redis(charge)
         taking = self._start(self._reserved(charge))
@@ -156,10 +159,7 @@ class RedisLimiter:
             return self._without_redis(charge)
         if answer.code == script.REFUSED:
             raise exceeded(charge, answer.seen)
-        return self._opened(charge, reservation, answer.seen)
-
-    def _opened(self, charge: Charge, reservation: str, seen: Seen) -> Reservation:
-        return RedisReservation(self._upkeep, charge, reservation, standings(charge.limits, seen))
+        return RedisReservation(self._upkeep, charge, reservation, answer.tokens, answer.seen)
 
     async def _answer(self, charge: Charge, reservation: str) -> tuple[Charge, Answer]:
         """What Redis says, once the counters of the windows exist in it; and the charge that it was asked for."""

@@ -30,10 +30,11 @@ _TRY_AGAIN: Final = (NoScriptError, OutOfMemoryError, ReadOnlyError)
 
 
 class Answer(NamedTuple):
-    """What the script said to a reservation; `missing` names the windows without a counter."""
+    """What the script said to a reservation, and what that took; `missing` names the windows without a counter."""
 
     code: int
     now: int
+    tokens: int = 0
     seen: Seen | None = None
     missing: Sequence[str] = ()
 
@@ -68,7 +69,7 @@ class RedisStore:
         return self._clock() if self._clock else wall_clock()
 
     async def reserve(self, charge: Charge, reservation: str, windows: Windows) -> Answer:
-        """Take all of a charge, or nothing."""
+        """Take as much of a charge as there is, or nothing."""
         arguments: list[str | int] = [
             reservation,
             self._moment(),
@@ -79,7 +80,7 @@ class RedisStore:
         code, now, *rest = await self._reserve(keys=self._keys(charge.principal_id, reservation), args=arguments)
         if code == script.UNSEEDED:
             return Answer(code, now, missing=[name for name, no in zip(Windows._fields, rest, strict=True) if no])
-        return Answer(code, now, Seen(now, *rest) if rest else None)
+        return Answer(code, now, rest[0], Seen(now, *rest[1:])) if rest else Answer(code, now)
 
     async def seed(self, principal_id: str, name: str, start: int, tokens: int) -> None:
         """Begin the counter of a window, unless somebody has."""
@@ -146,7 +147,7 @@ def _pool(url: str) -> ConnectionPool:
     )
 
 
-def _arguments(charge: Charge, windows: Windows) -> list[int]:
+def _arguments(charge: Charge, windows: Windows) -> list[str | int]:
     limits = charge.limits
     return [
         charge.request_cost,
@@ -159,6 +160,11 @@ def _arguments(charge: Charge, windows: Windows) -> list[int]:
         *windows.day,
         _or_none(limits.tokens_per_month),
         *windows.month,
+        charge.least,
+        charge.part,
+        charge.part_held,
+        charge.unit,
+        f"{limits.tokens.count}/{limits.tokens.period}/{limits.tokens.burst}" if limits.tokens else "",
     ]
 
 

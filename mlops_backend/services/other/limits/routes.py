@@ -26,7 +26,7 @@ class RouteLimiter:
         if answer is None:
             return ()
         now, found = answer
-        ahead = max(0, found - now)
+        ahead = max(0, min(found - now, room))
         if ahead + cost <= room:
             return (rate_standing(route, rate, ahead + cost),)
         seconds = whole_seconds(ahead + cost - room)
