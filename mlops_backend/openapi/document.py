@@ -15,7 +15,7 @@ from werkzeug.routing.rules import Rule
 
 from mlops_backend.openapi.answers import content_of, error_references, error_responses
 from mlops_backend.openapi.marks import JSON, marks_of
-from mlops_backend.openapi.models import ANSWERED, TAKEN, References, components_of, in_query, without_defaults
+from mlops_backend.openapi.models import ANSWERED, TAKEN, References, as_sent, components_of, without_defaults
 from mlops_backend.services.llm.dialects import dialect_of
 
 _DESCRIPTION: Final = """\
@@ -73,7 +73,12 @@ class Documentation(OpenAPIProvider):
     def build_querystring_parameters(self, model: type[Model]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """What a query may hold."""
         parameters, components = super().build_querystring_parameters(model)
-        return [in_query(parameter) for parameter in parameters], components
+        return [as_sent(parameter) for parameter in parameters], components
+
+    def build_headers_parameters(self, model: type[Model]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """What headers say."""
+        parameters, components = super().build_headers_parameters(model)
+        return [as_sent(parameter) for parameter in parameters], components
 
     def operation_id(self, method: str, path: str, func: Callable[..., Any]) -> str | None:
         """The view's own name: it begins with a verb, so the method need not stand before it."""

@@ -58,8 +58,8 @@ def without_defaults(operation: Mapping[str, Any], components: Mapping[str, Any]
             member.pop("default", None)
 
 
-def in_query(parameter: dict[str, Any]) -> dict[str, Any]:
-    """A parameter of a query as it is sent: it is there or it is not, and never `null`."""
+def as_sent(parameter: dict[str, Any]) -> dict[str, Any]:
+    """A parameter of a query or a header as it is sent: it is there or it is not, and never `null`."""
     schema = parameter["schema"]
     if "default" in schema and schema["default"] is None:
         del schema["default"]

@@ -111,6 +111,7 @@ async def test_clients_in_python(generator: Generator, running: Service, tmp_pat
     assert len(told["csv"].splitlines()) >= 5
     begun, changed = told["conversation"]
     assert (begun["title"], changed["title"], changed["model"]) == ("One", "Two", MODEL)
+    assert told["other version"]["code"] == "precondition_failed"
     assert told["reply"]["content"] == WHOLE
     assert told["exported"] == "Two"
 

@@ -133,7 +133,7 @@ async def test_one_name_is_one_type(document: dict[str, Any]) -> None:
     """A model of ours stands in `components` alone, and is referred to; nothing there is left unused."""
     for method, path, operation in operations(document):
         for where, content in contents(operation):
-            assert "properties" not in content["schema"], (method, path, where)
+            assert "properties" not in content["schema"] or "multipart" in where, (method, path, where)
             assert "title" not in content["schema"], (method, path, where)
     text = json.dumps(document)
     for kind in ("schemas", "responses"):
@@ -162,7 +162,7 @@ async def test_what_is_no_json_is_described_as_text_or_bytes(document: dict[str,
         media_type = where.rpartition(" ")[2]
         if media_type == "text/event-stream":
             assert not content["schema"].keys() - {"description"}, where
-        elif media_type != "application/json":
+        elif media_type not in {"application/json", "multipart/form-data"}:
             assert content["schema"]["type"] == "string", where
             is_text = media_type.startswith("text/") or media_type == "application/x-ndjson"
             assert ("format" in content["schema"]) != is_text, where
@@ -193,6 +193,19 @@ async def test_defaults_that_are_written_out_change_nothing(service: Service, do
         made = [await service.stranger.post(path, json=sent, headers=ADMIN) for sent in (least, written)]
         plain, full = ({k: v for k, v in answer.json().items() if k not in volatile} for answer in made)
         assert plain == full
+
+
+async def test_the_version_to_change_can_be_named(document: dict[str, Any]) -> None:
+    """Whatever may answer that a conversation is at another version takes the header that asks for one."""
+    taking = [
+        path
+        for _, path, operation in operations(document)
+        for parameter in operation["parameters"]
+        if (parameter["name"], parameter["in"], parameter["schema"].get("type")) == ("if-match", "header", "string")
+    ]
+    assert sorted(taking) == sorted(
+        f"{TALK}/{{conversation_id}}{rest}" for rest in ("", "", "/append", "/truncate", "/messages", "/regenerate")
+    )
 
 
 async def test_an_address_is_told(document: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from quart import Blueprint, Response, g, request
 from quart.typing import ResponseReturnValue
-from quart_schema import document_response, tag, validate_querystring, validate_request
+from quart_schema import document_headers, document_response, tag, validate_querystring, validate_request
 
 from mlops_backend.middleware.no_content import no_content
 from mlops_backend.middleware.request_context import service
@@ -25,6 +25,7 @@ from mlops_backend.schemas.conversations.bodies import (
     ListConversationsQuery,
     ReadConversationQuery,
     TruncateRequest,
+    VersionHeaders,
 )
 from mlops_backend.services.other.conversations import Conversation, Conversations, Message
 
@@ -86,6 +87,7 @@ async def get_conversation(conversation_id: str, query_args: ReadConversationQue
 
 @blueprint.patch("/<conversation_id>")
 @tag(["conversations"])
+@document_headers(VersionHeaders)
 @document_response(ConversationSummary, 200)
 @validate_request(ChangeConversationRequest)
 async def update_conversation(conversation_id: str, data: ChangeConversationRequest) -> ResponseReturnValue:
@@ -99,6 +101,7 @@ async def update_conversation(conversation_id: str, data: ChangeConversationRequ
 
 @blueprint.delete("/<conversation_id>")
 @tag(["conversations"])
+@document_headers(VersionHeaders)
 @document_media_types(204)
 async def delete_conversation(conversation_id: str) -> Response:
     """Delete a conversation.
@@ -122,6 +125,7 @@ async def delete_conversations_of_key(key_id: str) -> ResponseReturnValue:
 
 @blueprint.post("/<conversation_id>/append")
 @tag(["conversations"])
+@document_headers(VersionHeaders)
 @document_response(AppendedResponse, 201)
 @validate_request(AppendRequest)
 async def append_messages(conversation_id: str, data: AppendRequest) -> ResponseReturnValue:
@@ -137,6 +141,7 @@ async def append_messages(conversation_id: str, data: AppendRequest) -> Response
 
 @blueprint.post("/<conversation_id>/truncate")
 @tag(["conversations"])
+@document_headers(VersionHeaders)
 @document_response(ConversationSummary, 200)
 @validate_request(TruncateRequest)
 async def truncate_conversation(conversation_id: str, data: TruncateRequest) -> ResponseReturnValue:

@@ -7,14 +7,20 @@ from time import time
 from typing import Any
 
 from quart import Blueprint, Response, g, request
-from quart_schema import document_response, tag, validate_request
+from quart_schema import document_headers, document_response, tag, validate_request
 
 from mlops_backend.errors import AppError
 from mlops_backend.middleware.request_context import record, service
 from mlops_backend.middleware.stream_answer import stream_answer
 from mlops_backend.middleware.versions import etag, wanted_version
 from mlops_backend.openapi import NDJSON, SSE, document_asking, document_media_types
-from mlops_backend.schemas.conversations.bodies import OWN_FIELDS, AskRequest, RegenerateRequest, ReplyResponse
+from mlops_backend.schemas.conversations.bodies import (
+    OWN_FIELDS,
+    AskRequest,
+    RegenerateRequest,
+    ReplyResponse,
+    VersionHeaders,
+)
 from mlops_backend.services.other.conversations import Replies, Turn, Turns, question
 
 blueprint = Blueprint("replies", __name__, url_prefix="/api/database/conversations")
@@ -23,6 +29,7 @@ blueprint = Blueprint("replies", __name__, url_prefix="/api/database/conversatio
 @blueprint.post("/<conversation_id>/messages")
 @tag(["conversations"])
 @document_asking
+@document_headers(VersionHeaders)
 @document_media_types(200, "application/json", NDJSON, SSE)
 @document_response(ReplyResponse, 200)
 @validate_request(AskRequest)
@@ -44,6 +51,7 @@ async def send_message(conversation_id: str, data: AskRequest) -> Response:
 @blueprint.post("/<conversation_id>/regenerate")
 @tag(["conversations"])
 @document_asking
+@document_headers(VersionHeaders)
 @document_media_types(200, "application/json", NDJSON, SSE)
 @document_response(ReplyResponse, 200)
 @validate_request(RegenerateRequest)

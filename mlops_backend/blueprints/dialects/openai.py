@@ -6,16 +6,24 @@ own 404.
 
 from __future__ import annotations
 
+from typing import Final
+
 from quart import Blueprint, Response
 from quart_schema import tag
 
 from mlops_backend.middleware.drop_in import answer, body, client_headers, forward, route, segment
 from mlops_backend.middleware.form_fields import single_field
-from mlops_backend.openapi import SSE, document_relayed
+from mlops_backend.openapi import SSE, document_relayed, document_sent
 from mlops_backend.services.llm import asked as tasks
 from mlops_backend.services.llm.asked import Asked
 
 blueprint = Blueprint("openai", __name__, url_prefix="/v1")
+
+_SOUND: Final = {
+    "type": "object",
+    "properties": {"file": {"type": "string", "format": "binary"}, "model": {"type": "string"}},
+    "required": ["file", "model"],
+}
 
 
 @blueprint.post("/chat/completions")
@@ -89,6 +97,7 @@ async def create_response() -> Response:
 
 @blueprint.post("/audio/transcriptions")
 @tag(["openai"])
+@document_sent("multipart/form-data", _SOUND)
 @document_relayed()
 async def transcribe() -> Response:
     """Write down what is said in a sound file.

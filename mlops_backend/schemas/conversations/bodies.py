@@ -165,6 +165,12 @@ class ReadConversationQuery(BaseModel):
     replaced: bool = Field(False, description="Replies that were replaced, too")
 
 
+class VersionHeaders(BaseModel):
+    """Which version of a conversation is to be changed."""
+
+    if_match: str | None = Field(None, description="An `ETag`: when the conversation is at another version, 412")
+
+
 class ImageResponse(BaseModel):
     """An image of a message: at `/api/database/conversations/{id}/images/{hash}`."""
 

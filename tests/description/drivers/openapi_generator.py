@@ -85,6 +85,8 @@ told["generation"] = usage.get_generation(told["csv"].splitlines()[1].partition(
 
 begun = conversations.create_conversation(CreateConversationRequest(title="One", model=MODEL))
 changed = conversations.update_conversation(begun.id, ChangeConversationRequest(title="Two"))
+other = ChangeConversationRequest(title="Three")
+told["other version"] = refused(lambda: conversations.update_conversation(begun.id, other, if_match='"7"'))
 told["conversation"] = [begun.to_dict(), changed.to_dict()]
 told["reply"] = conversations.send_message(begun.id, AskRequest(content="Hi", stream=False)).message
 told["exported"] = conversations.export_conversations().to_dict()["conversations"][0]["title"]

@@ -74,6 +74,8 @@ told["generation"] = get_generation.sync(told["csv"].splitlines()[1].partition("
 
 begun = create_conversation.sync(client=own, body=CreateConversationRequest(title="One", model=MODEL))
 changed = update_conversation.sync(begun.id, client=own, body=ChangeConversationRequest(title="Two"))
+other = ChangeConversationRequest(title="Three")
+told["other version"] = update_conversation.sync(begun.id, client=own, if_match='"7"', body=other).to_dict()
 told["conversation"] = [begun.to_dict(), changed.to_dict()]
 told["reply"] = send_message.sync(begun.id, client=own, body=AskRequest(content="Hi", stream=False)).message.to_dict()
 told["exported"] = export_conversations.sync(client=own).to_dict()["conversations"][0]["title"]
