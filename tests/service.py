@@ -21,7 +21,7 @@ from mlops_backend.server import hypercorn_config
 from mlops_backend.services.llm.generation.admission import Admission
 from mlops_backend.services.llm.upstream.client import Upstream
 from mlops_backend.services.registry import Services
-from tests.described import Watched
+from tests.described import Watched, description
 from tests.settings import ADMIN_KEY, ORDINARY_KEY, settings_for
 
 __all__ = ["ADMIN_KEY", "ORDINARY_KEY", "Service", "serving", "settings_for"]
@@ -55,6 +55,7 @@ class Service:
 @asynccontextmanager
 async def serving(settings: Settings, app: Quart | None = None) -> AsyncIterator[Service]:
     """Serve until the block ends; every answer must stand in the API's description, unless `app` is the test's own."""
+    description()  # made before: an application configures the log, and the one that is served has to be the last
     is_ours = app is None
     app = app or create_app(settings)
     watched = Watched(app)
