@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter, time
@@ -10,6 +11,12 @@ from typing import Any, Final, Protocol
 from mlops_backend.principal import Principal
 
 _LONGEST_NAME: Final = 256
+_LONGEST_SAID: Final = 200
+# What has digits and is longer than a word, or is named for one.
+_MAY_BE_KEY: Final = re.compile(
+    r"(?i)(?<=bearer )\S+|(?<=basic )\S+|(?<=://)[^/@\s]*(?=@)|\b(?:sk|pk|hf|gsk)[-_]\S+"
+    r"|\b(?=[\w+/=-]*\d)[\w+/=-]{24,}"
+)
 
 
 class Straight(Protocol):
@@ -29,8 +36,9 @@ class RequestRecord:
     `generates` says that it is a generation, and so has a row in the ledger. `bytes_in` and `bytes_out` count the two
     bodies as they travelled. `answer_headers` are for the answer, whoever makes it. `at` is the start in
     seconds since the epoch.
-    `count_prompt` guesses at the prompt's tokens, for a generation whose backend tells no usage; `estimated` says that
-    the counts are such guesses; `cached_tokens` are those of the prompt that Anthropic counts apart. Times are
+    `count_prompt` guesses at the prompt's tokens, for a generation whose backend tells no usage, or whose counts are
+    not to be believed, as `doubted` says; `estimated` says that the counts are such guesses; `cached_tokens` are those
+    of the prompt that Anthropic counts apart. `said` is what the backend said of a failure amid its answer. Times are
     `time.perf_counter()` seconds. `outcome` is one of `done`, `refused` (a 4xx of ours or of the backend), `error` (a
     failure on the way), `timeout`, `client_gone` and `drained`. `straight` is set where the chunks of a generation are
     the answer's body as they are.
@@ -45,12 +53,14 @@ class RequestRecord:
     status: int = 0
     outcome: str = ""
     error: str = ""
+    said: str = ""
     model: str = ""
     backend: str = ""
     upstream_url: str = ""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     estimated: bool = False
+    doubted: bool = False
     cached_tokens: int = 0
     count_prompt: Callable[[], int] | None = None
     answer_headers: Mapping[str, str] = field(default_factory=dict)
@@ -67,15 +77,27 @@ class RequestRecord:
         shown = model[:_LONGEST_NAME].encode("ascii", "backslashreplace").decode()
         self.model = "".join(mark if mark.isprintable() else "?" for mark in shown)
 
-    def estimate(self, frames: int) -> None:
-        """Fill in what no backend told of a generation: a token for each frame, and a guess at the prompt."""
+    def fail(self, code: str, said: str) -> None:
+        """Note that the backend failed amid its answer, and what it said: a line of it, without what may be a key."""
+        line = "".join(mark if mark.isprintable() else " " for mark in said[:_LONGEST_SAID])
+        self.outcome, self.error, self.said = "error", code, _MAY_BE_KEY.sub("…", line)
+
+    @property
+    def lacks_usage(self) -> bool:
+        """Whether a generation's backend told no usage, or none of an answer, or one that is not to be believed."""
+        told = self.prompt_tokens is not None and self.completion_tokens and not self.doubted
+        return self.count_prompt is not None and not told
+
+    def estimate(self, completion_tokens: int) -> None:
+        """Fill in what no backend told of a generation: a guess at the answer's tokens, and one at the prompt's."""
         if self.count_prompt is None:
             return
+        if self.doubted:
+            self.prompt_tokens = self.completion_tokens = None
         prompt = self.count_prompt() if self.prompt_tokens is None else self.prompt_tokens
-        if prompt or frames:
-            self.prompt_tokens = prompt
-            self.completion_tokens = frames if self.completion_tokens is None else self.completion_tokens
-            self.estimated = True
+        completion = self.completion_tokens or completion_tokens
+        if (prompt, completion) != (self.prompt_tokens or 0, self.completion_tokens or 0):
+            self.prompt_tokens, self.completion_tokens, self.estimated = prompt, completion, True
 
     def fields(self, now: float) -> dict[str, Any]:
         """The log line's fields; times in milliseconds; what is unknown is left out."""
@@ -89,7 +111,7 @@ class RequestRecord:
         }
         if self.caller is not None:
             line["principal"], line["key_id"] = self.caller.name, self.caller.id
-        for name in ("client", "model", "backend", "upstream_url", "error", "bytes_in", "bytes_out"):
+        for name in ("client", "model", "backend", "upstream_url", "error", "said", "bytes_in", "bytes_out"):
             if value := getattr(self, name):
                 line[name] = value
         return {**line, **self._measured()}

@@ -16,7 +16,7 @@ from mlops_backend.middleware.compressed_body import plain_body
 from mlops_backend.middleware.guess_guard import presented_keys
 from mlops_backend.middleware.json_body import parse_json
 from mlops_backend.services.llm.asked import GENERATE, OPENAI_GENERATE, read_asked
-from mlops_backend.services.llm.dialects import EVENT, Frames, endings, value_of
+from mlops_backend.services.llm.dialects import EVENT, Frames, endings, openai_ending, value_of
 from mlops_backend.services.llm.dialects.frames import LINE
 from mlops_backend.services.llm.dialects.openai import StreamTranslator
 from mlops_backend.services.llm.generation import estimate_prompt_tokens
@@ -72,7 +72,7 @@ STREAMS: dict[str, Callable[[int], Work]] = {
     "events in halves": lambda size: lambda: fed(Frames(EVENT), EVENTS * (size // len(EVENTS)), 17),
     "an unknown stream": lambda size: lambda: fed(endings.UnknownEnding(), b"x" * size, 1000),
     "a generation": lambda size: lambda: fed(endings.generation_ending(), LINES * (size // len(LINES)), 100),
-    "OpenAI's": lambda size: lambda: fed(endings.openai_ending(), EVENTS * (size // len(EVENTS)), 100),
+    "OpenAI's": lambda size: lambda: fed(openai_ending(), EVENTS * (size // len(EVENTS)), 100),
     "translated": lambda size: lambda: fed(StreamTranslator("chat", "m"), EVENTS * (size // len(EVENTS)), 100),
     "translated, without an end": lambda size: lambda: fed(StreamTranslator("chat", "m"), b"data: " + b"x" * size, 100),
 }

@@ -98,13 +98,15 @@ async def create_response() -> Response:
 @blueprint.post("/audio/transcriptions")
 @tag(["openai"])
 @document_sent("multipart/form-data", _SOUND)
-@document_relayed()
+@document_relayed(None, "application/json", "text/plain", SSE)
 async def transcribe() -> Response:
     """Write down what is said in a sound file.
 
-    Sent as a form, with `file` and `model`; a backend that is too old says 404.
+    Sent as a form, with `file` and `model`; a backend that is too old says 404. Streamed as server-sent events when
+    `stream` is true and the backend can.
     """
     form = await body()
     model = single_field(form, "model")
     named = (model,) if model else ()
-    return await answer(Asked(tasks.OPENAI_CALL, "POST", route(), client_headers(), form, model, named))
+    task = tasks.TRANSCRIBE
+    return await answer(Asked(task, "POST", route(), client_headers(), form, model, named, ending=task.ending))

@@ -19,6 +19,7 @@ from mlops_backend.services.llm.dialects import (
     folded,
     in_full,
     last_of,
+    openai_ending,
     shortened,
 )
 from mlops_backend.services.llm.dialects.openai import UnaskedUsage, wants_usage, with_usage_wanted
@@ -93,9 +94,8 @@ COPY: Final = Task(Dialect.OLLAMA, Place.HOLDER, names=("source", "destination")
 DELETE: Final = Task(Dialect.OLLAMA, Place.HOLDER, names=("model", "name"))
 BLOB: Final = Task(Dialect.OLLAMA, Place.HOME, names=(), timed=False)
 ACCOUNT: Final = Task(Dialect.OLLAMA, Place.HOME, names=())
-OPENAI_GENERATE: Final = Task(
-    Dialect.OPENAI, Place.MODEL, ending=endings.openai_ending, generates=True, usage_on_request=True
-)
+OPENAI_GENERATE: Final = Task(Dialect.OPENAI, Place.MODEL, ending=openai_ending, generates=True, usage_on_request=True)
+TRANSCRIBE: Final = Task(Dialect.OPENAI, Place.MODEL, ending=endings.transcript_ending, generates=True)
 OPENAI_CALL: Final = Task(Dialect.OPENAI, Place.MODEL, generates=True)
 OPENAI_READ: Final = Task(Dialect.OPENAI, Place.HOLDER)
 RESPONSES: Final = Task(Dialect.OPENAI, Place.MODEL, ending=endings.responses_ending, generates=True)

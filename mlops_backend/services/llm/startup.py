@@ -52,7 +52,10 @@ def _named(settings: Settings, upstream: Upstream) -> list[Backend]:
     urls = settings.ollama_base_url if settings.ollama_is_named else ()
     ollamas = [OllamaBackend(url, upstream, settings.host_headers.get(url, "")) for url in urls]
     capable = settings.model_capabilities
-    return [*ollamas, *(OpenAIBackend(each.url, upstream, capable, each.models) for each in settings.openai_backends)]
+    servers = (
+        OpenAIBackend(each.url, upstream, capable, each.models, counts=each.counts) for each in settings.openai_backends
+    )
+    return [*ollamas, *servers]
 
 
 async def _has_a_model(backend: Backend) -> bool:

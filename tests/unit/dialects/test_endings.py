@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_backend.errors import BackendVanished, StreamIncomplete
-from mlops_backend.services.llm.dialects import OpenAIEnding, endings, read_usage
+from mlops_backend.services.llm.dialects import OpenAIEnding, endings, openai_ending, read_usage
 from mlops_backend.services.llm.dialects.endings import Ending, UnknownEnding
 from mlops_backend.services.llm.dialects.openai import UnaskedUsage
 from mlops_backend.telemetry.record import RequestRecord
@@ -36,12 +36,13 @@ RESPONSE = (
 )
 WHOLE: dict[str, tuple[Callable[[], Ending], bytes]] = {
     "generate": (endings.generation_ending, GENERATED),
-    "chat/completions": (endings.openai_ending, CHAT),
+    "chat/completions": (openai_ending, CHAT),
     "messages": (endings.messages_ending, MESSAGE),
     "responses": (endings.responses_ending, RESPONSE),
     "unknown lines": (UnknownEnding, GENERATED),
     "unknown events": (UnknownEnding, CHAT),
 }
+DONE = b"data: [DONE]\n\n"
 CHECKED = {**WHOLE, "pull": (endings.progress_ending, PULLED)}
 del CHECKED["unknown lines"], CHECKED["unknown events"]
 
@@ -49,6 +50,13 @@ del CHECKED["unknown lines"], CHECKED["unknown events"]
 def blank() -> RequestRecord:
     """The record of a request that has begun."""
     return RequestRecord(id="r", method="POST")
+
+
+def generating() -> RequestRecord:
+    """The same of a generation, whose prompt may be 11 tokens."""
+    record = blank()
+    record.count_prompt = lambda: 11
+    return record
 
 
 def counts(record: RequestRecord) -> tuple[int | None, int | None]:
@@ -86,15 +94,68 @@ def test_a_stream_without_its_last_object_is_incomplete(kind: str) -> None:
             ending.finish(blank())
 
 
-@pytest.mark.parametrize("kind", CHECKED)
-def test_an_error_that_the_backend_told_is_only_recorded(kind: str) -> None:
-    """It has reached the client already."""
+SAID = {
+    "generate": b'{"error":"the runner died"}\n',
+    "pull": b'{"error":"the runner died"}\n',
+    "chat/completions": b'data: {"error":{"message":"the runner died","type":"server_error"}}\n\n',
+    "messages": b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"the runner died"}}\n\n',
+    "responses": b'event: error\ndata: {"type":"error","code":null,"message":"the runner died","param":null}\n\n',
+}
+FAILED = (
+    b"event: response.failed\n"
+    b'data: {"type":"response.failed","response":{"status":"failed","error":{"message":"the runner died"}}}\n\n'
+)
+TOLD_APART = [
+    *((kind, said, behind) for kind, said in SAID.items() for behind in (False, True)),
+    ("responses", FAILED, False),
+    ("chat/completions", b'error: {"code":500,"message":"the runner died"}\n\n', True),
+    ("chat/completions", b'{"error":"the runner died"}\n\n', True),
+    ("chat/completions", b'data: {"object":"error","message":"the runner died","code":500}\n\n', True),
+    (
+        "chat/completions",
+        b'data: {"error":{"message":"the runner died"},"choices":[{"index":0,"delta":{},"finish_reason":null}]}\n\n',
+        True,
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "said", "behind"), TOLD_APART)
+def test_a_failure_that_the_backend_told_is_only_recorded(kind: str, said: bytes, behind: bool) -> None:
+    """It has reached the client already, and so does what the backend sends behind it, a proper end as well."""
     make, stream = CHECKED[kind]
-    told = b'{"error":"the runner died"}\n'
-    ending, record = make(), blank()
-    watched(ending, b"event: error\ndata: " + told + b"\n" if b"data:" in stream else told)
+    cut = stream.index(b"\n\n" if b"data:" in stream else b"\n") + (2 if b"data:" in stream else 1)
+    end = {"chat/completions": DONE}.get(kind, stream[cut:]) if behind else b""
+    for chunks in ((stream[:cut], said, end), (stream[:cut] + said + end,)):
+        ending, record = make(), generating()
+        assert watched(ending, *filter(None, chunks)) == stream[:cut] + said + end
+        ending.finish(record)
+        ending.settle(record)
+        assert (record.outcome, record.error, record.said) == ("error", "backend_error_line", "the runner died")
+
+
+@pytest.mark.parametrize("kind", CHECKED)
+def test_a_failure_without_its_newline_is_passed_on(kind: str) -> None:
+    """Whatever the backend died of, it has said it."""
+    said = SAID[kind].rstrip(b"\n")
+    ending, record = CHECKED[kind][0](), generating()
+    assert watched(ending, said) == said
     ending.finish(record)
-    assert (record.outcome, record.error) == ("error", "backend_error_line")
+    ending.settle(record)
+    assert record.said == "the runner died"
+
+
+def test_an_error_that_is_none_is_no_failure() -> None:
+    """The Responses API tells `null` with each of its responses, and a text may speak of errors."""
+    created = b'event: response.created\ndata: {"type":"response.created","response":{"error":null}}\n\n'
+    ending, record = endings.responses_ending(), generating()
+    watched(ending, created, RESPONSE)
+    ending.finish(record)
+    ending.settle(record)
+    assert record.outcome == ""
+    lines = endings.generation_ending()
+    watched(lines, json.dumps({"response": 'it says "error": 5', "error": None}).encode() + b"\n", GENERATED)
+    lines.settle(record)
+    assert (record.outcome, record.said) == ("", "")
 
 
 def test_a_count_of_zero_may_be_missing() -> None:
@@ -168,12 +229,14 @@ def test_a_line_of_megabytes_keeps_its_counts() -> None:
     assert counts(record) == (3, 7)
 
 
-def test_frames_are_counted() -> None:
-    """An event is two lines with OpenAI, three with Anthropic."""
-    for (make, stream), frames in zip(CHECKED.values(), (2, 4, 3, 2, 2), strict=True):
-        ending = make()
-        watched(ending, stream)
-        assert ending.count() == frames
+def test_zeros_are_no_usage() -> None:
+    """Some servers tell them always; a reranker's sum is the prompt's."""
+    for usage in ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, {"prompt_tokens": 0}, {}):
+        record = blank()
+        assert not read_usage({"usage": usage}, record)
+        assert counts(record) == (None, None)
+    assert read_usage({"usage": {"total_tokens": 56}}, record)
+    assert counts(record) == (56, None)
 
 
 def test_tokens_from_a_cache_are_counted_once() -> None:
@@ -189,9 +252,6 @@ def test_tokens_from_a_cache_are_counted_once() -> None:
     read_usage({"usage": {"output_tokens": 7}}, record)
     read_usage({"usage": {"input_tokens": 201, "output_tokens": 8}}, record)
     assert counts(record) == (1001, 8)
-
-
-DONE = b"data: [DONE]\n\n"
 
 
 def piece(reason: str = "null", index: int = 0, more: str = "") -> bytes:

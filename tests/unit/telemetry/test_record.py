@@ -38,6 +38,50 @@ def test_only_what_is_missing_is_estimated() -> None:
     assert (record.prompt_tokens, record.completion_tokens, record.estimated) == (11, 7, True)
 
 
+def test_a_count_of_zero_beside_a_text_is_none() -> None:
+    """The text was counted here, so the backend did not."""
+    record = blank()
+    record.count_prompt = lambda: 11
+    record.prompt_tokens, record.completion_tokens = 5, 0
+    assert record.lacks_usage
+    record.estimate(0)
+    assert (record.prompt_tokens, record.completion_tokens, record.estimated) == (5, 0, False)
+    record.estimate(17)
+    assert (record.prompt_tokens, record.completion_tokens, record.estimated) == (5, 17, True)
+
+
+def test_counts_that_are_not_believed_are_estimated() -> None:
+    """Both of them, whatever the backend told."""
+    record = blank()
+    record.count_prompt = lambda: 11
+    record.prompt_tokens, record.completion_tokens = 500, 700
+    assert not record.lacks_usage
+    record.doubted = True
+    assert record.lacks_usage
+    record.estimate(17)
+    assert (record.prompt_tokens, record.completion_tokens, record.estimated) == (11, 17, True)
+
+
+@pytest.mark.parametrize(
+    ("said", "noted"),
+    [
+        ("worker 3 died:\r\n\x1b[31mSIGKILL", "worker 3 died:   [31mSIGKILL"),
+        ("x " * 7_000_000, "x " * 100),
+        ("Incorrect API key provided: sk-proj-abc.", "Incorrect API key provided: …"),
+        ("Authorization: Bearer abc refused", "Authorization: Bearer … refused"),
+        ("no answer of http://me:secret@host:80/v1", "no answer of http://…@host:80/v1"),
+        ("key 0123456789abcdef0123456789abcdef is unknown", "key … is unknown"),
+        ("model Qwen3-8B-Instruct is not loaded", "model Qwen3-8B-Instruct is not loaded"),
+    ],
+)
+def test_what_a_backend_said_is_harmless_in_a_log(said: str, noted: str) -> None:
+    """It is bounded, of one line, and holds nothing that looks like a key."""
+    record = blank()
+    record.fail("backend_error_line", said)
+    assert (record.outcome, record.error, record.said) == ("error", "backend_error_line", noted)
+    assert record.fields(0)["said"] == noted
+
+
 def test_nothing_is_not_an_estimate() -> None:
     """A sound file has no text to count."""
     record = blank()

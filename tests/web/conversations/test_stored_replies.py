@@ -97,7 +97,7 @@ async def _is_kept_as_sent(on: Service, fake: FakeOllama) -> None:
         assert (reply["outcome"], reply.get("error", "")) == end
         assert question["content"] == f"{mode.name} \0"
         row = await in_ledger(on, answer)
-        assert (row["outcome"], row["error"]) == end
+        assert (row["outcome"], row["error"].partition(":")[0]) == end
         assert [reply[name] for name in COUNTS] == [row[name] for name in COUNTS]
         assert reply.get("tokens_estimated", False) == row["estimated"]
         assert reply["first_byte_ms"] == row["first_byte_ms"]
@@ -189,7 +189,8 @@ async def test_a_client_that_leaves_has_heard_what_is_kept(
                 await asyncio.sleep(0.01)
         assert stored[-1]["content"] == "".join(fake.words[:tokens])
         assert (stored[-1]["outcome"], stored[-1].get("tokens_estimated")) == ("client_gone", True)
-        assert stored[-1]["completion_tokens"] == tokens
+        letters = len(stored[-1]["content"])
+        assert stored[-1]["completion_tokens"] == max(tokens, -(-letters // 4))
         again = await on.client.post(f"{address}/regenerate", json={})
         stored = await kept(on, address)
         assert heard(again.content).is_as(stored[-1])

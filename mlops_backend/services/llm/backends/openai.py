@@ -18,7 +18,7 @@ from mlops_backend.services.llm.backends.openai_drop_in import translated, whole
 from mlops_backend.services.llm.backends.openai_models import ServedModels
 from mlops_backend.services.llm.backends.openai_requested import (
     check_readable,
-    marked_estimate,
+    counted,
     model_of,
     told_apart,
     translated_request,
@@ -51,6 +51,7 @@ class OpenAIBackend:
         capabilities: what the operator says that models can do: a pattern of names -> Ollama's words.
         named: models that the operator says it has, listed there or not.
         places: where its routes may stand, where that does not follow from the address.
+        counts: whether the tokens that it tells are to be believed.
     """
 
     kind: Literal["ollama", "openai"] = "openai"
@@ -62,6 +63,8 @@ class OpenAIBackend:
         capabilities: Mapping[str, frozenset[str]] | None = None,
         named: Sequence[str] = (),
         places: Places | None = None,
+        *,
+        counts: bool = True,
     ) -> None:
         self.address = mask_url(url)
         self._upstream = upstream
@@ -69,6 +72,7 @@ class OpenAIBackend:
         self._models = ServedModels(self._places, upstream, named)
         self._refusals = Refusals()
         self._said = capabilities or {}
+        self._counts = counts
         self._fails = False
 
     @property
@@ -171,6 +175,7 @@ class OpenAIBackend:
             NotImplementedHere: a route that has no meaning here.
             AppError: whatever kept the answer away.
         """
+        record.doubted = not self._counts
         return self._native(asked, record) if asked.path.startswith("/v1/") else translated(self, asked, record)
 
     @asynccontextmanager
@@ -213,7 +218,7 @@ class OpenAIBackend:
         started = perf_counter_ns()
         answers = await self._vectors(content, record, truncate=body.get("truncate") is not False)
         total = perf_counter_ns() - started
-        return openai_replies.embed_reply(answers, model.name, total, dimensions, estimate=marked_estimate(record))
+        return openai_replies.embed_reply(answers, model.name, total, dimensions, **counted(record))
 
     async def _vectors(self, content: Mapping[str, Any], record: RequestRecord, *, truncate: bool) -> Sequence[bytes]:
         """What the server answers: one body for all inputs, or several, each for the next of them."""

@@ -36,31 +36,40 @@ def translated_request(operation: Literal["generate", "chat"], body: Body, model
     return openai_requests.CHAT_PATH, openai_requests.chat_request(body, model)
 
 
-def marked_estimate(record: RequestRecord) -> Estimate:
-    """The usage of an answer whose server tells none: of its text and of its frames the larger one; it is marked."""
+class Counted(TypedDict):
+    """The usage where none is told, and whether one that is told counts."""
+
+    estimate: Estimate
+    believed: bool
+
+
+def counted(record: RequestRecord) -> Counted:
+    """How an answer's tokens are counted: where its server tells none, or none to be believed, by a marked estimate.
+
+    Of its text and of its frames the larger one. What the answer tells from then on is our own count.
+    """
 
     def estimated(characters: int, frames: int) -> Mapping[str, int]:
-        record.estimated = True
+        record.estimated, record.doubted = True, False
         prompt = record.count_prompt() if record.count_prompt is not None else 0
         return {"prompt_tokens": prompt, "completion_tokens": max(frames, tokens_in(characters))}
 
-    return estimated
+    return {"estimate": estimated, "believed": not record.doubted}
 
 
-class ToldApart(TypedDict):
-    """Stop texts to watch for, names to restore, and the usage where none is told."""
+class ToldApart(Counted):
+    """Stop texts to watch for, names to restore, and how tokens are counted."""
 
     stops: Sequence[str]
     names: Mapping[str, str]
-    estimate: Estimate
 
 
 def told_apart(body: Body, model: Model, record: RequestRecord) -> ToldApart:
     """What the translation of an answer has to know of its request."""
     if model.llama_cpp:
-        return {"stops": (), "names": {}, "estimate": marked_estimate(record)}
+        return {"stops": (), "names": {}, **counted(record)}
     stops, names = watched(body.get("options")), names_to_restore(body.get("tools"))
-    return {"stops": stops, "names": names, "estimate": marked_estimate(record)}
+    return {"stops": stops, "names": names, **counted(record)}
 
 
 def check_readable(asked: Asked) -> None:

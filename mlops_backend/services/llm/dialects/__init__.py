@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from mlops_backend.services.llm.dialects import endings, ollama
 from mlops_backend.services.llm.dialects.compact import dumped
-from mlops_backend.services.llm.dialects.endings import (
-    FINISHED,
-    Ending,
-    EventEnding,
-    OpenAIEnding,
-    events_of,
-    generation_ending,
-    is_openai_end,
-)
+from mlops_backend.services.llm.dialects.endings import Ending, EventEnding, generation_ending
 from mlops_backend.services.llm.dialects.families import Dialect, dialect_of, error_object
 from mlops_backend.services.llm.dialects.frames import EVENT, MAX_FRAME_BYTES, Frames
 from mlops_backend.services.llm.dialects.go_json import Member, bytes_of, folded, last_of, members, text_of, value_of
 from mlops_backend.services.llm.dialects.large import LargeBody
 from mlops_backend.services.llm.dialects.long_texts import in_full, shortened
+from mlops_backend.services.llm.dialects.objects import events_of, is_openai_end
 from mlops_backend.services.llm.dialects.ollama import check_first, dump_line, error_text, parse_object
+from mlops_backend.services.llm.dialects.openai_ending import FINISHED, OpenAIEnding, openai_ending
+from mlops_backend.services.llm.dialects.said import texts_in, tokens_said
 from mlops_backend.services.llm.dialects.sse import as_events, events
 from mlops_backend.services.llm.dialects.usage import CHARACTERS_PER_TOKEN, read_usage, tokens_in
 
@@ -52,10 +47,13 @@ __all__ = [
     "last_of",
     "members",
     "ollama",
+    "openai_ending",
     "parse_object",
     "read_usage",
     "shortened",
     "text_of",
+    "texts_in",
     "tokens_in",
+    "tokens_said",
     "value_of",
 ]

@@ -6,29 +6,25 @@ never passed on as a silent end.
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
-
-from pydantic_core import from_json
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from mlops_backend.errors import AppError, StreamIncomplete
 from mlops_backend.services.llm.dialects.families import Dialect, error_event, error_line
 from mlops_backend.services.llm.dialects.frames import EVENT, LINE, Frames
-from mlops_backend.services.llm.dialects.usage import read_usage
+from mlops_backend.services.llm.dialects.objects import Told, events_of, failure_in, lines_of
+from mlops_backend.services.llm.dialects.said import texts_in
+from mlops_backend.services.llm.dialects.text_seen import TextSeen
+from mlops_backend.services.llm.dialects.usage import read_usage, tokens_in
 from mlops_backend.telemetry.record import RequestRecord
 
-Told = Mapping[str, Any]
 # No object is as short: what is may be white space between two.
 _BLANK: Final = 4
+_COMMENT: Final = ord(":")
 _TAIL_BYTES: Final = 64 * 1024
-_END: Final = b"[DONE]"
-_RUNNING: Final = b'"finish_reason":null'
-_USAGE: Final = b'"usage"'
-# A reason that is none is `null`, or an empty text.
-FINISHED: Final = re.compile(rb'"finish_reason":\s*"[^"]')
-_DONE: Final[Told] = {"[DONE]": True}
+# Looked for from behind, which is quick: forwards the many quotation marks of JSON cost more than all else here.
+ERROR: Final = b'"error"'
 
 
 class Ending:
@@ -45,10 +41,11 @@ class Ending:
 
     def __init__(self, is_last: Callable[[Told], bool]) -> None:
         self._is_last = is_last
+        self._first = b""
         self._frames = Frames(self.boundary)
         self._recent: deque[bytes] = deque(maxlen=self.kept)
-        self._newlines = 0
-        self._first = b""
+        self._seen = TextSeen(self._objects)
+        self._failure = ""
 
     def feed(self, chunk: bytes) -> bytes:
         """Take a chunk as it arrives; gives what is to be sent now.
@@ -58,44 +55,65 @@ class Ending:
         """
         frames = self._frames.feed(chunk)
         if len(frames) > _BLANK or frames.strip():
-            if not self._newlines:
-                self._first = frames
             self._recent.append(frames)
-            self._newlines += frames.count(b"\n")
+            self._seen.take(frames)
+            if frames.rfind(ERROR) >= 0:
+                self._look_for_failure(frames)
         return frames
 
     def rest(self) -> bytes:
         """What is still to be sent when the backend has ended its stream: an end without its newline, if it is one."""
         left = self._frames.rest()
-        if not any(self._is_last(told) or told.get("error") for told in self._objects(left)):
+        self._look_for_failure(left)
+        if not any(self._is_last(told) or failure_in(told) for told in self._objects(left)):
             return b""
-        self._recent.append(left)
+        self._note(left)
         return left
 
     def finish(self, record: RequestRecord) -> None:
-        """Look at the end of a stream that has ended: take its usage.
-
-        An error that the backend told itself has reached the client already: it is only recorded.
+        """Look at the end of a stream that has ended: take its usage, unless the backend told of its failure.
 
         Raises:
-            StreamIncomplete: the end is neither the last object nor an error.
+            StreamIncomplete: the end is neither the last object nor a failure.
         """
-        told = list(self._objects(b"".join((self._first, *self._recent))))
-        if any(map(self._is_last, told)):
-            for each in told:
-                read_usage(each, record)
-        elif any(each.get("error") for each in told):
-            record.outcome, record.error = "error", "backend_error_line"
-        else:
+        told = list(self._last_objects())
+        if self._failure:
+            return
+        if not any(map(self._is_last, told)):
             raise StreamIncomplete("The backend ended the stream without its last object.")
+        for each in told:
+            read_usage(each, record)
+
+    def settle(self, record: RequestRecord) -> None:
+        """Note what is known of a stream that is over, however it ended.
+
+        A failure that the backend told has reached the client already: it is only recorded. So is an estimate of the
+        tokens, where no usage was told, none beside a text, or one that is not to be believed.
+        """
+        if self._failure:
+            record.fail("backend_error_line", self._failure)
+        if record.lacks_usage:
+            record.estimate(self.tokens())
 
     def failure(self, error: AppError, request_id: str) -> bytes:
         """The bytes that end a stream which failed."""
         return error_line(error, request_id)
 
-    def count(self) -> int:
-        """How many objects have passed."""
-        return self._newlines
+    def tokens(self) -> int:
+        """A guess at how many tokens have passed; see `TextSeen.tokens`."""
+        return self._seen.tokens(self._recent)
+
+    def _note(self, frames: bytes) -> None:
+        """Keep frames in mind."""
+        self._recent.append(frames)
+        self._seen.take(frames)
+
+    def _look_for_failure(self, frames: bytes) -> None:
+        self._failure = self._failure or next(filter(None, map(failure_in, self._objects(frames))), "")
+
+    def _last_objects(self) -> Iterator[Told]:
+        """Those of the first frames and of the last ones."""
+        return self._objects(b"".join((self._first, *self._recent)))
 
     def _objects(self, text: bytes) -> Iterator[Told]:
         return lines_of(text)
@@ -116,24 +134,44 @@ class EventEnding(Ending):
     Args:
         dialect: in whose words a failure is told.
         is_last: as for `Ending`; OpenAI's `[DONE]` is the object `{"[DONE]": true}`.
-        lines_each: how many lines one event has, the empty one included.
+        bearing: what stands in each event that brings a text.
     """
 
     boundary = EVENT
     kept = 4
 
-    def __init__(self, dialect: Dialect, is_last: Callable[[Told], bool], lines_each: int) -> None:
+    def __init__(self, dialect: Dialect, is_last: Callable[[Told], bool], bearing: bytes = b"data:") -> None:
         super().__init__(is_last)
         self._dialect = dialect
-        self._lines_each = lines_each
+        self._bearing = bearing
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take a chunk as it arrives; gives its whole events."""
+        frames = self._taken(chunk)
+        if frames.rfind(ERROR) >= 0:
+            self._look_for_failure(frames)
+        return frames
 
     def failure(self, error: AppError, request_id: str) -> bytes:
         """An `error` event."""
         return error_event(self._dialect, error, request_id)
 
-    def count(self) -> int:
-        """How many events have passed."""
-        return self._newlines // self._lines_each
+    def tokens(self) -> int:
+        """A guess by those that bring a text."""
+        return self._seen.tokens(frames for frames in self._recent if frames.rfind(self._bearing) >= 0)
+
+    def _taken(self, chunk: bytes) -> bytes:
+        """The whole events of a chunk, which are kept in mind; a comment is none."""
+        frames = self._frames.feed(chunk)
+        if (len(frames) > _BLANK or frames.strip()) and (frames[0] != _COMMENT or b"data:" in frames):
+            self._note(frames)
+        return frames
+
+    def _note(self, frames: bytes) -> None:
+        self._first = self._first or frames
+        self._recent.append(frames)
+        if frames.rfind(self._bearing) >= 0:
+            self._seen.take(frames)
 
     def _objects(self, text: bytes) -> Iterator[Told]:
         return events_of(text)
@@ -145,16 +183,19 @@ class UnknownEnding(Ending):
     def __init__(self) -> None:
         super().__init__(lambda told: True)
         self._tail = b""
+        self._bytes = self._newlines = 0
 
     def feed(self, chunk: bytes) -> bytes:
         """Nothing is held: where its objects end is not known."""
         self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
+        self._bytes += len(chunk)
         self._newlines += chunk.count(b"\n")
         return chunk
 
     def finish(self, record: RequestRecord) -> None:
         """Take what looks like usage."""
-        for told in (*lines_of(self._tail), *events_of(self._tail)):
+        self._look_for_failure(self._tail)
+        for told in self._objects(self._tail):
             read_usage(told, record)
 
     def failure(self, error: AppError, request_id: str) -> bytes:
@@ -163,10 +204,16 @@ class UnknownEnding(Ending):
             return b"\n\n" + error_event(Dialect.OPENAI, error, request_id)
         return b"\n" + error_line(error, request_id)
 
+    def tokens(self) -> int:
+        """A guess by the last bytes; a token a line where they hold no text that is known for one."""
+        texts = [text for told in self._objects(self._tail) for text in texts_in(told)]
+        if not any(texts):
+            return self._newlines
+        part = max(tokens_in(sum(map(len, texts))), sum(map(bool, texts)))
+        return round(part * self._bytes / len(self._tail))
 
-def is_openai_end(told: Told) -> bool:
-    """Whether it is `[DONE]`."""
-    return told is _DONE
+    def _objects(self, text: bytes) -> Iterator[Told]:
+        return events_of(text) if b"data:" in text else lines_of(text)
 
 
 def generation_ending() -> Ending:
@@ -184,117 +231,21 @@ def progress_ending() -> Ending:
     return Ending(lambda told: told.get("status") == "success")
 
 
-class OpenAIEnding(EventEnding):
-    """OpenAI's chat and completions: a `finish_reason` for every choice that was begun, and `[DONE]` behind them.
-
-    Some servers send no `[DONE]` and are done; one that was cut short may send it all the same (a llama-cpp-python
-    whose next request ends the stream): then it is held back, and an error comes in its place.
-
-    Args:
-        choices: how many answers were asked for, as far as is known.
-
-    `passes` says that an event amid the answer goes on without a look.
-    """
-
-    def __init__(self, choices: int = 1) -> None:
-        super().__init__(Dialect.OPENAI, is_openai_end, 2)
-        self._choices = choices
-        self.passes = choices == 1
-        self._begun: set[Any] = set()
-        self._finished: set[Any] = set()
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Take a chunk as it arrives; gives its whole events."""
-        frames = super().feed(chunk)
-        # Most of what comes is one event amid the answer: it is told by its bytes alone.
-        if self.passes and _RUNNING in frames and frames.find(b"\n\n") == len(frames) - 2 and _USAGE not in frames:
-            return frames
-        return self.looked_at(frames)
-
-    def looked_at(self, frames: bytes) -> bytes:
-        """What is to be sent of events that may be the last ones."""
-        if self._choices > 1 or FINISHED.search(frames):
-            self._note(frames)
-        return self._held_back(frames) if _END in frames and self._is_cut() else frames
-
-    def rest(self) -> bytes:
-        """An end without its empty line."""
-        left = super().rest()
-        self._note(left)
-        return b"" if _END in left and self._is_cut() else left
-
-    def finish(self, record: RequestRecord) -> None:
-        """Take the usage; see `Ending.finish`."""
-        told = list(self._objects(b"".join((self._first, *self._recent))))
-        if self._is_whole() and not any(each.get("error") for each in told):
-            for each in told:
-                read_usage(each, record)
-            return
-        if any(map(self._is_last, told)) and not any(each.get("error") for each in told) and self._is_cut():
-            raise StreamIncomplete("The backend ended the stream without saying why each of its choices ended.")
-        super().finish(record)
-
-    def _is_whole(self) -> bool:
-        return bool(self._finished) and self._begun <= self._finished
-
-    def _is_cut(self) -> bool:
-        """Whether a choice was begun, as far as is known, that has no reason to end."""
-        self._note(b"".join((self._first, *self._recent)))
-        return not self._begun <= self._finished
-
-    def _note(self, frames: bytes) -> None:
-        for told in events_of(frames):
-            choices = told.get("choices")
-            for choice in choices if isinstance(choices, list) else ():
-                if isinstance(choice, Mapping):
-                    self._begun.add(choice.get("index", 0))
-                    if choice.get("finish_reason"):
-                        self._finished.add(choice.get("index", 0))
-
-    def _held_back(self, frames: bytes) -> bytes:
-        return frames[: frames.rindex(b"data:", 0, frames.index(_END) + 1)]
-
-
-def openai_ending() -> EventEnding:
-    """OpenAI's chat and completions, for one choice."""
-    return OpenAIEnding()
-
-
 def responses_ending() -> EventEnding:
     """OpenAI's Responses API: `response.completed`, or one of its other ends."""
     ends = {"response.completed", "response.failed", "response.incomplete"}
-    return EventEnding(Dialect.OPENAI, lambda told: told.get("type") in ends, 3)
+    return EventEnding(Dialect.OPENAI, lambda told: told.get("type") in ends, b'.delta"')
 
 
 def messages_ending() -> EventEnding:
     """Anthropic's messages: `message_stop`."""
-    return EventEnding(Dialect.ANTHROPIC, lambda told: told.get("type") == "message_stop", 3)
+    return EventEnding(Dialect.ANTHROPIC, lambda told: told.get("type") == "message_stop", b'_delta"')
 
 
-def lines_of(text: bytes) -> Iterator[Told]:
-    """The objects of NDJSON lines; what is no object is passed over."""
-    for line in text.split(b"\n"):
-        if (told := _object(line)) is not None:
-            yield told
-
-
-def events_of(text: bytes) -> Iterator[Told]:
-    """The objects of server-sent events."""
-    for line in text.split(b"\n"):
-        if line.startswith(b"data:"):
-            data = line[5:].strip()
-            told = _DONE if data == b"[DONE]" else _object(data)
-            if told is not None:
-                yield told
+def transcript_ending() -> EventEnding:
+    """OpenAI's transcripts: `transcript.text.done`, or whatever else a server ends with, for many know other words."""
+    return EventEnding(Dialect.OPENAI, lambda told: True)
 
 
 def _is_done(told: Told) -> bool:
     return told.get("done") is True
-
-
-def _object(line: bytes) -> Told | None:
-    try:
-        value = from_json(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None

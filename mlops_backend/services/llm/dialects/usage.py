@@ -12,6 +12,8 @@ _CACHED: Final = ("cache_read_input_tokens", "cache_creation_input_tokens")
 _PROMPT: Final = ("prompt_tokens", "input_tokens", "prompt_eval_count")
 # What English text comes to with the tokenizers of today's models; other languages and code take more.
 CHARACTERS_PER_TOKEN: Final = 4
+# A reranker answers no tokens, and some tell only the sum.
+_ALL: Final = ("total_tokens",)
 _COMPLETION: Final = ("completion_tokens", "output_tokens", "eval_count")
 
 
@@ -21,7 +23,7 @@ def tokens_in(characters: int) -> int:
 
 
 def read_usage(told: Mapping[str, Any], record: RequestRecord) -> bool:
-    """Take the counts from an answer, or from a stream's object; false when it tells none.
+    """Take the counts from an answer, or from a stream's object; false when it tells none, or nothing but zeros.
 
     Ollama tells them beside the answer and leaves a count of 0 out; OpenAI and Anthropic in `usage`, the Responses API
     in its `response`, Anthropic at a stream's start in its `message`.
@@ -38,6 +40,8 @@ def read_usage(told: Mapping[str, Any], record: RequestRecord) -> bool:
 def _take(usage: Mapping[str, Any], record: RequestRecord) -> bool:
     prompt, completion = _first(usage, _PROMPT), _first(usage, _COMPLETION)
     if prompt is None and completion is None:
+        prompt = _first(usage, _ALL)
+    if not (prompt or completion or any(map(usage.get, _CACHED))):
         return False
     if prompt is not None:
         # OpenAI's own count holds what came from a cache; a server that tells both means the same tokens.

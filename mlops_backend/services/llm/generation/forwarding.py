@@ -24,7 +24,14 @@ from mlops_backend.errors import (
 )
 from mlops_backend.services.llm.asked import Asked, Place
 from mlops_backend.services.llm.backends import Answer, Backend, BackendPool, Candidates
-from mlops_backend.services.llm.dialects import MAX_FRAME_BYTES, LargeBody, check_first, generation_ending, read_usage
+from mlops_backend.services.llm.dialects import (
+    MAX_FRAME_BYTES,
+    LargeBody,
+    check_first,
+    generation_ending,
+    read_usage,
+    tokens_said,
+)
 from mlops_backend.services.llm.generation.admission import Admission
 from mlops_backend.services.llm.generation.metering import Meter, Metered, metered
 from mlops_backend.services.llm.generation.relay import UNTIMED, Clocks, Opened, relay
@@ -191,7 +198,7 @@ def _instead(reason: _Why, model: str) -> AppError:
 
 async def entered(backend: Backend, asked: Asked, record: RequestRecord, stack: AsyncExitStack) -> Answer:
     """A backend's answer, to be closed with `stack`; raises an `AppError`."""
-    record.backend = backend.address
+    record.backend, record.doubted = backend.address, False
     answer = await stack.enter_async_context(backend.forward(asked, record))
     stack.push_async_callback(answer.chunks.aclose)
     return answer
@@ -219,11 +226,11 @@ def _read_whole(asked: Asked, answer: Answer, body: bytes, record: RequestRecord
     try:
         told = from_json(body)
     except ValueError:
-        told = None
+        told = {"text": body.decode(errors="replace")} if answer.content_type.startswith("text/plain") else None
     if isinstance(told, dict):
         read_usage(told, record)
-    if record.prompt_tokens is None:
-        record.estimate(0)
+    if record.lacks_usage:
+        record.estimate(tokens_said(told) if isinstance(told, dict) else 0)
 
 
 def _outcome(status: int) -> str:

@@ -89,8 +89,7 @@ async def relay(
                 record.outcome, record.error = outcome_of(error), error.code
                 yield ending.failure(error, record.id)
             finally:
-                if record.prompt_tokens is None or record.completion_tokens is None:
-                    record.estimate(ending.count())
+                ending.settle(record)
 
 
 async def _straight_on(generation: Generation, tap: Tap, ending: Ending, idle: float) -> None:

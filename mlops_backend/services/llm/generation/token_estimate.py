@@ -14,7 +14,7 @@ _NOT_TEXT: Final = frozenset(
     {
         *("images", "data", "image_url", "input_audio", "file_data", "video_url", "audio_url"),
         *("encrypted_content", "signature"),
-        *("model", "role", "type", "id", "tool_use_id", "options", "format"),
+        *("model", "role", "type", "id", "tool_use_id", "options", "stream_options", "format"),
     }
 )
 # More than this many are not looked at: it is a guess, and made on the event loop.

@@ -63,7 +63,7 @@ def noted(record: RequestRecord, now: float) -> Noted:
         record.backend,
         record.outcome,
         record.status,
-        record.error,
+        f"{record.error}: {record.said}" if record.said else record.error,
         prompt,
         completion,
         record.estimated,

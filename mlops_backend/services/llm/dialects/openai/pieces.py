@@ -65,8 +65,15 @@ def told_usage(answer: Mapping[str, Any], spoken: int) -> Mapping[str, Any] | No
     return None if spoken and not usage.get("completion_tokens") else usage
 
 
-def usage_of(answer: Mapping[str, Any], characters: int, frames: int, estimate: Estimate) -> Mapping[str, Any]:
-    """The usage that an answer of so many characters and frames tells, or an estimate of what it does not tell."""
+def usage_of(
+    answer: Mapping[str, Any], characters: int, frames: int, estimate: Estimate, *, believed: bool = True
+) -> Mapping[str, Any]:
+    """The usage that an answer of so many characters and frames tells, or an estimate of what it does not tell.
+
+    Of all, where what it tells is not to be believed.
+    """
+    if not believed:
+        return estimate(characters, frames)
     told = told_usage(answer, characters)
     if told is not None:
         return told

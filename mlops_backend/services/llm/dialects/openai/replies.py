@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlops_backend.errors import BackendNonsense
-from mlops_backend.services.llm.dialects import parse_object
+from mlops_backend.services.llm.dialects import parse_object, texts_in
 from mlops_backend.services.llm.dialects.openai.calls import told_call
 from mlops_backend.services.llm.dialects.openai.pieces import (
     Conversing,
@@ -41,6 +41,7 @@ def whole_reply(
     stops: Sequence[str] = (),
     names: Mapping[str, str] | None = None,
     estimate: Estimate = no_estimate,
+    believed: bool = True,
 ) -> dict[str, Any]:
     """One whole answer.
 
@@ -53,6 +54,7 @@ def whole_reply(
         stops: texts at which it is cut, since the server was not told of them.
         names: a function's name as it was sent -> as the client wrote it.
         estimate: the usage, where the server tells none, of so many characters in so many frames.
+        believed: whether what it tells counts.
 
     Raises:
         BackendNonsense: a piece that the protocol promises is missing.
@@ -68,19 +70,25 @@ def whole_reply(
     shape = said(operation, watch.feed(text) + watch.rest(), thinking, told)
     if scores := choice.get("logprobs"):
         shape["logprobs"] = logprobs(scores, top)
-    spoken_of = len(text) + len(thinking)
+    spoken_of = len(text) + len(thinking) + sum(map(len, texts_in({"tool_calls": calls})))
     return {
         "model": model,
         "created_at": now(),
         **shape,
         "done": True,
         "done_reason": "stop" if watch.met else reason,
-        **metrics(usage_of(answer, spoken_of, 0, estimate), answer.get("timings"), total),
+        **metrics(usage_of(answer, spoken_of, 0, estimate, believed=believed), answer.get("timings"), total),
     }
 
 
 def embed_reply(
-    bodies: Sequence[bytes], model: str, total: int, dimensions: int = 0, *, estimate: Estimate = no_estimate
+    bodies: Sequence[bytes],
+    model: str,
+    total: int,
+    dimensions: int = 0,
+    *,
+    estimate: Estimate = no_estimate,
+    believed: bool = True,
 ) -> dict[str, Any]:
     """The answers of `/v1/embeddings` as one, each vector of length 1, in the order of the inputs.
 
@@ -90,6 +98,7 @@ def embed_reply(
         total: nanoseconds since the request was sent.
         dimensions: vectors are cut to this many before they are made length 1; 0: they are left whole.
         estimate: the usage, where the server tells none.
+        believed: whether what it tells counts.
 
     Raises:
         BackendNonsense: it holds no vectors.
@@ -101,12 +110,13 @@ def embed_reply(
         counts = [int(usage["prompt_tokens"]) for usage in told if usage is not None]
     except (KeyError, TypeError, ValueError) as error:
         raise BackendNonsense("The backend's answer lacks its embeddings.") from error
+    is_told = believed and len(counts) == len(told)
     return {
         "model": model,
         "embeddings": vectors,
         "total_duration": total,
         "load_duration": 0,
-        "prompt_eval_count": sum(counts) if len(counts) == len(told) else estimate(0, 0)["prompt_tokens"],
+        "prompt_eval_count": sum(counts) if is_told else estimate(0, 0)["prompt_tokens"],
     }
 
 

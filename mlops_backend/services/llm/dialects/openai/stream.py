@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic_core import from_json
 
 from mlops_backend.errors import BackendNonsense
-from mlops_backend.services.llm.dialects import dump_line, error_text
+from mlops_backend.services.llm.dialects import dump_line, error_text, texts_in
 from mlops_backend.services.llm.dialects.openai.calls import CallGatherer, told_call
 from mlops_backend.services.llm.dialects.openai.pieces import (
     Conversing,
@@ -43,6 +43,7 @@ class StreamTranslator:
         stops: texts to watch for, which the server was not told.
         names: a function's name as it was sent -> as the client wrote it.
         estimate: the usage, where the server tells none, of so many characters that came in so many frames.
+        believed: whether what it tells counts.
     """
 
     def __init__(
@@ -54,16 +55,17 @@ class StreamTranslator:
         stops: Sequence[str] = (),
         names: Mapping[str, str] | None = None,
         estimate: Estimate = no_estimate,
+        believed: bool = True,
     ) -> None:
         self._operation = operation
         self._model = model
         self._top = top
         self._names = names or {}
-        self._estimate = estimate
+        self._estimate, self._believed = estimate, believed
         self._stop = StopWatch(stops)
         self._started = perf_counter_ns()
         self._waited = 0
-        self._frames = self._characters = self._called = 0
+        self._frames = self._characters = self._of_calls = self._called = 0
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._calls = CallGatherer()
@@ -147,7 +149,7 @@ class StreamTranslator:
         line = self._piece(choice) if choice is not None else b""
         if self._ended:
             return line
-        if self._reason and told_usage({"usage": self._usage}, self._characters) is not None:
+        if self._reason and told_usage({"usage": self._usage}, self._characters + self._of_calls) is not None:
             return line + self._last_line()
         return line
 
@@ -190,6 +192,9 @@ class StreamTranslator:
             line = dump_line({**told, "logprobs": logprobs(scores, self._top)} if scores else told)
         if not isinstance(calls, Sequence):
             raise BackendNonsense(_NOT_AN_EVENT)
+        if calls:
+            self._frames += 1
+            self._of_calls += sum(map(len, texts_in({"tool_calls": calls})))
         for call in calls:
             self._calls.add(call)
         return line + self._called_lines(self._calls.begun())
@@ -214,7 +219,8 @@ class StreamTranslator:
         if rest := self._stop.rest():
             lines = dump_line({**self._start(), **said(self._operation, rest), "done": False}) + lines
         total = perf_counter_ns() - self._started
-        usage = usage_of({"usage": self._usage}, self._characters, self._frames, self._estimate)
+        told = {"usage": self._usage}
+        usage = usage_of(told, self._characters + self._of_calls, self._frames, self._estimate, believed=self._believed)
         figures = metrics(usage, self._timings, total, self._waited)
         # A client that reads slowly lengthens the total: what counts is the time until the first event.
         waited = max(0, self._waited - figures["prompt_eval_duration"])
