@@ -372,3 +372,33 @@ async def test_the_sum_of_a_rerankers_tokens_is_its_prompt(serve: ServeFactory) 
         body = {"model": MODEL["id"], "query": "a", "documents": ["b"]}
         row = await in_ledger(service, await service.client.post("/v1/rerank", json=body))
     assert (row["prompt_tokens"], row["completion_tokens"], row["estimated"]) == (56, 0, False)
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/api/llm/chat"])
+async def test_the_first_event_of_a_server_stops_the_clock_of_the_first_byte(serve: ServeFactory, path: str) -> None:
+    """A long call without a word before it is on its way, though nothing of it can be given yet."""
+    server = Scripted(chunks=[call("{"), *[call(" ")] * 8, call("}"), piece("", "tool_calls")], pause=0.2)
+    async with before(serve, server, first_byte_timeout=1.0, idle_timeout=1.0) as service:
+        answer = await service.client.post(path, json={**CHAT, "stream": True})
+        assert answer.status_code == 200, answer.text
+        assert '"tool_calls"' in answer.text
+        assert json.loads(answer.text.splitlines()[-1])["done"] is True
+
+
+@pytest.mark.parametrize(("late", "code"), [(30.0, "first_byte_timeout"), (0.0, "idle_timeout")])
+async def test_a_silent_server_is_late_before_its_first_line_too(serve: ServeFactory, late: float, code: str) -> None:
+    """Before its first event by the one clock, behind it by the other; with a status, as there is no line yet."""
+    server = Scripted(chunks=[call("{")], late=late, keeps_open=True)
+    async with before(serve, server, first_byte_timeout=0.5, idle_timeout=0.5) as service:
+        answer = await service.client.post("/api/chat", json=CHAT)
+        assert (answer.status_code, answer.json()["code"]) == (504, code)
+        row = await in_ledger(service, answer)
+    assert (row["outcome"], row["estimated"], row["first_byte_ms"]) == ("timeout", True, None)
+
+
+async def test_a_failure_before_the_first_line_has_a_status(serve: ServeFactory) -> None:
+    """Though the server has sent an event before it, of which there was nothing to give; so has an end without one."""
+    for chunks, status in (([piece(""), *FAILURES["SMG"][1][1:]], 502), ([piece("")], 502)):
+        async with before(serve, Scripted(chunks=chunks, pause=0.05)) as service:
+            answer = await service.client.post("/api/chat", json=CHAT)
+            assert answer.status_code == status

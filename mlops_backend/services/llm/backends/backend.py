@@ -30,7 +30,8 @@ class Answer:
     """A backend's answer to a drop-in request: its body is still to be read, and `chunks` to be closed.
 
     `lacks_model` marks a refusal that says so in other words than a 404; `tap` gives the same chunks the short way,
-    where there is one.
+    where there is one. One that `is_looked_at` fails before its first piece if that tells of a failure, and gives
+    empty ones until it comes.
     """
 
     status: int
@@ -38,6 +39,7 @@ class Answer:
     content_type: str
     chunks: AsyncGenerator[bytes, None]
     lacks_model: bool = False
+    is_looked_at: bool = False
     tap: Tap = field(default_factory=Tap)
 
     def changed(self, chunks: AsyncGenerator[bytes, None]) -> Answer:

@@ -71,11 +71,8 @@ async def translated(backend: Translating, asked: Asked, record: RequestRecord) 
         return
     tap = Tap()
     async with aclosing(backend.stream(operation, body, record, tap)) as lines:
-        first = b""
-        while not first and (more := await anext(lines, None)) is not None:
-            first = more
-        check_first(first)
-        yield Answer(200, (("Content-Type", NDJSON),), NDJSON, _behind(first, lines), tap=tap)
+        begun = _looked_at(await anext(lines, None), lines)
+        yield Answer(200, (("Content-Type", NDJSON),), NDJSON, begun, is_looked_at=True, tap=tap)
 
 
 def whole(value: Mapping[str, Any]) -> Answer:
@@ -127,7 +124,14 @@ async def _once(content: bytes) -> AsyncGenerator[bytes, None]:
     yield content
 
 
-async def _behind(first: bytes, lines: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    yield first
+async def _looked_at(piece: bytes | None, lines: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The lines behind what has come of them, once the first one tells of no failure; it may be long in coming."""
+    while not piece:
+        if piece is None:
+            check_first(b"")
+        yield b""
+        piece = await anext(lines, None)
+    check_first(piece)
+    yield piece
     async for line in lines:
         yield line

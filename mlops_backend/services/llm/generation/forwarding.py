@@ -122,6 +122,8 @@ class Forwarder:
             record.outcome = _outcome(answer.status)
             _read_whole(asked, answer, answered.body, record)
             return None
+        if answer.is_looked_at:
+            return answer.chunks, b"", answer.tap
         first = await anext(answer.chunks, b"")
         if asked.task.checks_first_line:
             first = await _first_line(first, answer.chunks)

@@ -57,7 +57,8 @@ async def relay(
         record: filled in on the way.
         meter: reserves what it may use, in a block whose end settles.
         open_stream: asks a backend, leaves what is to be closed on the stack, and gives the chunks, the first of
-            them and a tap of the others; `None` when it has read a whole answer, and no stream follows.
+            them and a tap of the others; `None` when it has read a whole answer, and no stream follows. A first
+            one that is empty says that the backend is at work, and that the first one is still to come.
         clocks: how long it may take.
         ending: watches what passes, and knows how such a stream ends.
 
@@ -119,7 +120,11 @@ async def _begun(
 ) -> Opened | None:
     record = generation.record
     try:
-        opened = await generation.watch.wait(open_stream, clocks.first_byte, first_byte_late)
+        wait = generation.watch.wait
+        opened = await wait(open_stream, clocks.first_byte, first_byte_late)
+        while opened is not None and not opened[1]:
+            chunks, _, tap = opened
+            opened = chunks, await wait(chunks.__anext__, clocks.idle, idle_late), tap
     except BaseException as error:
         if record.upstream_url and outcome_of(error) in _UNFINISHED:
             record.estimate(0)
