@@ -52,9 +52,9 @@ async def running(fake: FakeOllama, serve: ServeFactory) -> AsyncIterator[Servic
 
 
 async def test_a_reader_that_tries_everything(running: Service, tmp_path: Path) -> None:
-    """Schemathesis: keys, usage, exports, conversations, generations; no 5xx, nothing answered that is undocumented."""
+    """Schemathesis: keys, usage, exports and generations; no 5xx, nothing answered that is undocumented."""
     # Prepared streams are left out: a hundred wait for a key, and the next is rightly 503.
-    asked = [f"--include-tag={tag}" for tag in ("keys", "usage", "conversations", "llm")]
+    asked = [f"--include-tag={tag}" for tag in ("keys", "usage", "llm")]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{running.url}/openapi.json", *asked),
         *("--exclude-path", "/api/llm/streams", "--phases", "examples,coverage,stateful", "--max-examples", "10"),
@@ -67,7 +67,7 @@ async def test_a_reader_that_tries_everything(running: Service, tmp_path: Path) 
     output, _ = await process.communicate()
     said = output.decode()
     assert process.returncode == 0, said[-8000:]
-    assert re.search(r"Tested: 3\d\n", said), said[-8000:]
+    assert re.search(r"Tested: [12]\d\n", said), said[-8000:]
     assert "✅ Stateful" in said
 
 
