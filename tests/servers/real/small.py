@@ -27,8 +27,9 @@ _OF_LITSERVE: Final[Mapping[str, Right]] = {
         for name in ("image", "longer than the context", "options num_predict 3")
     },
 }
-# It cuts an input that is too long, whether it is asked to or not.
+# It cuts an input that is too long, whether it is asked to or not, and counts letters.
 _OF_INFINITY: Final[Mapping[str, Right]] = {
+    "/api/embed": Has({"embeddings": bool, "prompt_eval_count": 1}),
     "/api/embed too long": Has({"embeddings": lambda each: len(each) == 1}),
 }
 
@@ -63,6 +64,7 @@ INFINITY: Final = Server(
     ("infinity-emb[server,torch]==0.0.78", "torch==2.13.0", "transformers==4.57.6"),
     _infinity,
     frozenset({"embeddings", "list", "no chat"}),
+    words="counts=estimated",
     root=True,
     rights=_OF_INFINITY,
     seconds=120.0,

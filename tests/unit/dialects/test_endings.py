@@ -134,11 +134,12 @@ def test_a_failure_that_the_backend_told_is_only_recorded(kind: str, said: bytes
 
 
 @pytest.mark.parametrize("kind", CHECKED)
-def test_a_failure_without_its_newline_is_passed_on(kind: str) -> None:
-    """Whatever the backend died of, it has said it."""
-    said = SAID[kind].rstrip(b"\n")
+@pytest.mark.parametrize("missing", [b"", b"\n", b"\r\n"])
+def test_a_failure_without_its_newline_is_passed_on(kind: str, missing: bytes) -> None:
+    """Whatever the backend died of, it has said it; an event gets its empty line, without which readers drop it."""
+    said = SAID[kind].rstrip(b"\n") + (missing if b"data:" in SAID[kind] else b"")
     ending, record = CHECKED[kind][0](), generating()
-    assert watched(ending, said) == said
+    assert watched(ending, said) == (said.rstrip() + b"\n\n" if b"data:" in said else said)
     ending.finish(record)
     ending.settle(record)
     assert record.said == "the runner died"
@@ -185,10 +186,10 @@ def test_a_failure_is_one_last_frame_of_its_own(kind: str, half: bool) -> None:
 
 @pytest.mark.parametrize("kind", CHECKED)
 def test_a_last_frame_without_its_newline_is_passed_on(kind: str) -> None:
-    """As it came, where it ends the stream properly; else it is half a frame."""
+    """As it came, where it ends the stream properly, an event with its empty line; else it is half a frame."""
     make, stream = CHECKED[kind]
     ending = make()
-    assert watched(ending, stream.rstrip(b"\n")) == stream.rstrip(b"\n")
+    assert watched(ending, stream.rstrip(b"\n")) == (stream if b"data:" in stream else stream.rstrip(b"\n"))
     ending.finish(blank())
     assert watched(make(), stream, b'{"half') == stream
 

@@ -152,6 +152,11 @@ class EventEnding(Ending):
             self._look_for_failure(frames)
         return frames
 
+    def rest(self) -> bytes:
+        """A last event without its empty line gets one: most readers drop it otherwise."""
+        left = super().rest()
+        return left.rstrip(b"\r\n") + b"\n\n" if left else b""
+
     def failure(self, error: AppError, request_id: str) -> bytes:
         """An `error` event."""
         return error_event(self._dialect, error, request_id)
