@@ -72,6 +72,11 @@ lock: install-dev ## Compile the locks again after a change in pyproject.toml; A
 bench: install-dev ## Measure the service against a bare relay; ARGS go to the benchmark
 	@$(BIN)/python -m bench $(ARGS)
 
+.PHONY: mutate
+mutate: ## Break the code in small ways and look whether a test notices; ARGS='--sample 200 --seed 7' is of the whole product
+	@$(find_python); "$$python" scripts/make_env.py install $(VENV)-mutate requirements.txt requirements-dev.txt requirements-mutate.txt --optional requirements-embedded.txt
+	@$(VENV)-mutate/bin/python -m tests.mutation $(ARGS)
+
 .PHONY: trial
 trial: install-dev ## Try the built service as careless and hostile parties do; ARGS='--part ci' is two minutes of it
 	@$(BIN)/python -m trial $(ARGS)
@@ -126,5 +131,5 @@ docs-serve: install-dev ## Serve the documentation on http://127.0.0.1:8001, and
 
 .PHONY: clean
 clean: ## Remove environments, caches and build output; .env and data stay
-	@rm -rf $(VENV) $(VENV)-3.* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site *.egg-info
+	@rm -rf $(VENV) $(VENV)-3.* $(VENV)-mutate .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

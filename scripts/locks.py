@@ -52,6 +52,12 @@ LOCKS = (
         (INPUT, "--group=dev", "--constraint=requirements.txt"),
         constraint="requirements.txt",
     ),
+    Lock(
+        "requirements-mutate.txt",
+        ("mutate",),
+        ("--group=mutate", "--constraint=requirements-dev.txt"),
+        constraint="requirements-dev.txt",
+    ),
     Lock("requirements-embedded.txt", ("embedded",), ("--group=embedded", "--no-deps")),
 )
 
