@@ -86,6 +86,18 @@ async def test_a_failed_call_tells_the_address_it_tried(serve: ServeFactory) -> 
     assert "hidden" not in str(logs)
 
 
+async def test_how_an_answer_of_our_own_ended_is_told(serve: ServeFactory, fake: FakeOllama) -> None:
+    """Not each 5xx is an `error`: a clock that ran out is a `timeout`, and what a drain refuses is `drained`."""
+    fake.probe_mode = Mode.HANG_BEFORE_HEADERS
+    async with serve(fake.url, first_byte_timeout=0.2) as service:
+        with capture_logs() as logs:
+            late = await service.client.get("/api/version")
+            await service.admission.drain(0)
+            refused = await service.client.post("/api/llm/generate", json={"model": "llama3", "prompt": "Hi"})
+    assert (late.status_code, refused.status_code) == (504, 503)
+    assert [entry["outcome"] for entry in requests_in(logs)] == ["timeout", "drained"]
+
+
 async def test_the_client_behind_a_trusted_proxy_is_named(serve: ServeFactory, fake: FakeOllama) -> None:
     """`X-Forwarded-For` counts only from a trusted peer, and only its nearest untrusted address."""
     headers = {"X-Forwarded-For": "6.6.6.6, 203.0.113.7, 10.0.0.2"}

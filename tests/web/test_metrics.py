@@ -25,6 +25,21 @@ async def test_monitoring_reads_numbers(service: Service, fake: FakeOllama) -> N
     await eventually(lambda: b"ledger_written_total 1.0" in metrics_of(service), 2)
 
 
+async def test_nothing_that_is_counted_is_kept_back(service: Service) -> None:
+    """Operators have alarms on these: one that is no longer told never rings."""
+    told = metrics_of(service).decode()
+    names = {line.partition(" ")[0] for line in told.splitlines() if not line.startswith("#")}
+    assert names >= {
+        *(f"mlops_{name}" for name in ("body_bytes", "database_up", "database_writable", "generations_running")),
+        *(f"mlops_{name}" for name in ("ledger_waiting", "redis_up", "replies_waiting", "settlements_waiting")),
+        *(f"mlops_{name}_total" for name in ("ledger_dropped", "ledger_written", "log_lines_dropped")),
+        *(
+            f"mlops_{name}_total"
+            for name in ("limits_refused", "limits_unchecked", "replies_lost", "settlements_dropped")
+        ),
+    }
+
+
 def metrics_of(service: Service) -> bytes:
     """The same without a request."""
     from mlops_backend.telemetry.metrics import Metrics

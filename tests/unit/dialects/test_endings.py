@@ -289,3 +289,25 @@ def test_what_the_usage_brings_along_goes_into_the_last_piece() -> None:
         assert passed == piece() + piece('"stop"', more=',"system_fingerprint":"fp"') + DONE
         ending.finish(record)
         assert counts(record) == (3, 7)
+
+
+RUNNING = b'data: {"choices":[{"delta":{"content":"a"},"finish_reason":null}]}\n\n'
+REASON = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+
+
+def test_nothing_overtakes_the_event_that_is_held() -> None:
+    """An event that comes behind the one with the reason, as some servers send, stays behind it."""
+    ending = UnaskedUsage()
+    assert b"".join(map(ending.feed, (RUNNING, REASON, RUNNING))) == RUNNING + REASON + RUNNING
+
+
+@pytest.mark.parametrize("choices", [1, 2])
+def test_an_event_amid_the_answer_is_not_looked_at(choices: int) -> None:
+    """Of one answer, while nothing is held: a token would pay for each look. Of several answers each event is."""
+    ending = UnaskedUsage(choices)
+    ending.feed(RUNNING)
+    assert ending.passes is (choices == 1)
+    ending.feed(REASON)
+    assert not ending.passes
+    ending.feed(RUNNING)
+    assert ending.passes is (choices == 1)

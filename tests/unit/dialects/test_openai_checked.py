@@ -220,3 +220,13 @@ def test_any_body_is_made_anew_or_refused(path: str, fields: dict[str, Any]) -> 
         made = ROUTES[path]({name: value for name, value in body.items() if value is not None}, MODEL)
         assert made.keys() <= ALLOWED
         assert json.loads(json.dumps(made)) == made
+
+
+@pytest.mark.parametrize("count", [-1, 0, 1, 20, 21, True, "3"])
+def test_a_completions_scores_have_bounds(count: Any) -> None:
+    """As many as the engine gives, twenty among them; one at least, where any are asked for."""
+    if type(count) is int and 0 <= count <= 20:
+        assert completion({"prompt": "hi", "logprobs": count}, MODEL)["logprobs"] == max(1, count)
+        return
+    with pytest.raises(BadRequest, match="between 0 and 20"):
+        completion({"prompt": "hi", "logprobs": count}, MODEL)

@@ -106,6 +106,7 @@ def test_a_template_or_a_context_is_refused_by_name(name: str, value: Any) -> No
         ({"repeat_penalty": 1.3}, {"repeat_penalty": 1.3}),
         ({"top_k": 10.2, "typical_p": 0.9}, {"top_k": 10, "typical_p": 0.9}),
         ({"presence_penalty": 1, "frequency_penalty": -1}, {"presence_penalty": 1, "frequency_penalty": -1}),
+        ({"repeat_last_n": 0}, {"repeat_last_n": 0}),
         ({"repeat_last_n": 32}, {"repeat_last_n": 32}),
         ({"repeat_last_n": -1}, {"repeat_last_n": 8192}),
         ({"repeat_last_n": 8192}, {"repeat_last_n": 8192}),

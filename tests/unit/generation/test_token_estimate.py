@@ -63,3 +63,9 @@ def test_the_guess_takes_little_time_for_any_body() -> None:
     started = perf_counter()
     assert estimate_prompt_tokens(wide) + estimate_prompt_tokens(deep) == 0
     assert perf_counter() - started < 5
+
+
+def test_pictures_and_sounds_count_nothing() -> None:
+    """However many there are: their tokens are none of their letters."""
+    told = ["data:image/png;base64," + "x" * 99] * 1000
+    assert guess(prompt=TEXT, x=told) == guess(prompt=TEXT)

@@ -236,6 +236,38 @@ async def test_signs_of_life_come_by_themselves(redis: RedisServer) -> None:
     await limiter.aclose()
 
 
+async def test_a_redis_that_is_back_hears_at_once_who_lives(redis: RedisServer) -> None:
+    """Without that, what ran all the while would be taken for dead before the next sign of life is due."""
+    clock = Clock(NOON)
+    limiter = limiter_of(redis, clock)
+    await limiter.open()
+    await limiter.reserve(key(concurrent=1), 5, 5)
+    clock.now += LIFE - 1
+    limiter._upkeep.failed(ConnectionError())
+    await back(limiter)
+    clock.now += LIFE - 1
+    with pytest.raises(LimitExceeded):
+        await limiter.reserve(key(concurrent=1), 5, 5)
+    await limiter.aclose()
+
+
+async def test_a_redis_that_is_back_is_asked_when_it_knows_all_ends(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many waited: else the first to ask would be refused for what is over."""
+    monkeypatch.setattr(upkeep, "_BATCH", 2)
+    limiter = limiter_of(redis)
+    tester = key(concurrent=5)
+    reservations = [await limiter.reserve(tester, 5, 5) for _ in range(5)]
+    limiter._upkeep.failed(ConnectionError())
+    for reservation in reservations:
+        reservation.release()
+    assert limiter.pending_settlements == 5
+    await limiter._upkeep._turn()
+    assert limiter.pending_settlements == 0
+    await limiter.aclose()
+
+
 async def test_what_was_given_up_takes_nothing_when_it_comes(redis: RedisServer) -> None:
     """A request that Redis gets only after its sender gave it up is turned away."""
     store = RedisStore(redis.url, clock=Clock(NOON))

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from mlops_backend.services.llm.backends import catalogue
+from mlops_backend.services.llm.backends import catalogue, pool
 from mlops_backend.services.llm.ollama_service import OllamaService
 from tests.conftest import ServeFactory
 from tests.fakes.ollama import FakeOllama, Mode
@@ -43,3 +43,35 @@ async def test_a_backend_that_hangs_keeps_nobody(
         for _ in range(3):
             async with asyncio.timeout(0.5):
                 assert await door.context_length("llama3", None) == 4096
+
+
+def looks(fake: FakeOllama) -> int:
+    """How often the backend was asked what it has loaded."""
+    return sum(request.path == "/api/ps" for request in fake.requests)
+
+
+async def test_backends_are_asked_rarely(serve: ServeFactory, fake: FakeOllama) -> None:
+    """One look serves a while, for models that nobody has loaded too."""
+    async with serve(fake.url) as service:
+        door = service.services.get(OllamaService)
+        for name in ("llama3", "other", "llama3"):
+            await door.context_length(name, None)
+        assert looks(fake) == 1
+
+
+async def test_a_new_look_is_taken_once_the_last_is_old_and_over(
+    serve: ServeFactory, fake: FakeOllama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody looks again while a look is under way, however old it is."""
+    monkeypatch.setattr(catalogue, "_CONTEXTS_LIFE", 0)
+    async with serve(fake.url) as service:
+        door = service.services.get(OllamaService)
+        await door.context_length("other", None)
+        await door.context_length("other", None)
+        assert looks(fake) == 2
+        monkeypatch.setattr(pool, "PROBE_LIFE", 0)
+        fake.probe_mode = Mode.HANG_BEFORE_HEADERS
+        for _ in range(3):
+            assert await door.context_length("llama3", None) == 4096
+            await asyncio.sleep(0.02)
+        assert looks(fake) == 2

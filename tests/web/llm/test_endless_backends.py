@@ -71,3 +71,28 @@ async def test_several_lines_are_no_whole_answer(serve: ServeFactory) -> None:
         assert told.status_code == 502
         (entry,) = [entry for entry in logs if entry["event"] == "request"]
         assert (entry["outcome"], entry["error"]) == ("error", "backend_nonsense")
+
+
+@pytest.mark.parametrize(("told", "passed_on"), [("7", "7"), ("soon", None)])
+async def test_when_to_come_again_is_passed_on(serve: ServeFactory, told: str, passed_on: str | None) -> None:
+    """Seconds are, where a backend refuses because it has too much to do; a date or a word is not."""
+    refused = (
+        b"HTTP/1.1 429 Too Many\r\nRetry-After: %b\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+    )
+    async with answering(refused % told.encode()) as url, serve(url) as service:
+        answer = await service.client.post("/api/llm/generate", json={"model": "m", "prompt": "Hi"})
+    assert (answer.status_code, answer.headers.get("retry-after")) == (429, passed_on)
+
+
+async def test_a_whole_answer_that_tells_no_usage_is_estimated(serve: ServeFactory) -> None:
+    """It is not free: the log and the ledger have a guess, and say so."""
+    body = b'{"object":"chat.completion","choices":[{"message":{"content":"Hello"},"finish_reason":"stop"}]}'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+    asked = {"model": "m", "messages": [{"role": "user", "content": "Say hello to everyone who is here."}]}
+    async with answering(head + body) as url, serve(url) as service:
+        with capture_logs() as logs:
+            answer = await service.client.post("/v1/chat/completions", json=asked)
+    (entry,) = [entry for entry in logs if entry["event"] == "request"]
+    assert (answer.status_code, answer.content) == (200, body)
+    assert entry["tokens_estimated"] is True
+    assert entry["prompt_tokens"] > 0

@@ -161,6 +161,14 @@ async def test_health_describes_each_backend(service: Service, fake: FakeOllama)
     }
 
 
+async def test_a_list_that_is_refused_is_told_in_the_backends_words(service: Service, fake: FakeOllama) -> None:
+    """Its status says that it is no list, whatever stands in it: health tells what the backend said."""
+    fake.probe_mode = Mode.ERROR_500
+    (backend,) = (await service.client.get("/api/llm/health")).json()["backends"]
+    assert (backend["reachable"], backend["models"]) == (False, [])
+    assert "model runner has unexpectedly stopped" in backend["error"]
+
+
 async def test_no_backend_is_unhealthy(serve: ServeFactory) -> None:
     """Without any usable backend health and readiness are 503, and so is the list of models; liveness stays 200."""
     async with FakeOllama() as dead:

@@ -80,3 +80,12 @@ async def test_a_translated_stream_leaves_its_connection_to_the_next(serve: Serv
         assert told.text.splitlines()[-1].count('"done_reason":"stop"') == 1
         assert "x" not in told.text
         await endless.wait_for_disconnect()
+
+
+@pytest.mark.parametrize(("agent", "named"), [("GitHubCopilotChat/0.26", True), ("ollama-python/0.6", False)])
+async def test_copilot_is_told_a_models_name_once_more(serve: ServeFactory, agent: str, named: bool) -> None:
+    """As Ollama does, who tells it nobody else: Copilot shows it to its user."""
+    name = "qwen/QWEN3-8b"
+    async with FakeOpenAI() as server, serve(openai_backends=server.url) as service:
+        answer = await service.client.post("/api/show", json={"model": name}, headers={"User-Agent": agent})
+    assert (answer.json()["model_info"].get("general.basename") == name) is named
