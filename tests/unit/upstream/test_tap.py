@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -13,15 +16,26 @@ from structlog.testing import capture_logs
 
 from mlops_backend.services.llm.upstream import tap as module
 from mlops_backend.services.llm.upstream.overhead import BoundedHandler
-from mlops_backend.services.llm.upstream.tap import Tap
+from mlops_backend.services.llm.upstream.tap import Take, Tap
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class _Transport(asyncio.Transport):
+    def close(self) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
 
 
 async def begun() -> tuple[BoundedHandler, aiohttp.StreamReader]:
     """A connection whose answer has begun, and its body."""
     handler = BoundedHandler(asyncio.get_running_loop())
-    handler.connection_made(asyncio.Transport())
+    handler.connection_made(_Transport())
     handler.set_response_params()
     handler.data_received(HEAD)
     _, payload = await handler.read()
@@ -102,6 +116,56 @@ async def test_whoever_takes_may_fail() -> None:
     with pytest.raises(ValueError, match="no"):
         await asyncio.wait_for(running, 1)
     assert handler.tap is None
+
+
+async def test_an_error_keeps_nothing_of_whoever_takes() -> None:
+    """What its closure knows, and be it a whole request, goes without a garbage collector."""
+
+    class Known:
+        pass
+
+    def taking(known: Known) -> Take:
+        def take(_: bytes) -> bool:
+            raise ValueError(str(known))
+
+        return take
+
+    tap, handler = await opened()
+    known = Known()
+    held = weakref.ref(known)
+    gc.disable()
+    try:
+        running = asyncio.ensure_future(tap.run(taking(known)))
+        await asyncio.sleep(0)
+        handler.data_received(b"3\r\none\r\n")
+        with suppress(ValueError):
+            await running
+        del running, known
+        await asyncio.sleep(0)
+        assert held() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("before", [False, True])
+async def test_a_connection_may_fail_where_its_reader_gets_room(*, before: bool) -> None:
+    """Chunks of one byte fill it, and what is broken behind them is met amid a look: a second look does no harm."""
+    tap, handler = await opened()
+    pieces = [b"1\r\nx\r\n" * 20_000, b"ZZ\r\n"]
+    taken: list[bytes] = []
+
+    def take(piece: bytes) -> bool:
+        taken.append(piece)
+        return True
+
+    if before:
+        handler.data_received(b"".join(pieces))
+    running = asyncio.ensure_future(tap.run(take))
+    await asyncio.sleep(0)
+    if not before:
+        handler.data_received(b"".join(pieces))
+    await asyncio.wait_for(running, 1)
+    assert (len(taken), taken[0].strip(b"x"), handler.tap) == (1, b"", None)
 
 
 async def test_a_cancelled_one_lets_go() -> None:

@@ -89,33 +89,35 @@ class Tap:
             self._take = self._done = None
             if handler.tap is self:
                 handler.tap = None
+            del done  # its error knows this frame
 
     def look(self) -> None:
         """Something came, or the connection is over."""
         done, take, payload, handler = self._done, self._take, self._payload, self._handler
         if done is None or take is None or handler is None or done.done():
             return
+        self._take = None  # what makes room in the reader may bring the connection's end: no second look amid this one
         try:
-            goes_on = payload.exception() is None and self._hand_on(handler, payload, take) and not payload.is_eof()
+            goes_on = self._hand_on(handler, payload, take)
         except Exception as error:
             done.set_exception(error)
+            del done, take  # the error knows this frame
         else:
-            if goes_on:
+            if goes_on and payload.exception() is None and not payload.is_eof():
+                self._take = take
                 return
             done.set_result(None)
         if handler.tap is self:
             handler.tap = None
 
     def _hand_on(self, handler: BoundedHandler, payload: Any, take: Take) -> bool:
-        handler.refilled = False
-        data = payload.read_nowait()
-        while data:
+        handler.refilled = True
+        while handler.refilled and payload.exception() is None:
+            handler.refilled = False
+            if not (data := payload.read_nowait()):
+                break
             if not take(data if self._shape is None else self._shape(data)) or (self._is_over and self._is_over()):
                 return False
-            if not handler.refilled:
-                break
-            handler.refilled = False
-            data = payload.read_nowait()
         return True
 
 
