@@ -50,6 +50,7 @@ async def sent(path: str, body: bytes, tokens: int = 50) -> Asked:
         ("/api/chat", b'{"options":{"num_predict": 900 }}', b'{"options":{"num_predict": 50 }}'),
         ("/api/chat", b'{"options":{"num_predict":-1}}', b'{"options":{"num_predict":50}}'),
         ("/api/chat", b'{"options":{"num_predict":null}}', b'{"options":{"num_predict":50}}'),
+        ("/api/chat", b'{"options":{"num_predict":0.5}}', b'{"options":{"num_predict":50}}'),
         ("/api/chat", b'{"options":null}', b'{"options":{"num_predict":50}}'),
         ("/api/chat", b'{"options":7}', b'{"options":7}'),
         ("/api/chat", b'{"options":{"num_predict":7}}', b'{"options":{"num_predict":7}}'),
@@ -70,6 +71,9 @@ async def sent(path: str, body: bytes, tokens: int = 50) -> Asked:
         ),
         ("/v1/chat/completions", b'{"model":"m"}', b'{"max_tokens":50,"model":"m"}'),
         ("/v1/chat/completions", b'{"max_tokens": 1000 }', b'{"max_tokens": 50 }'),
+        ("/v1/chat/completions", b'{"max_tokens":"1000"}', b'{"max_tokens":50}'),
+        ("/v1/chat/completions", b'{"max_tokens":"7","n_predict":"900"}', b'{"max_tokens":7,"n_predict":50}'),
+        ("/v1/chat/completions", b'{"max_tokens":"none"}', b'{"max_tokens":50}'),
         ("/v1/chat/completions", b'{"max_tokens":null,"n":1}', b'{"max_tokens":50,"n":1}'),
         (
             "/v1/chat/completions",
@@ -112,6 +116,7 @@ async def test_long_texts_stay_in_their_places() -> None:
         ({"Options": {"NUM_PREDICT": 900, "seed": 1}}, {"options": {"seed": 1, "num_predict": 50}}),
         ({"options": {"num_predict": 7}, "Options": {"Num_Predict": 900}}, {"options": {"num_predict": 7}}),
         ({"options": None}, {"options": {"num_predict": 50}}),
+        ({"options": {"num_predict": 0.5}}, {"options": {"num_predict": 50}}),
     ],
 )
 async def test_a_body_that_is_written_while_it_is_sent_has_it_too(options: Any, expected: Any) -> None:
@@ -138,6 +143,7 @@ async def test_a_body_that_is_written_while_it_is_sent_has_it_too(options: Any, 
             {"max_completion_tokens": b'{"max_completion_tokens":50}'},
         ),
         ("/v1/chat/completions", b'{"max_tokens":900}', {}),
+        ("/v1/chat/completions", b'{"max_tokens":"900"}', {}),
         ("/v1/completions", b'{"prompt":"x"}', {"context": b'{"prompt":"x"}'}),
         ("/v1/messages", b'{"max_tokens":900}', {}),
     ],

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.dialects import LargeBody, Member, folded, members, shortened
-from mlops_backend.services.llm.generation.token_maximum import MAXIMA
+from mlops_backend.services.llm.generation.token_maximum import MAXIMA, number_in
 
 _Edit = tuple[int, int, str]
 _OLLAMAS: Final = "num_predict"
@@ -55,9 +55,11 @@ def _instead(content: bytes, found: Sequence[Member], bodies: Mapping[str, bytes
 
     One that has no room for it behind the prompt ends there by itself.
     """
-    if not any(folded(member.name) in MAXIMA and _is_number(member.value) for member in found):
+    if not any(folded(member.name) in MAXIMA and number_in(member.value) is not None for member in found):
         yield "context", content
-    if _NEWER in bodies and not any(member.name == "max_tokens" and _is_number(member.value) for member in found):
+    if _NEWER in bodies and not any(
+        member.name == "max_tokens" and number_in(member.value) is not None for member in found
+    ):
         yield _NEWER, bodies[_NEWER]
 
 
@@ -78,12 +80,21 @@ def _of_options(text: str, found: Sequence[Member], tokens: int) -> Iterator[_Ed
 def _of_object(found: Sequence[Member], first: int, own: str, tokens: int) -> Iterator[_Edit]:
     """Lower every maximum that an object names, and add `own` at `first` if that is not among them."""
     named = [member for member in found if folded(member.name) in MAXIMA]
-    lowered = [member for member in named if _is_number(member.value) or (member.value is None and member.name == own)]
-    for member in lowered:
-        if member.value is None or not 0 < member.value <= tokens:
-            yield member.value_start, member.end, str(tokens)
-    if own and not any(member.name == own for member in lowered):
+    for member in named:
+        if (least := _least(member, own, tokens)) is not None:
+            yield member.value_start, member.end, str(least)
+    if own and not any(member.name == own for member in named):
         yield first, first, f'"{own}":{tokens}' + ("," if found else "")
+
+
+def _least(member: Member, own: str, tokens: int) -> int | None:
+    """What is to stand in a maximum's place; a text too becomes a number, for some servers read no end in it."""
+    number = number_in(member.value)
+    if number is None:
+        return tokens if member.name == own else None
+    if not 1 <= number <= tokens:  # of less than one Ollama makes 0, which is no end
+        return tokens
+    return int(number) if isinstance(member.value, str) else None
 
 
 def _edited(text: str, edits: Iterator[_Edit]) -> str:
@@ -92,18 +103,14 @@ def _edited(text: str, edits: Iterator[_Edit]) -> str:
     return text
 
 
-def _is_number(value: Any) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _with_options(body: Mapping[str, Any], tokens: int) -> dict[str, Any]:
     """The same for a body that is written while it is sent."""
     told: dict[str, Any] = {}
     for name, value in body.items():
         if folded(name) == "options" and isinstance(value, Mapping):
             told |= value
-    own = told.get(_OLLAMAS)
-    least = own if _is_number(own) and 0 < own <= tokens else tokens
+    own = number_in(told.get(_OLLAMAS))
+    least = int(own) if own is not None and 1 <= own <= tokens else tokens
     kept = {name: value for name, value in told.items() if folded(name) not in MAXIMA}
     others = {name: value for name, value in body.items() if folded(name) != "options"}
     return {**others, "options": {**kept, _OLLAMAS: least}}

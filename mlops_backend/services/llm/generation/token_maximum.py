@@ -27,6 +27,7 @@ MAXIMA: Final = frozenset(
 )
 _TIMES: Final = frozenset({"n", "best_of"})
 _MOST: Final = 1e15
+_DIGITS: Final = 40  # a text that is longer is too large a number, or none
 
 
 class Output(NamedTuple):
@@ -54,10 +55,20 @@ def output_of(asked: Asked) -> Output:
 def _numbers(body: Mapping[str, Any], names: frozenset[str]) -> Iterator[int]:
     """The numbers that fields called so hold, in whatever case, in the body and in Ollama's `options`."""
     for name, value in body.items():
-        if folded(name) in names and isinstance(value, int | float):
-            yield 0 if math.isnan(value) else int(max(-_MOST, min(value, _MOST)))
+        if folded(name) in names and (number := number_in(value)) is not None:
+            yield 0 if math.isnan(number) else int(max(-_MOST, min(number, _MOST)))
         elif folded(name) == "options" and isinstance(value, dict):
             yield from _numbers(value, names)
+
+
+def number_in(value: Any) -> int | float | None:
+    """The number that some server may read there: those in Python take a text that is one, too."""
+    if isinstance(value, int | float):
+        return value
+    try:
+        return float(value.strip()[:_DIGITS]) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def _prompts(body: Mapping[str, Any]) -> int:
