@@ -13,7 +13,9 @@ _NAMED_MODELS: Final = 3
 _NO_MODEL: Final = "no model yet; `ollama pull llama3.2` brings one"
 
 
-def banner(settings: Settings, port: int, probes: Iterable[Probe], database_trouble: str = "") -> str:
+def banner(
+    settings: Settings, port: int, probes: Iterable[Probe], database_trouble: str = "", redis_trouble: str = ""
+) -> str:
     """Address, backends, where the key is (never the key itself), the documentation, and what is wrong."""
     address = f"http://{_shown(settings.host)}:{port}"
     lines = [f"mlops_backend {__version__}", f"  address   {address}"]
@@ -22,6 +24,8 @@ def banner(settings: Settings, port: int, probes: Iterable[Probe], database_trou
         lines.append(f"  model     {settings.default_model}, unless a request names another")
     if database_trouble:
         lines.append(f"  database  DATABASE_URL: {' '.join(database_trouble.split())}")
+    if redis_trouble:
+        lines.append(f"  redis     REDIS_URL: {' '.join(redis_trouble.split())}")
     lines.append(f"  key       {_describe_key(settings)}")
     if settings.docs_enabled:
         lines.append(f"  docs      {address}/docs")

@@ -28,6 +28,7 @@ from mlops_backend.services.llm.backends import BackendPool
 from mlops_backend.services.llm.embedded import EngineUnavailable
 from mlops_backend.services.llm.generation import Admission
 from mlops_backend.services.other.database import Database, NewerDatabase, UnusableDatabase
+from mlops_backend.services.other.limits import RouteLimiter
 from mlops_backend.services.registry import Services
 from mlops_backend.telemetry.logging import say
 
@@ -122,7 +123,8 @@ class Server:
         self._started = True
         watcher = asyncio.create_task(self._watch_files(files_to_watch())) if self._settings.debug else None
         probes = await self._services.get(BackendPool).probe()
-        say(banner(self._settings, self._port, probes, self._services.get(Database).trouble))
+        troubles = self._services.get(Database).trouble, self._services.get(RouteLimiter).trouble
+        say(banner(self._settings, self._port, probes, *troubles))
         await self._stop.wait()
         if watcher is not None:
             watcher.cancel()

@@ -19,7 +19,7 @@ from typing import Any
 
 from mlops_backend.errors import LimitExceeded, LimitsUnavailable
 from mlops_backend.principal import Limits, Principal
-from mlops_backend.services.other.limits import redis_limiter, redis_store, script, upkeep
+from mlops_backend.services.other.limits import redis_clients, redis_limiter, script, upkeep
 from mlops_backend.services.other.limits.limiter import Reservation
 from mlops_backend.services.other.limits.redis_limiter import RedisLimiter
 from tests.fakes.limits_model import SECOND
@@ -123,7 +123,7 @@ async def main(url: str, process: str, began: float, count: int) -> None:
         setattr(script, kind, logged(kind, getattr(script, kind)))
     setattr(redis_limiter, "secrets", SimpleNamespace(token_hex=lambda _: NAME.get()))  # noqa: B010
     setattr(upkeep, "_PAUSE", 0.1)  # noqa: B010
-    setattr(redis_store, "_READ", 10.0)  # noqa: B010
+    setattr(redis_clients, "_READ", 10.0)  # noqa: B010
     limiter = RedisLimiter(
         url,
         Ledger(),

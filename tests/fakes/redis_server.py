@@ -22,7 +22,7 @@ _PATIENCE = 10.0
 
 
 @cache
-def _program() -> str:
+def redis_program() -> str:
     """The machine's own Redis, else the wheel's; where that cannot be had the test is skipped, with the reason."""
     if found := shutil.which("redis-server"):
         return found
@@ -31,6 +31,14 @@ def _program() -> str:
     if isinstance(folder, str):
         pytest.skip(folder)
     return str(folder / "redis-server")
+
+
+@cache
+def valkey_program() -> str:
+    """This machine's Valkey; where there is none the test is skipped."""
+    if found := shutil.which("valkey-server"):
+        return found
+    pytest.skip("no valkey-server here; Debian has it from 13 on")
 
 
 def _take(wheels: Path, made: Path) -> None:
@@ -71,7 +79,7 @@ class RedisServer:
         """Start, and wait until it answers."""
         fixed = ["--port", "0", "--save", "", "--dir", str(self._directory), "--unixsocket", str(self.socket)]
         self._process = subprocess.Popen(
-            [_program(), *fixed, *self._options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [redis_program(), *fixed, *self._options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         deadline = time.monotonic() + _PATIENCE
         while not self._answers():

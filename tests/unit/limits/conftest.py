@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from mlops_backend.services.other.limits import redis_store
+from mlops_backend.services.other.limits import redis_clients
 from tests.fakes.limits import NOON, AnyLimiter, Ledger, started
 from tests.fakes.limits_model import Clock
 from tests.fakes.redis_server import RedisServer
@@ -16,8 +16,8 @@ from tests.fakes.redis_server import RedisServer
 def redis() -> Iterator[RedisServer]:
     """One Redis for all, which may take its time: a slow machine is not a Redis that is away."""
     with RedisServer() as server, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(redis_store, "_READ", 10.0)
-        patch.setattr(redis_store, "_CONNECT", 10.0)
+        patch.setattr(redis_clients, "_READ", 10.0)
+        patch.setattr(redis_clients, "_CONNECT", 10.0)
         yield server
 
 

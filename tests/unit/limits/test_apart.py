@@ -8,7 +8,7 @@ import pytest
 
 from mlops_backend.errors import LimitExceeded
 from mlops_backend.principal import Limits, Principal, Rate
-from mlops_backend.services.other.limits import failed_keys, redis_store
+from mlops_backend.services.other.limits import failed_keys, redis_clients
 from mlops_backend.services.other.limits.decision import Standing, headers
 from mlops_backend.services.other.limits.failed_keys import FailedKeys
 from mlops_backend.services.other.limits.memory import MemoryLimiter
@@ -25,8 +25,8 @@ THREE = Rate.parse("60/minute burst 3")
 def redis() -> Iterator[RedisServer]:
     """One Redis for all, which may take its time: a slow machine is not a Redis that is away."""
     with RedisServer() as server, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(redis_store, "_READ", 10.0)
-        patch.setattr(redis_store, "_CONNECT", 10.0)
+        patch.setattr(redis_clients, "_READ", 10.0)
+        patch.setattr(redis_clients, "_CONNECT", 10.0)
         yield server
 
 

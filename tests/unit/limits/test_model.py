@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mlops_backend.errors import LimitExceeded
 from mlops_backend.principal import Limits, Principal, Rate
-from mlops_backend.services.other.limits import redis_store
+from mlops_backend.services.other.limits import redis_clients
 from mlops_backend.services.other.limits.limiter import Reservation
 from mlops_backend.services.other.limits.memory import MemoryLimiter
 from mlops_backend.services.other.limits.redis_limiter import RedisLimiter
@@ -58,8 +58,8 @@ STEPS = st.lists(
 def redis() -> Iterator[RedisServer]:
     """One Redis for all, which may take its time: a slow machine is not a Redis that is away."""
     with RedisServer() as server, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(redis_store, "_READ", 10.0)
-        patch.setattr(redis_store, "_CONNECT", 10.0)
+        patch.setattr(redis_clients, "_READ", 10.0)
+        patch.setattr(redis_clients, "_CONNECT", 10.0)
         yield server
 
 

@@ -12,8 +12,9 @@ from redis.asyncio import Redis
 
 from mlops_backend.services.other.limits import script
 from mlops_backend.services.other.limits.charge import Charge
+from mlops_backend.services.other.limits.redis_clients import REDIS_ERRORS
 from mlops_backend.services.other.limits.redis_limiter import RedisLimiter
-from mlops_backend.services.other.limits.redis_store import LIFE, REDIS_ERRORS, RedisStore, Settlement
+from mlops_backend.services.other.limits.redis_store import LIFE, RedisStore, Settlement
 from mlops_backend.services.other.limits.windows import windows_at
 from mlops_backend.setting_stores import redis_url
 from tests.fakes.limits import NOON, Ledger, key, quiet

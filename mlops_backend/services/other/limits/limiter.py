@@ -56,6 +56,11 @@ class Limiter(Protocol):
         ...
 
     @property
+    def redis_trouble(self) -> str:
+        """Why not, in words for the operator; empty when they can."""
+        ...
+
+    @property
     def pending_settlements(self) -> int:
         """How many ends of generations are not counted yet."""
         ...

@@ -41,6 +41,7 @@ class MemoryLimiter:
         self.failed_open = self.failed_closed = 0
         self.pending_settlements = self.dropped_settlements = 0
         self.redis_up = True
+        self.redis_trouble = ""
 
     async def open(self) -> None:
         """Nothing runs beside the requests."""

@@ -16,14 +16,8 @@ from mlops_backend.services.other.limits.charge import Charge, cost_of, whole_to
 from mlops_backend.services.other.limits.decision import Seen, Standing, exceeded, standings
 from mlops_backend.services.other.limits.limiter import UNLIMITED, NoSeed, Reservation, Seed
 from mlops_backend.services.other.limits.pricing import price
-from mlops_backend.services.other.limits.redis_store import (
-    LIFE,
-    MOST_AT_ONCE,
-    REDIS_ERRORS,
-    Answer,
-    RedisStore,
-    Settlement,
-)
+from mlops_backend.services.other.limits.redis_clients import MOST_AT_ONCE, REDIS_ERRORS
+from mlops_backend.services.other.limits.redis_store import LIFE, Answer, RedisStore, Settlement
 from mlops_backend.services.other.limits.seeds import Seeds
 from mlops_backend.services.other.limits.upkeep import Upkeep
 from mlops_backend.services.other.limits.windows import Windows, windows_at
@@ -88,6 +82,11 @@ class RedisLimiter:
     def redis_up(self) -> bool:
         """Whether Redis is asked at present."""
         return self._upkeep.up
+
+    @property
+    def redis_trouble(self) -> str:
+        """Why not, in words for the operator; empty while it is."""
+        return self._upkeep.trouble
 
     @property
     def pending_settlements(self) -> int:

@@ -15,6 +15,11 @@ class RouteLimiter:
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
 
+    @property
+    def trouble(self) -> str:
+        """Why the counters cannot be reached, for the operator; empty when they can."""
+        return self._limiter.redis_trouble
+
     async def hit(self, principal_id: str, route: str, rate: Rate) -> tuple[Standing, ...]:
         """Count one call; how the principal then stands, or nothing while that cannot be known.
 

@@ -11,11 +11,12 @@ from typing import Final
 
 import structlog
 
-from mlops_backend.services.other.limits.redis_store import REDIS_ERRORS, RedisStore, Settlement
+from mlops_backend.services.other.limits.redis_clients import REDIS_ERRORS, UnfitRedis
+from mlops_backend.services.other.limits.redis_store import RedisStore, Settlement
 
 MOST_PENDING: Final = 100_000
 _BATCH: Final = 500
-_PAUSE: Final = 1.0
+_PAUSE: Final = 0.5
 _HEARTBEAT: Final = 15.0
 _LAST: Final = 2.0
 
@@ -36,6 +37,7 @@ class Upkeep:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self.up = True
+        self.trouble = ""
         self.dropped = 0
 
     @property
@@ -58,9 +60,10 @@ class Upkeep:
 
     def failed(self, error: BaseException) -> None:
         """Redis did not answer as it should: nobody asks it until it does again."""
-        if self.up:
-            self.up = False
-            structlog.get_logger().warning("limits_redis_down", error=type(error).__name__)
+        words = " ".join(str(error).split()) or type(error).__name__
+        if self.up or (isinstance(error, UnfitRedis) and words != self.trouble):
+            structlog.get_logger().warning("limits_redis_down", error=words)
+        self.up, self.trouble = False, words
         self._wake.set()
 
     async def start(self) -> None:
@@ -135,5 +138,5 @@ class Upkeep:
 
     def _recovered(self) -> None:
         if not self.up:
-            self.up = True
+            self.up, self.trouble = True, ""
             structlog.get_logger().info("limits_redis_up")
