@@ -6,20 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 import structlog
 from sqlalchemy import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mlops_backend.errors import DatabaseBusy, DatabaseDown
 from mlops_backend.services.other.database.engines import WRITING, patient_engine, postgres_engine, sqlite_engine
-from mlops_backend.services.other.database.migrating import NewerDatabase, upgrade
+from mlops_backend.services.other.database.failures import AWAY, Watched
+from mlops_backend.services.other.database.migrating import NewerDatabase, is_writable, upgrade
 from mlops_backend.services.other.database.refusals import refuse_refusal
 from mlops_backend.services.other.database.sqlite_driver import sqlite_driver
-from mlops_backend.services.other.database.sqlite_file import UnusableDatabase, in_full, prepare_file, refuse_garbage
+from mlops_backend.services.other.database.sqlite_file import UnusableDatabase, prepare_file, refuse_garbage
 from mlops_backend.services.other.database.state import State
 from mlops_backend.services.other.database.statement_names import StatementNames
 from mlops_backend.shares import ASKING, NoTurn, Shares
@@ -28,13 +29,12 @@ _RETRY_AFTER: Final = 1.0
 _OPEN_TIMEOUT: Final = 10.0
 _POOL_TIMEOUT: Final = 5.0
 _BUSY_TIMEOUT: Final = 10.0
-_LONGEST_REASON: Final = 500
 _CONNECTIONS: Final = 15
 # Of those that there may be: who is asked for leaves some to the keys and the ledger.
 _WRITERS: Final = 2 / 3
 _READERS: Final = 8 / 15
 _THREADS_TIMEOUT: Final = 0.5
-_AWAY: Final = "The database cannot be reached at present; try again soon."
+_READ_ONLY: Final = "its transactions are read-only, as default_transaction_read_only says"
 
 log: Final = structlog.get_logger(__name__)
 
@@ -125,7 +125,8 @@ class Database:
         Raises:
             DatabaseDown: it cannot be reached.
         """
-        async with self._readers_turn(), self._connection(writing=False) as connection:
+        began = monotonic()
+        async with self._readers_turn(), self._connection(began, writing=False) as connection:
             yield connection
 
     @asynccontextmanager
@@ -136,7 +137,8 @@ class Database:
             DatabaseBusy: others write, and it did not come to this one.
             DatabaseDown: it cannot be reached; whether the last commit happened is not known then.
         """
-        async with self._writers_turn(), self._connection(writing=True) as connection, connection.begin():
+        began = monotonic()
+        async with self._writers_turn(), self._connection(began, writing=True) as connection, connection.begin():
             yield connection
 
     @asynccontextmanager
@@ -148,7 +150,7 @@ class Database:
             UnusableDatabase: it is none, and will not become one.
         """
         self._engine = self._engine or self._create_engine()
-        with _Watched(self.reading_state, self._file), self._named():
+        with Watched(self.reading_state, self._file), self._named():
             if self._file is not None:
                 prepare_file(self._file)
             async with self._patiently(self._engine) as engine, engine.connect() as connection:
@@ -162,7 +164,7 @@ class Database:
         if self.is_sqlite:
             yield engine
             return
-        patient = patient_engine(self._url, self._names, _POOL_TIMEOUT)
+        patient = patient_engine(self._url, self._names)
         try:
             yield patient
         finally:
@@ -194,22 +196,28 @@ class Database:
             raise DatabaseBusy("Too many read from the database at present; try again soon.") from None
 
     @asynccontextmanager
-    async def _connection(self, *, writing: bool) -> AsyncIterator[AsyncConnection]:
-        if self._engine is None or not self._ready:
-            raise DatabaseDown(_AWAY)
+    async def _connection(self, began: float, *, writing: bool) -> AsyncIterator[AsyncConnection]:
         state = self.writing_state if writing else self.reading_state
-        with _Watched(state, self._file):
+        if self._engine is None or not self._ready or state.went_since(began):
+            raise DatabaseDown(AWAY)
+        with Watched(state, self._file):
             async with self._engine.connect() as connection:
                 yield await connection.execution_options(**{WRITING: writing})
         state.works()
+        if self.writing_state.passing:
+            self.writing_state.works()
 
     async def _migrate(self) -> None:
         async with self.migrating() as connection:
             self.reading_state.reason = "its tables are being brought up to date"
             await upgrade(connection)
+            writable = await is_writable(connection)
         self._ready = True
         self.reading_state.works()
-        self.writing_state.works()
+        if writable:
+            self.writing_state.works()
+        else:
+            self.writing_state.fails(_READ_ONLY)
 
     async def _migrate_later(self, first: asyncio.Task[None]) -> None:
         """Wait for the first try, and try again until it is done."""
@@ -245,32 +253,3 @@ class Database:
         if self.is_sqlite:
             return sqlite_engine(self._url, self._driver, self._connections, _POOL_TIMEOUT, _BUSY_TIMEOUT)
         return postgres_engine(self._url, self._names, self._connections, _POOL_TIMEOUT)
-
-
-class _Watched:
-    """Turns a failure of the database itself into `DatabaseDown`; a statement's own fault passes."""
-
-    def __init__(self, state: State, file: Path | None) -> None:
-        self._state = state
-        self._file = file
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None and _is_away(error):
-            cause = getattr(error, "orig", error)
-            words = str(cause) if self._file is None else in_full(cause, self._file)
-            self._state.fails((words or type(cause).__name__)[:_LONGEST_REASON])
-            raise DatabaseDown(_AWAY) from error
-
-
-def _is_away(error: BaseException) -> bool:
-    if isinstance(error, DBAPIError):
-        return not isinstance(error, IntegrityError) and _is_operational(error)
-    # What asyncpg raises while it connects comes as it is: a server that starts or ends, or takes no more.
-    return isinstance(error, PoolTimeout | OSError) or type(error).__module__.startswith("asyncpg.")
-
-
-def _is_operational(error: DBAPIError) -> bool:
-    return error.connection_invalidated or type(error).__name__ in {"OperationalError", "InterfaceError"}

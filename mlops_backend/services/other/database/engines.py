@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import URL, Connection, NullPool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from mlops_backend.services.other.database.lookout import arguments_for, look_out
 from mlops_backend.services.other.database.statement_names import StatementNames
 
 # The execution option by which a transaction says that it writes.
@@ -23,14 +24,14 @@ _STEPS_TIMEOUT: Final = 86_400.0
 
 
 def postgres_engine(url: URL, names: StatementNames, connections: int, timeout: float) -> AsyncEngine:
-    """PostgreSQL, for what requests need; whoever wants to connect, or a free connection, waits for `timeout`."""
-    pool = {**_pool(connections, timeout), "pool_pre_ping": True, "pool_recycle": _RECYCLED_AFTER}
-    return _postgres(url, names, timeout, _COMMAND_TIMEOUT, pool)
+    """PostgreSQL, for what requests need; whoever wants a free connection waits for `timeout`."""
+    pool = {**_pool(connections, timeout), "pool_recycle": _RECYCLED_AFTER}
+    return _postgres(url, names, _COMMAND_TIMEOUT, pool)
 
 
-def patient_engine(url: URL, names: StatementNames, timeout: float) -> AsyncEngine:
+def patient_engine(url: URL, names: StatementNames) -> AsyncEngine:
     """PostgreSQL, for the steps of its tables; a connection is closed when it is given back."""
-    return _postgres(url, names, timeout, _STEPS_TIMEOUT, {"poolclass": NullPool})
+    return _postgres(url, names, _STEPS_TIMEOUT, {"poolclass": NullPool})
 
 
 def sqlite_engine(url: URL, driver: Any, connections: int, timeout: float, busy_timeout: float) -> AsyncEngine:
@@ -42,12 +43,11 @@ def sqlite_engine(url: URL, driver: Any, connections: int, timeout: float, busy_
     return engine
 
 
-def _postgres(
-    url: URL, names: StatementNames, timeout: float, command_timeout: float, pool: Mapping[str, Any]
-) -> AsyncEngine:
-    timeouts = {"timeout": timeout, "command_timeout": command_timeout}
-    engine = create_async_engine(url, **_QUIET, **pool, connect_args=timeouts)
+def _postgres(url: URL, names: StatementNames, command_timeout: float, pool: Mapping[str, Any]) -> AsyncEngine:
+    arguments = {**arguments_for(url), "command_timeout": command_timeout}
+    engine = create_async_engine(url, **_QUIET, **pool, connect_args=arguments)
     names.watch(engine.sync_engine)
+    look_out(engine.sync_engine, url, names)
     return engine
 
 

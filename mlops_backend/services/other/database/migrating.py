@@ -57,6 +57,13 @@ async def current(connection: AsyncConnection) -> str | None:
     return await connection.run_sync(_current)
 
 
+async def is_writable(connection: AsyncConnection) -> bool:
+    """Whether anything could be written in this transaction."""
+    if connection.dialect.name != "postgresql":
+        return True
+    return bool((await connection.execute(text("SELECT current_setting('transaction_read_only') = 'off'"))).scalar())
+
+
 async def _lock(connection: AsyncConnection) -> None:
     """One process at a time, for as long as it takes; SQLite's writers are that already."""
     if connection.dialect.name == "postgresql":

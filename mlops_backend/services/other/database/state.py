@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Final
 
 import structlog
@@ -23,6 +24,12 @@ class State:
         self._missed = False
         self.up = False
         self.reason = ""
+        self.passing = False
+        self._failed_at = 0.0
+
+    def went_since(self, moment: float) -> bool:
+        """Whether somebody found since then that nobody answers: who has waited until now need not find it again."""
+        return self.passing and self._failed_at >= moment
 
     @property
     def trouble(self) -> str:
@@ -33,10 +40,16 @@ class State:
         """It was done."""
         if self._missed:
             log.info(self._found)
-        self.up, self._missed, self.reason = True, False, ""
+        self.up, self._missed, self.passing, self.reason = True, False, False, ""
 
-    def fails(self, reason: str) -> None:
-        """It could not be done."""
+    def fails(self, reason: str, passing: bool = False) -> None:
+        """It could not be done.
+
+        Args:
+            reason: what was said.
+            passing: whether that is over with the next good connection, whatever it is for.
+        """
         if not self._missed:
             log.error(self._lost, error=reason)
-        self.up, self._missed, self.reason = False, True, reason
+        self.up, self._missed, self.passing, self.reason = False, True, passing, reason
+        self._failed_at = monotonic()

@@ -31,6 +31,11 @@ class StatementNames:
     def __init__(self) -> None:
         self._named: bool | None = None
 
+    @property
+    def named(self) -> bool:
+        """Whether a connection that is made now gives its statements names."""
+        return bool(self._named)
+
     def watch(self, engine: Engine) -> None:
         """Have a say in how `engine` connects."""
         event.listen(engine, "do_connect", self._connect)
@@ -56,11 +61,19 @@ class StatementNames:
         connection.close()
         return dialect.connect(*cargs, **cparams)
 
+    def lost(self, error: BaseException) -> bool:
+        """Whether `error` tells of a name that was lost: then there are none from now on.
+
+        It was a pooler that did not show, or that came later.
+        """
+        if getattr(error, "sqlstate", None) not in _LOST or not self._named:
+            return False
+        log.warning("the database lost a prepared statement: statements get no names from now on")
+        self._named = False
+        return True
+
     def _look_at(self, context: ExceptionContext) -> None:
-        """A name that was lost: a pooler that did not show, or that came later. From now on there are none."""
-        if getattr(context.original_exception, "sqlstate", None) in _LOST and self._named:
-            log.warning("the database lost a prepared statement: statements get no names from now on")
-            self._named = False
+        if self.lost(context.original_exception):
             context.is_disconnect = True
 
 
