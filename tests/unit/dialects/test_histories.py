@@ -94,6 +94,14 @@ CASES: dict[str, tuple[list[Mapping[str, Any]], list[str]]] = {
         [USER, {"role": "assistant", "content": "I look"}, result("1"), result("2", tool_name="g"), ON],
         ["user weather?", "assistant unknown_tool g I look", "tool 1", "tool 2", "user and now?"],
     ),
+    "calls left out, and names too": (
+        [USER, {"role": "assistant", "content": ""}, result("1"), result("2"), {"role": "assistant", "content": "so"}],
+        ["user weather?", "assistant unknown_tool unknown_tool", "tool 1", "tool 2", "assistant so"],
+    ),
+    "calls left out of one tool": (
+        [result("1", tool_name="f"), result("2", tool_name="f"), ON],
+        ["assistant f f", "tool 1", "tool 2", "user and now?"],
+    ),
     "an id that no call has": (
         [
             calls("f", tool_calls=[{"id": "a", "function": {"name": "f"}}]),
@@ -136,6 +144,27 @@ def test_made_ids_are_nine_letters_and_digits_and_stay() -> None:
     ids = [call["id"] for turn in long for call in turn.get("tool_calls", ())]
     assert all(re.fullmatch("[A-Za-z0-9]{9}", each) for each in ids)
     assert len(set(ids)) == 2
+
+
+def called_with(*ids: str) -> list[str]:
+    """The ids that go to the server for calls with these."""
+    history = [calls(tool_calls=[{"id": told, "function": {"name": "f"}} for told in ids])]
+    turns = sent(*history, *(result(told, tool_call_id=told) for told in ids))
+    assert [turn["content"] for turn in turns[1:]] == [*ids]
+    return [call["id"] for call in turns[0]["tool_calls"]]
+
+
+def test_ids_of_clients_are_nine_letters_and_digits_too() -> None:
+    """LiteLLM and ai-sdk-ollama make UUIDs of their own; each stays the same, wherever it stands."""
+    made = called_with("bc771591-831d-4487-9039-492925c4fd30", "call_1")
+    assert all(re.fullmatch("[A-Za-z0-9]{9}", each) for each in made)
+    assert called_with("call_1") == made[1:]
+
+
+def test_ids_that_servers_gave_are_kept() -> None:
+    """Of Mistral's form, and of Kimi's, whose template shows them."""
+    told = ["a1B2c3D4e", "functions.get_weather:0"]
+    assert called_with(*told) == told
 
 
 def test_thinking_goes_along() -> None:

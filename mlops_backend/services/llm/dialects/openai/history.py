@@ -7,13 +7,15 @@ and other messages between a call and its result. A server that holds OpenAI's r
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 Turn = dict[str, Any]
-# Templates of Mistral's demand exactly so many letters and digits.
+# Templates of Mistral's demand exactly so many letters and digits; those of Kimi show an id of the second form.
 _ID_LENGTH: Final = 9
+_KEPT_ID: Final = re.compile(r"[A-Za-z0-9]{9}|functions\.[\w.-]+:[0-9]+")
 _NAMELESS: Final = "unknown_tool"
 
 
@@ -23,7 +25,7 @@ def in_order(turns: Iterable[Turn]) -> list[Turn]:
     Assistant messages behind one another are one. A result stands directly behind its call, which is found by its id,
     by its name, or is the next one that waits; what the client put between comes behind the results. A second result of
     one call is joined to the first. A call that was never answered, though the conversation went on, is left out; for
-    a result whose call is missing one is made. Images of a result come in a user message behind it.
+    each result whose call is missing one is made. Images of a result come in a user message behind it.
     """
     ids = _Ids()
     blocks: list[_Block] = []
@@ -46,11 +48,12 @@ def in_order(turns: Iterable[Turn]) -> list[Turn]:
 
 @dataclass(slots=True)
 class _Call:
-    """One call, and what it was answered; `told` is the id that the client gave it."""
+    """One call, and what it was answered; `told` is the client's id, `is_made` says that the client sent no call."""
 
     call: dict[str, Any]
     told: str
     result: Turn | None = None
+    is_made: bool = False
 
 
 @dataclass(slots=True)
@@ -97,7 +100,7 @@ class _Block:
         if call is None:
             name = turn.get("name") or _NAMELESS
             made = {"id": ids.new(), "type": "function", "function": {"name": name, "arguments": "{}"}}
-            self.calls.append(call := _Call(made, turn.get("tool_call_id", "")))
+            self.calls.append(call := _Call(made, turn.get("tool_call_id", ""), is_made=True))
         if call.result is None:
             call.result = {**turn, "content": text, "tool_call_id": call.call["id"]}
         else:
@@ -126,11 +129,9 @@ class _Block:
             return found[0]
         if told and any(call.told for call in self.calls):
             return None
-        waiting = [call for call in self.calls if call.result is None]
-        if name:
-            named = [call for call in self.calls if call.call["function"]["name"] == name]
-            return next((call for call in named if call.result is None), named[-1] if named else None)
-        return waiting[0] if waiting else self.calls[-1] if self.calls else None
+        clients = [call for call in self.calls if not call.is_made]
+        fitting = [call for call in clients if not name or name == call.call["function"]["name"]]
+        return next((call for call in fitting if call.result is None), fitting[-1] if fitting else None)
 
 
 class _Ids:
@@ -141,19 +142,24 @@ class _Ids:
         self._made = 0
 
     def unique(self, told: str) -> str:
-        """The client's own, if there is one and it was not used before."""
-        if not told or told in self._used:
+        """The client's own in a form that all servers take, if there is one and it was not used before."""
+        own = told if not told or _KEPT_ID.fullmatch(told) else _short(told)
+        if not own or own in self._used:
             return self.new()
-        self._used.add(told)
-        return told
+        self._used.add(own)
+        return own
 
     def new(self) -> str:
         while True:
             self._made += 1
-            made = hashlib.sha256(f"call {self._made}".encode()).hexdigest()[:_ID_LENGTH]
+            made = _short(f"call {self._made}")
             if made not in self._used:
                 self._used.add(made)
                 return made
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_ID_LENGTH]
 
 
 def _parted(content: str | list[Any]) -> tuple[str, list[Any]]:
