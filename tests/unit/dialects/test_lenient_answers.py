@@ -141,6 +141,25 @@ def test_a_call_leaves_as_soon_as_it_is_whole() -> None:
     assert b'"f"' in translator.feed(piece({"tool_calls": [call(index=1, id="b", name="g", arguments="{}")]}))
 
 
+def test_the_last_call_leaves_with_the_reason() -> None:
+    """It does not wait for the counts: some clients take what comes at once for one line."""
+    translator = StreamTranslator("chat", "m", stops=("STOP",))
+    assert translator.feed(piece({"tool_calls": [call(index=0, id="a", name="f", arguments="{}")]})) == b""
+    assert b'"f"' in translator.feed(piece({}, "tool_calls"))
+    assert b'"done":true' in translator.feed(piece({}, usage=USAGE))
+
+
+def test_a_call_stays_behind_what_may_become_a_stop() -> None:
+    """The text that is held back comes first; and a call without arguments may still get some."""
+    first = [piece({"content": "so ST"}), piece({"tool_calls": [call(index=0, id="a", name="f", arguments="{}")]})]
+    translator = StreamTranslator("chat", "m", stops=("STOP",))
+    told = b"".join(map(translator.feed, [*first, piece({}, "tool_calls"), piece({}, usage=USAGE)]))
+    assert told.index(b'"ST"') < told.index(b'"f"')
+    late = [piece({"tool_calls": [call(index=0, name="f", arguments=part)]}) for part in ("", '{"x":1}')]
+    [said, _] = lines(piece({"tool_calls": [call(index=0, name="f")]}, "tool_calls"), *late)
+    assert said["message"]["tool_calls"][0]["function"]["arguments"] == {"x": 1}
+
+
 def test_a_call_that_the_limit_cut_is_left_out() -> None:
     """The text and the counts stay, and the reason is `length`."""
     cut = piece({"tool_calls": [call(index=0, id="a", name="f", arguments='{"x":')]})

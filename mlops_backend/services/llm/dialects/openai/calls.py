@@ -75,6 +75,12 @@ class CallGatherer:
         del self._calls[: len(whole)]
         return whole
 
+    def told(self) -> list[dict[str, Any]]:
+        """Take the calls whose arguments are told and whole, where the choice is over but the stream is not."""
+        whole = list(takewhile(lambda call: call["function"]["arguments"] and _is_whole(call), self._calls))
+        del self._calls[: len(whole)]
+        return whole
+
     def rest(self) -> list[dict[str, Any]]:
         """Take what is left, at the stream's end."""
         whole, self._calls = self._calls, []

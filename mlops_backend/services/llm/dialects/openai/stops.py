@@ -52,6 +52,11 @@ class StopWatch:
         self._held = whole[len(whole) - kept :]
         return whole[: len(whole) - kept]
 
+    @property
+    def holds(self) -> bool:
+        """Whether an end is held back, since a stop may begin there."""
+        return bool(self._held)
+
     def rest(self) -> str:
         """What was held back and is no stop, since nothing follows."""
         held, self._held = self._held, ""

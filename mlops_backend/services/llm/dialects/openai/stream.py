@@ -151,6 +151,8 @@ class StreamTranslator:
             return line
         if self._reason and told_usage({"usage": self._usage}, self._characters + self._of_calls) is not None:
             return line + self._last_line()
+        if self._reason and self._calls and not self._stop.holds:
+            line += self._called_lines(self._calls.told())
         return line
 
     def _bare_error(self, data: bytes) -> bytes:
