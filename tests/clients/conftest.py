@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from tests.clients.loop_results import LoopRow, printed_loops, write_loops, write_loops_page
 from tests.clients.results import Row, printed, read_results, write_page, write_results
 
 ROWS = pytest.StashKey[list[Row]]()
+LOOP_ROWS = pytest.StashKey[list[LoopRow]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -17,6 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Nothing has been tried yet."""
     config.stash[ROWS] = []
+    config.stash[LOOP_ROWS] = []
 
 
 @pytest.fixture
@@ -25,14 +28,25 @@ def rows(request: pytest.FixtureRequest) -> list[Row]:
     return request.config.stash[ROWS]
 
 
+@pytest.fixture
+def loop_rows(request: pytest.FixtureRequest) -> list[LoopRow]:
+    """The rows of loops so far."""
+    return request.config.stash[LOOP_ROWS]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the table."""
-    rows = config.stash.get(ROWS, [])
-    if not rows:
-        return
-    terminalreporter.section("clients")
-    for line in printed(rows):
-        terminalreporter.write_line(line)
-    if config.getoption("--write-page", default=False):
-        write_results(rows)
-        write_page(read_results())
+    """Print the tables, and write them down when told to."""
+    rows, loops = config.stash.get(ROWS, []), config.stash.get(LOOP_ROWS, [])
+    kept = config.getoption("--write-page", default=False)
+    if rows:
+        terminalreporter.section("clients")
+        terminalreporter.write("\n".join([*printed(rows), ""]))
+        if kept:
+            write_results(rows)
+            write_page(read_results())
+    if loops:
+        terminalreporter.section("loops of tools")
+        terminalreporter.write("\n".join([*printed_loops(loops), ""]))
+        if kept:
+            write_loops(loops)
+            write_loops_page()

@@ -17,7 +17,7 @@ from tests.e2e.page_blocks import DOCS
 FILE: Final = Path(__file__).with_name("results.json")
 PAGE: Final = DOCS / "clients-tested.md"
 _KINDS: Final = {Verdict.FAILS: "**Fails.** ", Verdict.OWN: "The client's own fault: "}
-_BEGIN, _END = "<!-- clients: begin -->\n", "<!-- clients: end -->\n"
+MARK: Final = "clients"
 
 
 @dataclass
@@ -106,7 +106,7 @@ def _summary(cells: dict[str, Cell], reasons: list[str]) -> str:
     grouped: dict[str, list[str]] = {}
     for step, cell in cells.items():
         if cell.verdict is not Verdict.WORKS:
-            grouped.setdefault(_sentence(cell), []).append(step)
+            grouped.setdefault(sentence_of(cell), []).append(step)
     if not grouped:
         return "all"
     parts = []
@@ -118,19 +118,36 @@ def _summary(cells: dict[str, Cell], reasons: list[str]) -> str:
     return ("nothing: " if whole else "all but ") + "; ".join(parts)
 
 
-def _sentence(cell: Cell) -> str:
+def sentence_of(cell: Cell) -> str:
+    """Why it does not work, for the page."""
     text = cell.why if cell.verdict is Verdict.OWN else cell.why[0].upper() + cell.why[1:]
     kind = _KINDS.get(cell.verdict, "")
     return kind + re.sub(r"([|<>`\[\]*_])", r"\\\1", text).rstrip(".") + "."
 
 
 def write_page(rows: dict[str, Row]) -> None:
-    """Put the table between the page's two marks."""
-    before, _, rest = PAGE.read_text("utf-8").partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    PAGE.write_text(f"{before}{_BEGIN}\n{page_table(rows)}\n{_END}{after}", "utf-8")
+    """Put the table into the page."""
+    put_between(MARK, page_table(rows))
 
 
 def table_in_page() -> str:
-    """What stands between the page's marks."""
-    return PAGE.read_text("utf-8").partition(_BEGIN)[2].partition(_END)[0].strip("\n") + "\n"
+    """The table as the page has it."""
+    return between(MARK)
+
+
+def put_between(mark: str, table: str) -> None:
+    """Put a table between the page's two marks of this name."""
+    begin, end = _marks(mark)
+    before, _, rest = PAGE.read_text("utf-8").partition(begin)
+    after = rest.partition(end)[2]
+    PAGE.write_text(f"{before}{begin}\n{table}\n{end}{after}", "utf-8")
+
+
+def between(mark: str) -> str:
+    """What stands between the page's two marks of this name."""
+    begin, end = _marks(mark)
+    return PAGE.read_text("utf-8").partition(begin)[2].partition(end)[0].strip("\n") + "\n"
+
+
+def _marks(mark: str) -> tuple[str, str]:
+    return f"<!-- {mark}: begin -->\n", f"<!-- {mark}: end -->\n"

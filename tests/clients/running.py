@@ -11,9 +11,10 @@ import sys
 from asyncio.subprocess import PIPE
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from tests.clients.catalogue import Client
+from tests.clients.environments import Packages
 from tests.clients.play import NOTE, NOTE_FILE
 from tests.clients.stages import Stage
 from tests.clients.verdicts import STEPS, Cell, Verdict, judged
@@ -25,6 +26,26 @@ LONGEST: Final = 400.0
 _TAIL: Final = 300
 
 Told = dict[str, dict[str, Any]]
+
+
+class Driven(Protocol):
+    """What has a driver, and what the driver is made of."""
+
+    @property
+    def driver(self) -> str:
+        """The program in `drivers`."""
+
+    @property
+    def packages(self) -> Packages:
+        """What it needs."""
+
+
+class Place(Protocol):
+    """Where a driver runs."""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the driver is told."""
 
 
 async def cells_of(client: Client, stage: Stage, folder: Path, home: Path) -> dict[str, Cell]:
@@ -45,7 +66,7 @@ async def cells_of(client: Client, stage: Stage, folder: Path, home: Path) -> di
     return cells
 
 
-async def driven(client: Client, stage: Stage, folder: Path, home: Path) -> tuple[Told, str]:
+async def driven(client: Driven, stage: Place, folder: Path, home: Path) -> tuple[Told, str]:
     """What the driver told of each step, and its last complaint if it did not come to its end."""
     process = await asyncio.create_subprocess_exec(
         *command(client, folder, home),
@@ -80,7 +101,7 @@ def read(output: str) -> Told:
     return told
 
 
-def command(client: Client, folder: Path, home: Path) -> list[str]:
+def command(client: Driven, folder: Path, home: Path) -> list[str]:
     """The driver's command; Node finds packages from where the driver lies, so it is laid among them."""
     driver = DRIVERS / client.driver
     if driver.suffix == ".mjs":
@@ -91,7 +112,7 @@ def command(client: Client, folder: Path, home: Path) -> list[str]:
     return [python, "-W", "ignore", str(driver)]
 
 
-def environment(stage: Stage, folder: Path, home: Path) -> dict[str, str]:
+def environment(stage: Place, folder: Path, home: Path) -> dict[str, str]:
     """A clean one: no developer's settings, no proxy; the programs of the client and Node come first."""
     places = (folder / "bin", folder / "node_modules" / ".bin", Path(node_program()).parent)
     path = os.pathsep.join([*map(str, places), os.environ["PATH"]])

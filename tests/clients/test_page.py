@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.clients.catalogue import CLIENTS
+from tests.clients.loop_catalogue import LOOPS
+from tests.clients.loop_results import loops_in_page, loops_table, read_loops
 from tests.clients.results import Row, page_table, read_results, table_in_page
 from tests.clients.sent import Answer
 from tests.clients.stages import Behind
@@ -21,6 +23,14 @@ def test_no_client_is_missing() -> None:
     rows = read_results()
     assert {name: row.version for name, row in rows.items()} == {client.name: client.version for client in CLIENTS}
     assert all(row.missing or set(row.cells) == set(Behind) for row in rows.values())
+
+
+def test_the_page_has_the_loops() -> None:
+    """The second table is made of its file, and every client of its catalogue is there, in each of its ways."""
+    rows = read_loops()
+    assert loops_in_page() == loops_table(rows)
+    assert {name: row.version for name, row in rows.items()} == {client.name: client.version for client in LOOPS}
+    assert all(rows[client.name].missing or set(rows[client.name].cells) == {*client.modes} for client in LOOPS)
 
 
 def test_reasons_are_told_once() -> None:

@@ -35,7 +35,7 @@ function parted(parts) {
   return { text: told.join(""), parts: told.length };
 }
 
-async function attempt(step, act) {
+export async function attempt(step, act) {
   let said;
   try {
     said = await act();

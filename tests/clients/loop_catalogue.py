@@ -1,0 +1,109 @@
+"""The agents and libraries that go through the loop of tools, each over Ollama's dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.clients.catalogue import AI_SDK, of
+from tests.clients.environments import Packages
+
+WHOLE, STREAMED = "whole", "streamed"
+BOTH: Final = (WHOLE, STREAMED)
+
+
+@dataclass(frozen=True)
+class Looping:
+    """One row of the table of loops.
+
+    Attributes:
+        name: as its users call it.
+        driver: the program in `drivers` that uses it.
+        packages: what it is made of.
+        modes: in which ways it goes through the loop; an agent mostly has one.
+        faults: what it does wrong itself, by the mode; that it still does is asserted.
+    """
+
+    name: str
+    driver: str
+    packages: Packages
+    modes: tuple[str, ...] = BOTH
+    faults: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def version(self) -> str:
+        """What is pinned, of the first package."""
+        return self.packages.version
+
+
+LOOPS: Final = (
+    Looping(
+        "ollama (Python)",
+        "loop_ollama_python.py",
+        of("ollama==0.6.3"),
+        (*BOTH, "whole by name", "streamed without a name"),
+    ),
+    Looping("ollama (JavaScript)", "loop_ollama_js.mjs", of("ollama@0.6.4")),
+    Looping("strands-agents", "loop_strands.py", of("strands-agents[ollama]==1.62.0"), (STREAMED,)),
+    Looping(
+        "@llamaindex/ollama",
+        "loop_llamaindex.mjs",
+        of(
+            "@llamaindex/ollama@0.1.24",
+            "@llamaindex/workflow@1.1.25",
+            "@llamaindex/core@0.6.23",
+            "@llamaindex/env@0.1.31",
+            "zod@4.6.7",
+        ),
+        (STREAMED,),
+    ),
+    Looping("langchain-ollama", "loop_langchain.py", of("langchain-ollama==1.1.0")),
+    Looping(
+        "llama-index-llms-ollama",
+        "loop_llamaindex_python.py",
+        of("llama-index-llms-ollama==0.11.0", "llama-index-embeddings-ollama==0.10.0"),
+    ),
+    Looping(
+        "litellm, `ollama_chat/`",
+        "loop_litellm.py",
+        of("litellm==1.110.2"),
+        faults={STREAMED: "it gives each call of a stream the index 0, so that its builder joins two into one"},
+    ),
+    Looping("llm with llm-ollama", "loop_llm.py", of("llm-ollama==0.19.1", "llm==0.36")),
+    Looping(
+        "ollama-haystack",
+        "loop_haystack.py",
+        of("ollama-haystack==7.0.2"),
+        faults={STREAMED: "it takes a streamed call without arguments for one whose arguments are no JSON, and raises"},
+    ),
+    Looping("AI SDK with ollama-ai-provider-v2", "loop_provider_v2.mjs", Packages(AI_SDK)),
+    Looping("AI SDK with ai-sdk-ollama", "loop_ai_sdk_ollama.mjs", Packages(AI_SDK)),
+    Looping("ollmcp", "loop_ollmcp.py", of("ollmcp==0.35.1"), (STREAMED,)),
+    Looping("agno", "loop_agno.py", of("agno==3.1.10", "ollama==0.6.3", "openai==3.57.0")),
+    Looping(
+        "Semantic Kernel",
+        "loop_semantic_kernel.py",
+        of("semantic-kernel[ollama]==1.45.0"),
+        faults={STREAMED: "it joins the calls of two lines into one"},
+    ),
+    Looping("AutoGen", "loop_autogen.py", of("autogen-ext[ollama]==0.7.5", "autogen-agentchat==0.7.5")),
+    Looping("agent-framework-ollama", "loop_agent_framework.py", of("agent-framework-ollama==1.0.0b261022")),
+    Looping(
+        "Genkit with genkitx-ollama",
+        "loop_genkit.mjs",
+        of("genkitx-ollama@1.42.0", "genkit@1.42.0"),
+        faults={STREAMED: "it keeps the text of a stream alone, so that calls are lost"},
+    ),
+    Looping(
+        "TanStack ai-ollama",
+        "loop_tanstack.mjs",
+        of("@tanstack/ai-ollama@0.11.6", "@tanstack/ai@0.58.0", "zod@4.6.7"),
+        (STREAMED,),
+    ),
+    Looping(
+        "Mastra with ollama-ai-provider-v2",
+        "loop_mastra.mjs",
+        of("@mastra/core@1.71.0", "ollama-ai-provider-v2@4.0.1", "zod@4.6.7"),
+    ),
+)
