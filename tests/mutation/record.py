@@ -134,7 +134,8 @@ class Record:
 
     @cache  # noqa: B019
     def _tests_by_line(self, file: str) -> dict[int, list[str]]:
-        return self._lines.contexts_by_lineno(file)
+        found: dict[int, list[str]] = self._lines.contexts_by_lineno(file)
+        return found
 
     def tests_of(self, file: str, lines: tuple[int, int]) -> list[str]:
         """The tests that run these lines, one case of each before any second one, the quickest first.
