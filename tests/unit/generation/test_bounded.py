@@ -135,7 +135,7 @@ async def test_a_body_that_is_written_while_it_is_sent_has_it_too(options: Any, 
         (
             "/v1/chat/completions",
             b'{"model":"o3"}',
-            {"context": b'{"model":"o3"}', "max_completion_tokens": b'{"max_completion_tokens":50,"model":"o3"}'},
+            {" context ": b'{"model":"o3"}', "max_completion_tokens": b'{"max_completion_tokens":50,"model":"o3"}'},
         ),
         (
             "/v1/chat/completions",
@@ -144,7 +144,7 @@ async def test_a_body_that_is_written_while_it_is_sent_has_it_too(options: Any, 
         ),
         ("/v1/chat/completions", b'{"max_tokens":900}', {}),
         ("/v1/chat/completions", b'{"max_tokens":"900"}', {}),
-        ("/v1/completions", b'{"prompt":"x"}', {"context": b'{"prompt":"x"}'}),
+        ("/v1/completions", b'{"prompt":"x"}', {" context ": b'{"prompt":"x"}'}),
         ("/v1/messages", b'{"max_tokens":900}', {}),
     ],
 )

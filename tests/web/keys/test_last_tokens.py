@@ -142,6 +142,17 @@ class Reasoning(FakeOpenAI):
             await super().answer(connection, request)
 
 
+class LongContext(FakeOpenAI):
+    """The same behind a proxy that names the model."""
+
+    async def answer(self, connection: Connection, request: Request) -> None:
+        """Refuse the older name."""
+        if b'"max_tokens"' in request.body:
+            await connection.send(refusal(f"{OLDER_NAME} model=long-context"))
+        else:
+            await super().answer(connection, request)
+
+
 class Full(FakeOpenAI):
     """A server whose context has room for ten tokens more, and that takes no larger maximum."""
 
@@ -174,6 +185,15 @@ async def test_a_server_that_knows_the_newer_name_alone_is_asked_by_it(
     older, newer = (seen.json() for seen in server.requests if seen.method == "POST")
     assert 80 < older.pop("max_tokens") == newer.pop("max_completion_tokens") < 100
     assert older == newer
+
+
+async def test_a_models_name_says_nothing_of_the_context(serve: ServeFactory) -> None:
+    """Or its answer would have no end."""
+    async with LongContext() as server, serve(openai_backends=server.url, tokens_per_day="100") as service:
+        answer = await service.client.post("/v1/chat/completions", json={**CHAT, "stream": False})
+    assert answer.status_code == 200
+    posts = [seen.json() for seen in server.requests if seen.method == "POST"]
+    assert ["max_completion_tokens" in body for body in posts] == [False, True]
 
 
 @pytest.mark.parametrize("route", ["/v1/chat/completions", "/api/chat"])

@@ -15,6 +15,7 @@ _OLLAMAS: Final = "num_predict"
 _CHAT: Final = "/v1/chat/completions"
 # Ollama and older servers know no other name in chats; OpenAI's reasoning models refuse it, and are asked by the newer.
 _NEWER: Final = "max_completion_tokens"
+_CONTEXT: Final = " context "  # a word by itself: it may be a part of a model's name too
 _OWN: Final[Mapping[str, str]] = {
     "/api/generate": _OLLAMAS,
     "/api/chat": _OLLAMAS,
@@ -56,7 +57,7 @@ def _instead(content: bytes, found: Sequence[Member], bodies: Mapping[str, bytes
     One that has no room for it behind the prompt ends there by itself.
     """
     if not any(folded(member.name) in MAXIMA and number_in(member.value) is not None for member in found):
-        yield "context", content
+        yield _CONTEXT, content
     if _NEWER in bodies and not any(
         member.name == "max_tokens" and number_in(member.value) is not None for member in found
     ):
