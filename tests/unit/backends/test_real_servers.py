@@ -136,6 +136,14 @@ async def test_a_maximum_that_does_not_fit_is_left_out_for_this_once() -> None:
         assert ["max_tokens" in body for body in server.seen] == [True, False, True, False]
 
 
+async def test_a_maximum_stays_where_something_else_is_refused_beside_it() -> None:
+    """A server that tells all that it was sent refuses one field of it; a budget holds by the maximum."""
+    server = StrictServer(unknown=("top_k",), words="{field} is unknown in top_k=5, max_tokens=100")
+    async with before(server) as backend:
+        assert (await ask(backend, options={"num_predict": 100, "top_k": 5}))[-1]["done"] is True
+        assert [("top_k" in body, "max_tokens" in body) for body in server.seen] == [(True, True), (False, True)]
+
+
 REFUSALS: dict[str, tuple[int, str, int, str]] = {
     "FastAPI's text": (400, '{"detail": "no such thing"}', 400, "no such thing"),
     "FastAPI's list": (

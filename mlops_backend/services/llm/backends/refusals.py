@@ -64,6 +64,8 @@ class Refusals:
         named = tuple(name for name in there if any(field in low for field in _FIELDS[name]))
         if "older name" in named:  # the maximum has another one: nothing else is wrong with it
             named = ("older name",)
+        elif len(named) > 1:  # what else is named may be all that is wrong: a key's budget holds by the maximum
+            named = tuple(name for name in named if name != "maximum")
         vague = not low or any(word in low for word in _VAGUE)
         return named or tuple(name for name in there if vague and name in _FIRST)
 
