@@ -90,7 +90,7 @@ async def test_a_page_sees_every_header_that_is_meant_for_it(serve: ServeFactory
         admin, call = {"X-API-Key": ADMIN_KEY}, service.client.request
         made = await call("POST", "/api/admin/keys", json={"name": "a", "limits": limits}, headers=admin)
         limited = {"X-API-Key": made.json()["key"]}
-        never = {**BODY, "options": {"num_predict": 5000}}
+        never = {**BODY, "prompt": "word " * 2000}
         chat = await call("POST", "/api/database/conversations", json={})
         turn = {"content": "Hi", "stream": False}
         answers = [

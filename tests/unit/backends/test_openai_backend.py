@@ -245,7 +245,9 @@ async def test_tools_and_images_are_translated(backend: OpenAIBackend, openai: F
     assert sent["messages"][0]["content"][1]["image_url"]["url"] == "data:image/jpeg;base64,/9j/aa=="
     again = [asked, called["message"], {"role": "tool", "content": "sunny", "tool_name": "f"}]
     await _lines(backend, "/api/chat", {"model": NAME, "messages": again})
-    assert openai.requests[-1].json()["messages"][2]["tool_call_id"] == "c1"
+    _, said, heard = openai.requests[-1].json()["messages"]
+    assert heard["tool_call_id"] == said["tool_calls"][0]["id"]
+    assert len(heard["tool_call_id"]) == 9
 
 
 async def test_log_probabilities_of_completions_are_read(backend: OpenAIBackend, openai: FakeOpenAI) -> None:

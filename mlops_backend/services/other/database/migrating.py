@@ -78,7 +78,8 @@ def _upgrade(connection: Connection, target: str) -> None:
     _check_known(at or "")
     if connection.dialect.name == "postgresql":
         check_encoding(connection.execute(text("SELECT current_setting('server_encoding')")).scalar_one())
-    log.info("the database's tables are brought up to date", at=at or "base", step=target)
+    if at:  # with what is there it may take minutes
+        log.info("the database's tables are brought up to date", at=at, step=target)
     _run(connection, "upgrade", target)
     log.info("the database's tables are up to date", step=target)
 
