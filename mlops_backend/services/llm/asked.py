@@ -65,7 +65,8 @@ class Asked:
 
     `models` holds every name that any backend might read from the body, `model` the one that Ollama reads. `patient`
     says that a sound backend may be silent for long amid its answer: an Ollama is, while it writes a tool call or JSON.
-    `instead` is other contents for a server that refuses this one, each behind a word of such a refusal.
+    `readable` says whether the body is a JSON object, where it was read as one. `instead` is other contents for a
+    server that refuses this one, each behind a word of such a refusal.
     """
 
     task: Task
@@ -78,6 +79,7 @@ class Asked:
     ending: Callable[[], Ending] | None = None
     patient: bool = False
     instead: Sequence[tuple[str, bytes]] = ()
+    readable: bool | None = None
 
 
 GENERATE: Final = Task(Dialect.OLLAMA, Place.MODEL, ending=endings.generation_ending, generates=True)
@@ -128,7 +130,8 @@ def read_asked(task: Task, method: str, path: str, headers: Pairs, body: bytes) 
             content = short.restored(with_usage_wanted(short.text, found))
             ending = partial(UnaskedUsage, _choices(found))
     patient = any(last_of(found, name) for name in PATIENT)
-    return Asked(task, method, path, headers, content or None, model, names, ending, patient)
+    readable = short.members is not None
+    return Asked(task, method, path, headers, content or None, model, names, ending, patient, readable=readable)
 
 
 def _choices(found: Sequence[Member]) -> int:

@@ -78,8 +78,10 @@ def check_readable(asked: Asked) -> None:
     Raises:
         InvalidJSON: a body that is no JSON object, where one is due.
     """
-    form = asked.path.startswith(_FORMS)
-    if isinstance(asked.content, bytes) and not form and shortened(asked.content).members is None:
+    if not isinstance(asked.content, bytes) or asked.path.startswith(_FORMS):
+        return
+    readable = shortened(asked.content).members is not None if asked.readable is None else asked.readable
+    if not readable:
         raise InvalidJSON("The body is not a JSON object.")
 
 

@@ -13,6 +13,7 @@ import string
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ _LONGEST_INTEGER: Final = 300
 # A request has some tens of fields and, but for its images and texts, some thousands of values. Each costs time on the
 # event loop and some hundred bytes.
 _MOST_MEMBERS: Final = 1000
+_SHORT_NAME: Final = 64
 _MOST_COMMAS: Final = 2_000_000
 
 
@@ -43,6 +45,12 @@ class Member:
 
 def folded(name: str) -> str:
     """The spelling under which Go finds a field: `MODEL`, `Model` and `model` are one."""
+    return _remembered(name) if len(name) <= _SHORT_NAME else name.translate(_FOLD)
+
+
+@lru_cache(maxsize=1024)
+def _remembered(name: str) -> str:
+    """A request's fields are looked for by many names, and all requests have the same few fields."""
     return name.translate(_FOLD)
 
 
