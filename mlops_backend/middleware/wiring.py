@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any, Final, cast
 
 from quart import Quart
-from quart_cors import cors
 
 from mlops_backend.config import Settings
 from mlops_backend.middleware.access import with_passthrough
@@ -15,7 +13,7 @@ from mlops_backend.middleware.asgi import App
 from mlops_backend.middleware.auth import Gate, authenticate_with
 from mlops_backend.middleware.body_limit import BodyLimit
 from mlops_backend.middleware.body_stream import BodyStreams
-from mlops_backend.middleware.cors import ALLOWED_HEADERS, EXPOSED_HEADERS, METHODS, PREFLIGHT_LIFE
+from mlops_backend.middleware.cors import allow_pages
 from mlops_backend.middleware.drain import LiveAnswers
 from mlops_backend.middleware.early_refusal import refuse_early
 from mlops_backend.middleware.error_handlers import register_error_handlers
@@ -52,14 +50,7 @@ def add_middleware(app: Quart, settings: Settings) -> None:
         await refuse_early()
 
     register_error_handlers(app)
-    cors(
-        app,
-        allow_origin=settings.allowed_origins,
-        allow_headers=ALLOWED_HEADERS,
-        allow_methods=METHODS,
-        expose_headers=EXPOSED_HEADERS,
-        max_age=timedelta(seconds=PREFLIGHT_LIFE),
-    )
+    allow_pages(app, settings.allowed_origins)
     live = services.add(LiveAnswers(cast(App, app.asgi_app)))
     limited = BodyStreams(BodyLimit(live, settings.max_body_bytes, services.get(ByteBudget), _SMALLER))
     wrapped: Any = KeyInUrl(RequestContext(limited, services.get(Ledger).note), enabled=settings.key_in_url)

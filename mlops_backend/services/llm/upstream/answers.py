@@ -35,11 +35,15 @@ class UpstreamResponse:
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
         self.status = response.status_code
-        self.content_type = response.headers.get("content-type", "")
+        self.content_type = self._field(b"content-type")
+
+    def _field(self, name: bytes) -> str:
+        # httpx would look for the encoding of all fields first.
+        return next((value.decode("latin-1") for key, value in self._response.headers.raw if key.lower() == name), "")
 
     async def whole(self) -> Reply:
         """The whole answer; raises what `gathered` and `chunks` raise."""
-        wait = self._response.headers.get("retry-after", "")
+        wait = self._field(b"retry-after")
         return Reply(self.status, self.content_type, await self.read(), wait if wait.isdigit() else "")
 
     @property

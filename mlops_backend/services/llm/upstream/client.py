@@ -77,8 +77,14 @@ class Upstream:
         user_agent: str,
         unix_sockets: Mapping[str, Path] | None = None,
     ) -> None:
-        self._connect_timeout = connect_timeout
-        self._user_agent = user_agent
+        clocks = httpx.Timeout(connect=connect_timeout, pool=connect_timeout, read=None, write=None)
+        self._clocks = clocks.as_dict()
+        self._own_headers = (
+            (b"Accept", b"*/*"),
+            (b"Accept-Encoding", b"identity"),
+            (b"Connection", b"keep-alive"),
+            (b"User-Agent", user_agent.encode("latin-1")),
+        )
         self._unix_sockets = dict(unix_sockets or {})
         self._slots = asyncio.Semaphore(max_connections)
         self._max_connections = max_connections
@@ -88,16 +94,13 @@ class Upstream:
 
     async def open(self) -> None:
         """Make the client; its pool belongs to the running loop."""
-        clock = self._connect_timeout
         self._client = _RelayClient(
             transport=AiohttpTransport(
                 client=lambda: _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE)),
                 verify=_certificates(),
             ),
             mounts={f"http://{host}": _unix_transport(path) for host, path in self._unix_sockets.items()},
-            timeout=httpx.Timeout(connect=clock, pool=clock, read=None, write=None),
             limits=httpx.Limits(max_connections=self._max_connections),
-            headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
             trust_env=False,
         )
 
@@ -171,9 +174,13 @@ class Upstream:
     ) -> httpx.Response:
         assert self._client is not None, "Upstream.open() comes first"  # noqa: S101 - a programming error
         body = _pieces(content) if isinstance(content, bytes) and len(content) > _PIECE else content
-        return await self._client.send(
-            self._client.build_request(method, self._parsed(url), headers=headers, content=body)
+        # Not by `build_request`, which merges and parses all headers some five times.
+        named = {name.lower() for name, _ in headers}
+        all_headers = [*(each for each in self._own_headers if each[0].lower() not in named), *headers]
+        request = httpx.Request(
+            method, self._parsed(url), headers=all_headers, content=body, extensions={"timeout": self._clocks}
         )
+        return await self._client.send(request)
 
     def _parsed(self, url: str) -> httpx.URL:
         """Parsed once: a process calls a handful of addresses, those of its backends' routes; few name a model."""
