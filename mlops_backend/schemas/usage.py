@@ -139,8 +139,6 @@ class UsageRow(UsageAmounts):
 class UsageResponse(BaseModel):
     """Usage from `from` to before `to`; `total` is all of it, whatever `rows` holds."""
 
-    model_config = ConfigDict(populate_by_name=True)
-
     start: str = Field(alias="from")
     end: str = Field(alias="to")
     interval: Interval

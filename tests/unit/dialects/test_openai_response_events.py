@@ -170,3 +170,11 @@ async def test_a_stream_that_breaks_is_closed_and_its_failure_told() -> None:
     async with aclosing(completed_events(broken(), ASKED)) as left:
         await anext(left)
     assert closed == [True, True]
+
+
+def test_details_of_usage_that_are_not_told_are_none() -> None:
+    """Not one token."""
+    told = {"id": "r", "model": "m", "output": [], "usage": {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5}}
+    usage = json.loads(completed_response(json.dumps(told).encode(), {"model": "m"}))["usage"]
+    assert usage["input_tokens_details"] == {"cached_tokens": 0, "cache_write_tokens": 0}
+    assert usage["output_tokens_details"] == {"reasoning_tokens": 0}

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from pydantic_core import from_json
 
 from mlops_backend.errors import BackendFailed
-from mlops_backend.telemetry.exceptions import log_of_loop, named, told
+from mlops_backend.telemetry.exceptions import log_of_loop, log_unhandled, named, told
 from mlops_backend.telemetry.logging import configure_logging
 from tests.service import settings_for
 
@@ -112,3 +113,13 @@ def test_nothing_of_it_comes_to_the_log(capsys: pytest.CaptureFixture[str], log_
     assert "Error in ASGI Framework" in shown.out
     assert "a thread has failed" in shown.out
     assert MARK not in shown.out + shown.err
+
+
+def test_warnings_go_to_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not to standard error, where nobody looks for a line of JSON."""
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    captured: list[bool] = []
+    monkeypatch.setattr(logging, "captureWarnings", captured.append)
+    log_unhandled()
+    assert captured == [True]

@@ -54,3 +54,16 @@ def test_many_models_do_not_fill_the_memory() -> None:
         prices.cost(f"made-up-{number}", 1, 1)
     assert len(prices._found) <= 1000
     assert prices.cost("llama3", 1_000_000, 0) == 10**9
+
+
+@pytest.mark.parametrize("price", ["0/0", "1000000/1000000"])
+def test_a_price_may_be_nothing_and_may_be_the_dearest(price: str) -> None:
+    """Both bounds are prices."""
+    assert settings_for(prices=f"m={price}").prices
+
+
+@pytest.mark.parametrize("price", ["-0.1/0", "0/1000000.1", "NaN/1"])
+def test_what_lies_beyond_is_refused(price: str) -> None:
+    """With the variable's name."""
+    with pytest.raises(ValueError, match="price"):
+        settings_for(prices=f"m={price}")
