@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from mlops_backend.middleware.body_limit import DISCARD_SECONDS
 from tests.conftest import ServeFactory
 from tests.fakes.ollama import FakeOllama
 from tests.service import ORDINARY_KEY, Service
@@ -234,6 +235,14 @@ async def test_an_answer_before_the_body_ends_the_connection(service: Service, f
         answer = await until_closed(reader)
     assert answer.startswith(b"HTTP/1.1 401")
     assert b"connection: close" in answer.lower()
+
+
+async def test_a_refusal_does_not_wait_for_the_body(service: Service) -> None:
+    """Its head is there at once, though what is left of the body is awaited before the last of it is sent."""
+    async with connected(service) as (reader, writer):
+        writer.write(b"POST /api/generate HTTP/1.1\r\nHost: x\r\nX-API-Key: no\r\nContent-Length: 99999\r\n\r\nhello")
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), DISCARD_SECONDS / 2)
+    assert head.startswith(b"HTTP/1.1 401")
 
 
 async def test_an_answer_to_a_whole_request_keeps_the_connection(service: Service) -> None:

@@ -229,6 +229,27 @@ async def test_a_server_whose_list_fails_still_serves(named: tuple[str, ...]) ->
         await pool.close()
 
 
+async def native(backend: OpenAIBackend) -> int:
+    """The status of an answer to a client of `/v1`."""
+    asked = read_asked(tasks.OPENAI_GENERATE, "POST", "/v1/chat/completions", (), json.dumps(CHAT).encode())
+    async with backend.forward(asked, RequestRecord("r", "POST")) as answer:
+        async for _ in answer.chunks:
+            pass
+        return answer.status
+
+
+async def test_a_native_generation_tells_of_the_server_too() -> None:
+    """Where the list fails, the last answer to a client of `/v1` decides whether it is there."""
+    server = StrictServer(lists=(500, "Internal Server Error"))
+    async with before(server) as backend:
+        assert await native(backend) == 200
+        assert await backend.version() == "openai"
+        server.refuses = (500, "Internal Server Error", {})
+        assert await native(backend) == 500
+        with pytest.raises(AppError):
+            await backend.version()
+
+
 async def test_the_server_describes_its_models_itself() -> None:
     """What its list has is not thrown away."""
     async with before(FakeOpenAI()) as backend:
