@@ -149,7 +149,7 @@ async def test_an_error_keeps_nothing_of_whoever_takes() -> None:
 
 @pytest.mark.parametrize("before", [False, True])
 async def test_a_connection_may_fail_amid_a_look(*, before: bool) -> None:
-    """A reader that gets room reads on, and may meet the connection's end: a second look amid the first does no harm."""
+    """A reader that gets room reads on, and may meet the connection's end: a second look amid the first is harmless."""
     tap, handler = await opened()
     taken: list[bytes] = []
 
