@@ -65,8 +65,8 @@ PREFLIGHT_LIFE: Final = 7200
 def allow_pages(app: Quart, origins: Sequence[str]) -> None:
     """Let pages of these origins read answers; a request that no page sends costs hardly anything.
 
-    quart-cors reads its whole policy again for each answer, a twentieth of what a call costs. Of one that has no
-    `Origin` it says nothing but that the answer would vary with it.
+    quart-cors reads its whole policy again for each answer. Of one whose request has no `Origin` it says nothing but
+    that the answer would vary with it.
     """
     cors(
         app,

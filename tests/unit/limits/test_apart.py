@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from mlops_backend.errors import LimitExceeded
 from mlops_backend.principal import Limits, Principal, Rate
-from mlops_backend.services.other.limits import failed_keys, redis_clients
+from mlops_backend.services.other.limits import failed_keys
 from mlops_backend.services.other.limits.decision import Standing, headers
 from mlops_backend.services.other.limits.failed_keys import FailedKeys
 from mlops_backend.services.other.limits.memory import MemoryLimiter
@@ -19,21 +19,6 @@ from tests.fakes.limits_model import SECOND, Clock
 from tests.fakes.redis_server import RedisServer
 
 THREE = Rate.parse("60/minute burst 3")
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    """One Redis for all, which may take its time: a slow machine is not a Redis that is away."""
-    with RedisServer() as server, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(redis_clients, "_READ", 10.0)
-        patch.setattr(redis_clients, "_CONNECT", 10.0)
-        yield server
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """Noon of a summer's day."""
-    return Clock(NOON)
 
 
 @pytest.fixture(params=["memory", "redis"])
