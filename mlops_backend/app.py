@@ -9,6 +9,7 @@ from mlops_backend.blueprints import add_routes
 from mlops_backend.cli import COMMANDS
 from mlops_backend.config import Settings, load_settings
 from mlops_backend.lifespan import live_with
+from mlops_backend.middleware.exchange import Exchange, NoSessions
 from mlops_backend.middleware.json_body import JSONRequest
 from mlops_backend.middleware.request_context import services_of
 from mlops_backend.middleware.wiring import add_middleware
@@ -36,8 +37,13 @@ def create_app(settings: Settings | None = None) -> Quart:
     configure_logging(settings)
     app = Quart(__name__, static_folder=None)
     app.request_class = JSONRequest
+    app.asgi_http_class = Exchange
+    app.session_interface = NoSessions()  # type: ignore[assignment]
     app.config.update(
-        MAX_CONTENT_LENGTH=settings.max_body_bytes, PROPAGATE_EXCEPTIONS=False, PROVIDE_AUTOMATIC_OPTIONS=True
+        MAX_CONTENT_LENGTH=settings.max_body_bytes,
+        PROPAGATE_EXCEPTIONS=False,
+        PROVIDE_AUTOMATIC_OPTIONS=True,
+        RESPONSE_TIMEOUT=None,  # a client that takes nothing is seen by `connections/`
     )
     app.url_map.merge_slashes = False
     add_services(app, settings)

@@ -25,6 +25,7 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from mlops_backend.begun import Begun
 from mlops_backend.connections.http1 import Http1, error_body
 from mlops_backend.connections.outgoing import Outgoing
 from mlops_backend.connections.register import Register
@@ -125,6 +126,7 @@ class Connection(TCPServer):
         try:
             await self._out.send_framed(data)
         except (ConnectionError, RuntimeError):
+            self._left.set()
             await self.protocol.handle(Closed())
             await asyncio.sleep(0)  # whoever sends on must come to notice
 
@@ -169,8 +171,10 @@ class Connection(TCPServer):
 
     async def _handle(self, data: bytes) -> None:
         """Hand bytes to the protocol; should that wait, look meanwhile whether the client leaves."""
-        handling = asyncio.ensure_future(self.protocol.handle(RawData(data)))
-        await asyncio.sleep(0)
+        begun = Begun(self.protocol.handle(RawData(data)))
+        if begun.done:
+            return
+        handling = begun.task()
         while not (handling.done() or self._ended):
             if len(self._ahead) < _AHEAD:
                 await self._receive_beside(handling)

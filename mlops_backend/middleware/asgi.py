@@ -22,6 +22,20 @@ class ClientLeft(asyncio.Event):
     """That a client has left; `why` is a word for it where this side has ended the connection."""
 
     why = ""
+    _answering: asyncio.Task[Any] | None = None
+
+    def ends(self, answering: asyncio.Task[Any] | None) -> None:
+        """Cancel this task, too, when the client leaves; `None`: no longer."""
+        self._answering = answering
+        if answering is not None and self.is_set():
+            answering.cancel()
+
+    def set(self) -> None:
+        """It has left."""
+        super().set()
+        if self._answering is not None:
+            self._answering.cancel()
+            self._answering = None
 
 
 # Set for each connection by `connections/`: tells that the client has left even to an application that has not taken

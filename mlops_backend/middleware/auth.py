@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-from quart import g, request
+from quart import Request, g, request
 from werkzeug.datastructures import Headers
 
 from mlops_backend.config import PLACEHOLDER_KEY
@@ -15,7 +15,7 @@ from mlops_backend.middleware.access import SCOPES, TABLE, Access, Methods, may
 from mlops_backend.middleware.asgi import Scope, path_of
 from mlops_backend.middleware.client_address import client_address, is_from_this_machine
 from mlops_backend.middleware.guess_guard import GuessGuard, presented_keys
-from mlops_backend.middleware.request_context import record
+from mlops_backend.middleware.request_context import record_of
 from mlops_backend.principal import ANONYMOUS, Principal
 from mlops_backend.services.other.keys import KeyStore
 from mlops_backend.setting_addresses import Network
@@ -122,26 +122,28 @@ def wants_json(headers: Headers) -> bool:
 
 def authenticate_with(gate: Gate, trusted_proxies: Sequence[Network], guard: GuessGuard) -> None:
     """Put the request at hand before the gate, and note who asks; called by the `before_request` hook."""
+    asked: Request = request._get_current_object()  # type: ignore[attr-defined] # each look through the proxy costs
+    scope, headers = cast(Scope, asked.scope), asked.headers
     # The router takes //health for /health; a route has one name here.
-    named = request.url_rule if not path_of(cast(Scope, request.scope)).startswith("//") else None
+    named = asked.url_rule if not path_of(scope).startswith("//") else None
     route = named.rule if named is not None else None
-    peer = (request.scope.get("client") or ("", 0))[0]
-    noted = record()
+    peer = (scope.get("client") or ("", 0))[0]
+    noted = record_of(scope)
     noted.route = route or ""
-    noted.client = client_address(request.headers, peer, trusted_proxies) if trusted_proxies else peer
+    noted.client = client_address(headers, peer, trusted_proxies) if trusted_proxies else peer
     try:
-        decision = gate.authorise(request.method, route, request.headers, peer)
+        decision = gate.authorise(asked.method, route, headers, peer)
     except Unauthorized:
-        guard.failed(noted.client, request.headers)
+        guard.failed(noted.client, headers)
         raise
     if decision.principal is not None:
-        guard.known(noted.client, request.headers)
+        guard.known(noted.client, headers)
     g.principal = decision.principal
     noted.caller, noted.generates = decision.principal, decision.generates
     ASKING.set(decision.principal.id if decision.principal is not None else "nobody")
     if decision.error is not None:
         raise decision.error
-    if route is None and request.url_rule is not None:
+    if route is None and asked.url_rule is not None:
         raise NotFound("There is no such route.")
 
 

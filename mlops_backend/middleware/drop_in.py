@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable
 from typing import Any, Final, cast
 from urllib.parse import quote
 
-from quart import Response, request
+from quart import Request, Response, request
 from werkzeug.datastructures import Headers
 
 from mlops_backend.errors import NotFound
@@ -73,14 +73,15 @@ async def body() -> bytes:
         BadRequest: a compressed body that cannot be read.
         AppError: there is no memory for it.
     """
-    if request.method in {"GET", "HEAD"}:
+    asked: Request = request._get_current_object()  # type: ignore[attr-defined] # each look through the proxy costs
+    if asked.method in {"GET", "HEAD"}:
         return b""
-    data = cast(bytes, await request.get_data(cache=False, as_text=False))
-    if not request.path.startswith("/v1/"):  # Ollama's own routes take no compressed bodies, whatever a header says
+    data = cast(bytes, await asked.get_data(cache=False, as_text=False))
+    if not asked.path.startswith("/v1/"):  # Ollama's own routes take no compressed bodies, whatever a header says
         return data
-    plain = plain_body(data, request.headers.get("Content-Encoding", ""), request.max_content_length or 0)
+    plain = plain_body(data, asked.headers.get("Content-Encoding", ""), asked.max_content_length or 0)
     if len(plain) != len(data):
-        body_of(cast(Scope, request.scope)).grow(len(plain))
+        body_of(cast(Scope, asked.scope)).grow(len(plain))
     return plain
 
 

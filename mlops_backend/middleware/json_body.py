@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from functools import cache
 from io import BytesIO
 from typing import Any, Final, cast
 
@@ -53,13 +54,26 @@ class _HeldBody(Body):
         super().__init__(expected_content_length, max_content_length)
         self._data = _Growing()  # type: ignore[assignment]
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of it is here."""
+        return self._complete.is_set()
+
 
 class JSONRequest(Request):
     """A request whose `get_json` is strict, and tells apart what is wrong."""
 
     body_class = _HeldBody
+    body: _HeldBody
     _parsed: Any = _UNSET
     _raw: bytes | None = None
+
+    @property
+    def blueprints(self) -> list[str]:
+        """Names of the matched route's blueprints; Quart makes the list anew each time that it asks, three times."""
+        if self.url_rule is None:
+            return []
+        return list(_blueprints_of(self.url_rule.endpoint))
 
     async def get_data(self, *args: Any, **choices: Any) -> Any:
         """The body's bytes, which are held once; see Quart's `Request.get_data`.
@@ -73,7 +87,8 @@ class JSONRequest(Request):
             if arriving.refusal is not None:  # before it came: nobody waits for it
                 raise arriving.refusal
             try:
-                self._raw = await super().get_data(False, False, False)
+                # Quart would make a task to wait for what is here.
+                self._raw = await (self.body if self.body.is_complete else super().get_data(False, False, False))
             finally:
                 self.body.clear()
                 if arriving.refusal is not None:
@@ -113,6 +128,13 @@ class JSONRequest(Request):
         self._parsed, self._raw = _UNSET, None
         self.body.clear()
         await super().close()
+
+
+@cache
+def _blueprints_of(endpoint: str) -> tuple[str, ...]:
+    """The blueprint that an endpoint names, and those around it, the inmost first."""
+    names = endpoint.split(".")[:-1]
+    return tuple(".".join(names[:end]) for end in range(len(names), 0, -1))
 
 
 def check_weight(data: bytes) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from os import urandom
 from time import perf_counter
 from typing import Final, TypeVar, cast
 
@@ -112,7 +112,7 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _VALID_ID.fullmatch(value):
             return cast(str, value.decode("ascii"))
-    return uuid.uuid4().hex
+    return urandom(16).hex()
 
 
 def _told(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

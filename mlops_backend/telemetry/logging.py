@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import sys
-from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
+from pydantic_core import to_json
 
 from mlops_backend.config import Settings
 from mlops_backend.telemetry.exceptions import formatted, log_unhandled, written
 from mlops_backend.telemetry.log_writer import Sink, StreamSink, sink_for
 
 _LAST_LINES: Final = 1.0
+_FAILED: Final = 500
 
 
 class _Output:
@@ -70,8 +73,10 @@ def configure_logging(settings: Settings) -> None:
     """
     level = logging.getLevelNamesMapping()[settings.log_level]
     shared, renderer = _shared_processors(), _renderer(settings.log_format)
+    processors = [*shared, *renderer]
+    _requests.configure(level, processors)
     structlog.configure(
-        processors=[*shared, *renderer],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(_output),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
@@ -109,6 +114,7 @@ def say(text: str) -> None:
 def silence() -> None:
     """Log nothing from here on: for commands, whose output is their result."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    _requests.configure(logging.CRITICAL, structlog.get_config()["processors"])
     logging.getLogger().handlers = [logging.NullHandler()]
 
 
@@ -123,7 +129,7 @@ def _shared_processors() -> list[structlog.typing.Processor]:
 def _renderer(log_format: str) -> list[structlog.typing.Processor]:
     if log_format == "console" or (log_format == "auto" and _is_terminal()):
         return [structlog.dev.ConsoleRenderer(colors=_is_terminal(), exception_formatter=written)]
-    return [structlog.processors.ExceptionRenderer(formatted), structlog.processors.JSONRenderer()]
+    return [structlog.processors.ExceptionRenderer(formatted), structlog.processors.JSONRenderer(separators=(",", ":"))]
 
 
 def _is_terminal() -> bool:
@@ -147,8 +153,43 @@ def mask_url(url: str) -> str:
     return f"{scheme}{separator}***@{authority.rpartition('@')[2]}{slash}{path}"
 
 
-def log_request(fields: Mapping[str, Any]) -> None:
-    """Write the one line of a finished request."""
-    logger = structlog.get_logger("mlops_backend.request")
-    level = logger.warning if fields["status"] >= 500 else logger.info
-    level("request", **fields)
+def log_request(fields: dict[str, Any]) -> None:
+    """Write the one line of a finished request; its `fields` are used up."""
+    _requests.write(fields)
+
+
+class _RequestLines:
+    """The lines that there are most of: as structlog would write them, at a tenth of its cost where they are JSON."""
+
+    def __init__(self) -> None:
+        self._level = logging.CRITICAL
+        self._processors: list[structlog.typing.Processor] = []
+        self._renderer: structlog.typing.Processor | None = None
+
+    def configure(self, level: int, processors: list[structlog.typing.Processor]) -> None:
+        """Write those of `level` and above, in structlog's stead while its `processors` end with JSON's."""
+        self._level, self._processors = level, processors
+        self._renderer = processors[-1] if isinstance(processors[-1], structlog.processors.JSONRenderer) else None
+
+    def write(self, fields: dict[str, Any]) -> None:
+        """Write one; a warning where the service, or what stands behind it, failed."""
+        level = logging.WARNING if fields["status"] >= _FAILED else logging.INFO
+        if level < self._level:
+            return
+        name = "warning" if level == logging.WARNING else "info"
+        if self._renderer is None or self._processors[-1] is not self._renderer:
+            getattr(structlog.get_logger(), name)("request", **fields)
+            return
+        fields["event"], fields["level"] = "request", name
+        fields["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        _output.write(_json_of(fields) + "\n")
+
+
+def _json_of(fields: dict[str, Any]) -> str:
+    try:
+        return to_json(fields).decode()
+    except ValueError:  # half a character, which UTF-8 cannot tell
+        return json.dumps(fields)
+
+
+_requests: Final = _RequestLines()

@@ -67,7 +67,7 @@ async def test_no_prompt_and_no_key_is_written(
             for route in ("generate", "stream"):
                 await service.client.post(f"/api/llm/{route}", json={"model": "llama3", "prompt": SECRET_PROMPT})
     written = "".join(capsys.readouterr())
-    assert written.count('"event": "request"') > 20
+    assert written.count('"event":"request"') > 20
     for secret in (SECRET_PROMPT, ADMIN_KEY, ORDINARY_KEY, DEFAULT_WORDS[0].strip()):
         assert secret not in written
     for line in written.splitlines():

@@ -11,6 +11,7 @@ from hypercorn.events import Closed, Event, RawData
 
 from mlops_backend.connections import Connection
 from mlops_backend.connections.outgoing import Outgoing
+from mlops_backend.middleware.asgi import ClientLeft
 
 HEAD = b"HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\n"
 
@@ -65,6 +66,7 @@ class Protocol:
 def connection(writer: Writer) -> Connection:
     """A connection that only writes."""
     made: Any = Connection.__new__(Connection)
+    made._left = ClientLeft()
     made.writer, made.idle_task, made._out = writer, AsyncioSingleTask(), Outgoing(writer)  # type: ignore[arg-type]
     made.protocol, made._answered = Protocol(), asyncio.Event()
     return made  # type: ignore[no-any-return]

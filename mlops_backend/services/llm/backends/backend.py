@@ -115,11 +115,9 @@ class OllamaBackend:
         """Ollama's list says no more."""
         return None
 
-    @asynccontextmanager
-    async def forward(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
+    def forward(self, asked: Asked, record: RequestRecord) -> AbstractAsyncContextManager[Answer]:
         """The answer as it comes: nothing is read or changed but what is between this service and its backend."""
-        async with passed_on(self._upstream, self._target, asked, record) as answer:
-            yield answer
+        return passed_on(self._upstream, self._target, asked, record)
 
     async def _models(self, path: str) -> list[dict[str, Any]]:
         models = (await self._get(path)).get("models")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence, Sized
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -18,22 +18,22 @@ from typing import Final
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from mlops_backend.errors import PoolFull
 from mlops_backend.services.llm.upstream.answers import Reply, UpstreamResponse
 from mlops_backend.services.llm.upstream.errors import classify, without_frames
 from mlops_backend.services.llm.upstream.overhead import BoundedHandler, StaleConnection
+from mlops_backend.services.llm.upstream.transport import HEADER_LIMIT, Transport
 from mlops_backend.telemetry.record import RequestRecord
 
 POOL_WAIT: Final = 1.0
 KEEP_ALIVE: Final = 30.0
-_HEADER_LIMIT: Final = 64 * 1024
 _PARSED_URLS: Final = 256
 # A larger body goes piece by piece: at once, all that the backend's socket has no room for would be copied.
 _PIECE: Final = 256 * 1024
 # How many kept connections may turn out to be closed, one after the other.
 _STALE: Final = 3
+_WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _NOTHING: Final = httpx.ByteStream(b"")
 
 
@@ -95,7 +95,7 @@ class Upstream:
     async def open(self) -> None:
         """Make the client; its pool belongs to the running loop."""
         self._client = _RelayClient(
-            transport=AiohttpTransport(
+            transport=Transport(
                 client=lambda: _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE)),
                 verify=_certificates(),
             ),
@@ -134,14 +134,17 @@ class Upstream:
         url = target.url + path
         if record is not None:
             record.upstream_url = url.partition("?")[0]
-        # A look at a backend takes no slot: with all of them in use the backend is still there.
-        async with self._slot() if record is not None else nullcontext():
+            await self._take_slot()
+        try:
             response = await self._send(method, url, _merged(headers, target.headers, content), content)
             try:
                 yield UpstreamResponse(response)
             finally:
                 await response.aclose()
                 response.stream = _NOTHING  # it and its stream hold each other, and the request's body with them
+        finally:
+            if record is not None:
+                self._give_slot()
 
     async def request(
         self,
@@ -158,14 +161,16 @@ class Upstream:
     async def _send(
         self, method: str, url: str, headers: list[tuple[bytes, bytes]], content: bytes | AsyncIterable[bytes] | None
     ) -> httpx.Response:
-        if isinstance(content, Sized) and not (isinstance(content, bytes) and len(content) <= _PIECE):
+        if isinstance(content, Sized):
             headers.append((b"Content-Length", b"%d" % len(content)))
+        elif content is None and method not in _WITHOUT_BODY:
+            headers.append((b"Content-Length", b"0"))
         left = _STALE if _can_be_sent_again(content) else 0
         while True:
             try:
                 return await self._sent(method, url, headers, content)
             except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
-                if not (left and isinstance(error.__cause__, StaleConnection)):
+                if not (left and isinstance(error.__cause__ or error, StaleConnection)):
                     raise without_frames(classify(error), error) from None
                 left -= 1
 
@@ -173,12 +178,13 @@ class Upstream:
         self, method: str, url: str, headers: list[tuple[bytes, bytes]], content: bytes | AsyncIterable[bytes] | None
     ) -> httpx.Response:
         assert self._client is not None, "Upstream.open() comes first"  # noqa: S101 - a programming error
-        body = _pieces(content) if isinstance(content, bytes) and len(content) > _PIECE else content
+        parsed = self._parsed(url)
         # Not by `build_request`, which merges and parses all headers some five times.
         named = {name.lower() for name, _ in headers}
-        all_headers = [*(each for each in self._own_headers if each[0].lower() not in named), *headers]
+        own = [each for each in ((b"Host", parsed.netloc), *self._own_headers) if each[0].lower() not in named]
+        # Nor with its content, of which httpx would make headers once more.
         request = httpx.Request(
-            method, self._parsed(url), headers=all_headers, content=body, extensions={"timeout": self._clocks}
+            method, parsed, headers=[*own, *headers], stream=_body(content), extensions={"timeout": self._clocks}
         )
         return await self._client.send(request)
 
@@ -191,8 +197,8 @@ class Upstream:
             parsed = self._urls[url] = httpx.URL(url)
         return parsed
 
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
+    async def _take_slot(self) -> None:
+        """A look at a backend takes none: with all of them in use the backend is still there."""
         if self._slots.locked():
             try:
                 await asyncio.wait_for(self._slots.acquire(), POOL_WAIT)
@@ -201,16 +207,35 @@ class Upstream:
         else:
             await self._slots.acquire()
         self.active += 1
-        try:
-            yield
-        finally:
-            self.active -= 1
-            self._slots.release()
+
+    def _give_slot(self) -> None:
+        self.active -= 1
+        self._slots.release()
 
 
 def _can_be_sent_again(content: object) -> bool:
     """Whether all of it is still here; an upload is gone as it is sent."""
     return content is None or isinstance(content, Sized)
+
+
+def _body(content: bytes | AsyncIterable[bytes] | None) -> httpx.AsyncByteStream:
+    """As the transport takes it: whole, or piece by piece."""
+    if content is None:
+        return _NOTHING
+    if isinstance(content, bytes):
+        return httpx.ByteStream(content) if len(content) <= _PIECE else _Pieces(_pieces(content))
+    return _Pieces(content)
+
+
+class _Pieces(httpx.AsyncByteStream):
+    """A body that goes as its backend takes it."""
+
+    def __init__(self, pieces: AsyncIterable[bytes]) -> None:
+        self._pieces = pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._pieces:
+            yield piece
 
 
 async def _pieces(content: bytes) -> AsyncIterator[bytes]:
@@ -236,8 +261,8 @@ def _certificates() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _unix_transport(path: Path) -> AiohttpTransport:
-    return AiohttpTransport(client=lambda: _session(aiohttp.UnixConnector(str(path), limit=0)), verify=False)
+def _unix_transport(path: Path) -> Transport:
+    return Transport(client=lambda: _session(aiohttp.UnixConnector(str(path), limit=0)), verify=False)
 
 
 def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
@@ -248,6 +273,6 @@ def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-        max_line_size=_HEADER_LIMIT,
-        max_field_size=_HEADER_LIMIT,
+        max_line_size=HEADER_LIMIT,
+        max_field_size=HEADER_LIMIT,
     )

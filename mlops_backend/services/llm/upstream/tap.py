@@ -20,6 +20,7 @@ import httpx
 import structlog
 
 from mlops_backend.services.llm.upstream.overhead import BoundedHandler
+from mlops_backend.services.llm.upstream.transport import Arriving
 
 log: Final = structlog.get_logger(__name__)
 
@@ -50,7 +51,8 @@ class Tap:
         is_over: Callable[[], bool] | None = None,
     ) -> None:
         """There is an answer; nothing happens where it does not come as is known here."""
-        answer: Any = getattr(response.stream, "_aiohttp_response", None)
+        stream = response.stream
+        answer: Any = stream if isinstance(stream, Arriving) else getattr(stream, "_aiohttp_response", None)
         payload = getattr(answer, "content", None)
         if not isinstance(payload, aiohttp.StreamReader):
             _tell()

@@ -34,6 +34,8 @@ class FailedKeys:
 
     def blocked(self, address: str) -> float | None:
         """Seconds until this address may try again; `None`: it may now."""
+        if not self._arrivals:
+            return None
         wait = self._ahead(guest(address)) + self._cost - self._room
         return wait / SECOND if wait > 0 else None
 
