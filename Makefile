@@ -9,6 +9,13 @@ PYTHONS := 3.11 3.12 3.13 3.14
 # How tests share processes: a file's all in one, for they share an engine, an Ollama or a browser; in their order,
 # for the slowest files come first then. ARGS='-n 0' is one; more processes than cores are of use, for many tests wait.
 PROCESSES := 2
+# The event loop of the tests and of the services that they start: auto, asyncio or uvloop.
+LOOP := auto
+# What leans on the loop: sockets, streams, who leaves, clocks, drivers, child processes, signals.
+LEANING := tests/unit/test_event_loop.py tests/unit/test_in_turns.py tests/unit/connections tests/unit/upstream \
+	tests/unit/generation/test_watch.py tests/unit/database/test_sqlite_driver.py tests/unit/database/test_database.py \
+	tests/web/test_connections.py tests/web/test_connection_ends.py tests/web/test_broken_connections.py \
+	tests/web/llm/test_short_way.py tests/web/llm/test_kept_connections.py tests/web/llm/test_stream_failures.py
 BESIDE = -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -47,8 +54,12 @@ run: install ## Start the service; writes .env with a fresh random key if there 
 	@exec $(BIN)/python -m mlops_backend
 
 .PHONY: test
-test: install-dev ## Run every test but the soak and the clients, in two processes; ARGS go to pytest
-	@$(BIN)/python -m pytest $(BESIDE) $(ARGS)
+test: install-dev ## Run every test but the soak and the clients, in two processes; ARGS go to pytest; LOOP=asyncio is the other loop
+	@EVENT_LOOP=$(LOOP) $(BIN)/python -m pytest $(BESIDE) $(ARGS)
+
+.PHONY: test-loop
+test-loop: install-dev ## The tests that lean on the event loop, on LOOP=asyncio or another
+	@EVENT_LOOP=$(LOOP) $(BIN)/python -m pytest -n 0 $(LEANING) $(ARGS)
 
 .PHONY: check
 check: install-dev ## Lint, format, types, import rules, locks match their inputs
@@ -104,7 +115,7 @@ test-pythons: ## The drain tests on each of Python 3.11 to 3.14 that is here; PY
 		if found=$$("$$python" scripts/make_env.py find $$version); then \
 			echo "Python $$version: $$found"; \
 			"$$found" scripts/make_env.py install $(VENV)-$$version requirements-dev.txt || exit 1; \
-			$(VENV)-$$version/bin/python -m pytest -m drain $(ARGS) || exit 1; \
+			EVENT_LOOP=$(LOOP) $(VENV)-$$version/bin/python -m pytest -m drain $(ARGS) || exit 1; \
 			passed="$$passed $$version"; \
 		else \
 			missing="$$missing $$version"; \

@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from mlops_backend.config import ConfigError, load_settings
+from mlops_backend.event_loop import chosen
 from mlops_backend.middleware.access import with_passthrough
 from mlops_backend.server import BACKLOG, WAITING_PIECES
 from mlops_backend.services.llm.model_names import allowed_default
@@ -30,6 +31,7 @@ except ConfigError as error:
 _host = f"[{settings.host}]" if ":" in settings.host else settings.host
 bind = [f"{_host}:{settings.port}"]
 backlog = BACKLOG
+worker_class = chosen(settings.event_loop)
 graceful_timeout = settings.drain_timeout
 include_server_header = False
 alpn_protocols = ["http/1.1"]

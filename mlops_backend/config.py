@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mlops_backend import setting_addresses, setting_files, setting_servers, setting_stores
 from mlops_backend import setting_values as values_of
+from mlops_backend.event_loop import Choice, chosen
 from mlops_backend.principal import Limits, Price, Rate
 from mlops_backend.setting_addresses import Network
 from mlops_backend.setting_servers import OpenAIServer
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
     host: str = "0.0.0.0"
     port: int = Field(default=8000, ge=0, le=65535)
     debug: bool = False
+    event_loop: Choice = "auto"
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ("http://localhost:3000", "http://localhost")
     default_model: str = ""
     embedded_engine: Literal["auto", "on", "off"] = "auto"
@@ -196,6 +198,12 @@ class Settings(BaseSettings):
     @classmethod
     def _listening_host(cls, value: str) -> str:
         return setting_addresses.listening_host(value)
+
+    @field_validator("event_loop")
+    @classmethod
+    def _installed_loop(cls, value: Choice) -> Choice:
+        chosen(value)
+        return value
 
     @field_validator("default_model")
     @classmethod

@@ -1,8 +1,7 @@
-"""How the process uses memory and its event loop: little at once, and nothing for longer than needed."""
+"""How the process uses memory and its threads: nothing for longer than needed."""
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import gc
 import sys
@@ -16,7 +15,6 @@ _MMAP_THRESHOLD: Final = -3
 _LARGE: Final = 320 * 1024
 _LEFT: Final = 1024 * 1024
 _SWITCH: Final = 0.0005
-_A_TURN: Final = 8 * 1024
 
 
 def give_back_memory() -> None:
@@ -33,15 +31,6 @@ def give_back_memory() -> None:
         mallopt(_TRIM_THRESHOLD, _LEFT)
 
 
-def read_little_at_once() -> None:
-    """Have asyncio read 8 KiB from a backend in a turn of its loop, not 256.
-
-    A fast backend's 256 KiB may be thousands of tokens, each with a chunk of its own to be parsed; with a few such
-    streams a turn took a third of a second, and everybody waited for it. `Connection` reads more of its client.
-    """
-    asyncio.selector_events._SelectorTransport.max_size = _A_TURN  # type: ignore[attr-defined]
-
-
 def let_the_loop_first() -> None:
     """Have other threads of Python wait for half a millisecond, not five, before the event loop runs on.
 
@@ -54,7 +43,6 @@ def let_the_loop_first() -> None:
 def be_considerate() -> None:
     """Do all of this, for a process that serves."""
     give_back_memory()
-    read_little_at_once()
     let_the_loop_first()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -13,14 +14,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from hypercorn.asyncio import serve
-from hypercorn.config import Config, Sockets
+from hypercorn.config import Config
 from hypercorn.utils import LifespanFailureError, LifespanTimeoutError, check_for_updates, files_to_watch
 
 from mlops_backend.app import create_app
 from mlops_backend.banner import banner
 from mlops_backend.config import Settings
-from mlops_backend.connections import Listener, install, listen
+from mlops_backend.connections import Listener, listen, register_for, serve
+from mlops_backend.event_loop import factory_of
 from mlops_backend.memory import be_considerate, calm_garbage_collector
 from mlops_backend.middleware.drain import LiveAnswers
 from mlops_backend.middleware.request_context import services_of
@@ -62,15 +63,16 @@ def hypercorn_config() -> Config:
 def serve_forever(settings: Settings) -> int:
     """Serve until a signal, drain, and return the exit status; with `DEBUG`, start anew when a file changes."""
     try:
-        listener = listen(settings.host, settings.port)
+        bound = listen(settings.host, settings.port)
     except OSError as error:
         print(f"HOST, PORT: cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)
         return 1
-    server = Server(settings, listener)
+    server = Server(settings, bound)
     calm_garbage_collector()
     be_considerate()
     try:
-        asyncio.run(server.run())
+        with asyncio.Runner(loop_factory=factory_of(settings.event_loop)) as runner:
+            runner.run(server.run())
     except (LifespanFailureError, LifespanTimeoutError) as error:
         print(f"The service cannot start: {_reason(error)}", file=sys.stderr)
         return 1
@@ -82,10 +84,11 @@ def serve_forever(settings: Settings) -> int:
 class Server:
     """One serving of the application, from start-up to the end of its drain."""
 
-    def __init__(self, settings: Settings, listener: Listener) -> None:
+    def __init__(self, settings: Settings, bound: socket.socket) -> None:
         self._settings = settings
-        self._listener = listener
-        self._port: int = listener.getsockname()[1]
+        self._register = register_for(settings)
+        self._listener = Listener(bound, self._register)
+        self._port: int = bound.getsockname()[1]
         self._stop = asyncio.Event()
         self._drained = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
@@ -99,13 +102,10 @@ class Server:
     async def run(self) -> None:
         """Serve, drain when told to, and come back even when something will not end."""
         _on_signals(self._signalled)
-        self._register = install(self._settings)
-        self._listener.accept_while(self._register)
         config = hypercorn_config()
-        config.create_sockets = lambda: Sockets([], [self._listener], [])  # type: ignore[method-assign]
         config.graceful_timeout = _CLOSING
         self._serving = serving = asyncio.create_task(
-            serve(self._app, config, shutdown_trigger=self._until_drained, mode="asgi")
+            serve(self._app, config, self._listener, self._register, self._until_drained)
         )
         drained = asyncio.create_task(self._drained.wait())
         await asyncio.wait({serving, drained}, return_when=asyncio.FIRST_COMPLETED)
@@ -119,7 +119,7 @@ class Server:
             serving.result()
 
     async def _until_drained(self) -> None:
-        """Hypercorn calls this once it listens, and stops when it returns."""
+        """Called once clients can come; `serve` stops when it returns."""
         self._started = True
         watcher = asyncio.create_task(self._watch_files(files_to_watch())) if self._settings.debug else None
         probes = await self._services.get(BackendPool).probe()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -13,12 +14,23 @@ import pytest
 from mlops_backend.config import Settings
 from tests.databases import database_url, postgres, runner, sqlite_template
 from tests.fakes.ollama import FakeOllama
+from tests.loops import LOOP, new_event_loop
 from tests.service import ADMIN_KEY, ORDINARY_KEY, Service, serving, settings_for
 
 __all__ = ["database_url", "postgres", "runner"]
 
 KEYS = (ADMIN_KEY.encode(), ORDINARY_KEY.encode())
 ServeFactory = Callable[..., AbstractAsyncContextManager[Service]]
+
+
+def pytest_report_header() -> str:
+    """Say which event loop the tests run on."""
+    return f"event loop: {LOOP}"
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """What makes the loop of each test."""
+    return {LOOP: new_event_loop}
 
 
 def pytest_collection_finish() -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from mlops_backend.services.other.database.database import Database
 from mlops_backend.setting_stores import database_url as with_driver
+from tests.loops import new_event_loop
 
 KINDS = ("sqlite", "postgresql")
 
@@ -32,7 +33,7 @@ async def _migrated(url: str) -> None:
 
 def _run(coroutine: object) -> None:
     """Run outside the test's own loop."""
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(coroutine)  # type: ignore[arg-type]
 
 
@@ -142,7 +143,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.R
     file = Path(tmp_path_factory.mktemp("runner"), "test.db")
     file.write_bytes(sqlite_template())
     database = Database(with_driver(f"sqlite:///{file}"))
-    with asyncio.Runner() as loop:
+    with asyncio.Runner(loop_factory=new_event_loop) as loop:
         loop.run(database.open())
         yield loop, database
         loop.run(database.aclose())

@@ -6,16 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, cast
 
 import httpx
-from hypercorn.asyncio import serve
-from hypercorn.config import Sockets
 from quart import Quart
 
 from mlops_backend.app import create_app
 from mlops_backend.config import Settings
-from mlops_backend.connections import install, listen
+from mlops_backend.connections import Listener, listen, register_for, serve
 from mlops_backend.middleware.request_context import services_of
 from mlops_backend.server import hypercorn_config
 from mlops_backend.services.llm.generation.admission import Admission
@@ -59,12 +56,9 @@ async def serving(settings: Settings, app: Quart | None = None) -> AsyncIterator
     is_ours = app is None
     app = app or create_app(settings)
     watched = Watched(app)
-    listener = listen("127.0.0.1", 0)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    register = install(settings)
-    listener.accept_while(register)
-    config = hypercorn_config()
-    config.create_sockets = lambda: Sockets([], [listener], [])  # type: ignore[method-assign]
+    bound = listen("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    register = register_for(settings)
     listening, stop = asyncio.Event(), asyncio.Event()
 
     async def until_stopped() -> None:
@@ -72,7 +66,7 @@ async def serving(settings: Settings, app: Quart | None = None) -> AsyncIterator
         await stop.wait()
         register.stop()
 
-    server = asyncio.create_task(serve(cast(Any, watched), config, shutdown_trigger=until_stopped, mode="asgi"))
+    server = asyncio.create_task(serve(watched, hypercorn_config(), Listener(bound, register), register, until_stopped))
     waiting = asyncio.create_task(listening.wait())
     await asyncio.wait({server, waiting}, return_when=asyncio.FIRST_COMPLETED)
     if server.done():

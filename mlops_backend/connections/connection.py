@@ -32,8 +32,6 @@ from mlops_backend.connections.register import Register
 from mlops_backend.middleware.asgi import CLIENT_LEFT, STRAIGHT, ClientLeft
 
 _AHEAD: Final = MAX_RECV
-# How much of a client is read in a turn of the loop: asyncio would read 256 KiB.
-_A_TURN: Final = 16 * 1024
 # How often a client that cannot be read from is looked at, in seconds; what Linux tells of its connection (tcp(7)).
 _LOOK: Final = 0.5
 _TCP_INFO: Final = getattr(socket, "TCP_INFO", None)
@@ -61,7 +59,6 @@ class Connection(TCPServer):
     def __init__(self, register: Register, *args: Any) -> None:
         super().__init__(*args)
         self._register = register
-        self.writer.transport.max_size = _A_TURN  # type: ignore[attr-defined]
         self._left = ClientLeft()
         self._answered = asyncio.Event()
         # When the client began to be waited for: for a request's head, for more of its body, to take what was sent.

@@ -1,4 +1,4 @@
-"""Lets Hypercorn serve the connections of this process as we want them."""
+"""Has the connections of this process served as we want them."""
 
 from __future__ import annotations
 
@@ -13,14 +13,10 @@ from mlops_backend.connections.register import Register, Rules
 from mlops_backend.services.other.file_limit import raise_file_limit
 
 
-def install(settings: Settings) -> Register:
-    """Have every connection of this process served as a `Connection`; Hypercorn offers no other place to say it.
-
-    Returns:
-        What knows them all; a `Listener` asks it whether there is room.
-    """
+def register_for(settings: Settings) -> Register:
+    """What knows all connections of this process; a `Listener` asks it whether there is room."""
     files = raise_file_limit(settings.max_connections, settings.upstream_max_connections)
-    register = Register(
+    return Register(
         Rules(
             most=min(settings.max_connections, files),
             per_address=settings.max_connections_per_address,
@@ -29,6 +25,9 @@ def install(settings: Settings) -> Register:
             send=settings.send_timeout,
         )
     )
-    serving: Any = partial(Connection, register)
+
+
+def install(settings: Settings) -> None:
+    """Have Hypercorn's own server serve every connection as a `Connection`; it offers no other place to say it."""
+    serving: Any = partial(Connection, register_for(settings))
     run.TCPServer = serving  # type: ignore[attr-defined]
-    return register

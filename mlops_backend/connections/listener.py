@@ -1,71 +1,71 @@
-"""The listening socket: it accepts while there is room, and remembers its connections."""
+"""The listening socket: clients are accepted while there is room, and their connections are remembered."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import select
 import socket
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 from weakref import WeakSet
 
 from mlops_backend.connections.register import Register
+from mlops_backend.in_turns import InTurns
 
-# asyncio accepts as many as the backlog holds in one turn of the loop, and everybody waits meanwhile.
+# More than these in one turn of the loop, and everybody waits meanwhile.
 _IN_A_TURN: Final = 2
 _LATER: Final = 0.1
+# How much of a client is read at once.
+_AT_ONCE: Final = 16 * 1024
 _SHORT_OF: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_NOBODY: Final = (BlockingIOError, InterruptedError, ConnectionAbortedError)
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
-class Listener(socket.socket):
-    """A listening socket that can stop accepting: clients wait in its backlog then.
+class Listener:
+    """Accepts what comes to a socket, on any event loop: the loop tells that somebody waits, and all else is done here.
 
-    asyncio has no word for that, and tries again and again while there is somebody to accept. So it is given the
-    descriptor of an epoll object in this socket's place, in which this socket stands only while it accepts. Where there
-    is no epoll it accepts always, and `Register` closes what is too many.
+    A loop's own server accepts always, and as many as wait. This one stops while there is no room, so that clients
+    wait in the socket's backlog. It also remembers its connections, so that those which do not end can be cut.
 
-    It also remembers its connections, so that those which do not end can be cut: Hypercorn's own grace does not hold on
-    Python 3.12 and later, where it waits for every connection, for ever.
+    Args:
+        bound: a socket of `listen`, which several processes may share.
+        register: knows whether there is room.
     """
 
-    def __init__(self, family: socket.AddressFamily) -> None:
-        super().__init__(family, socket.SOCK_STREAM)
-        self._accepted: WeakSet[socket.socket] = WeakSet()
-        self._gate = select.epoll() if hasattr(select, "epoll") else None
-        self._register: Register | None = None
-        self._turn = 0
-        if self._gate is not None:
-            self._gate.register(super().fileno(), select.EPOLLIN)
-
-    def fileno(self) -> int:
-        """What a selector watches for new connections."""
-        if self._gate is None or self._gate.closed or super().fileno() < 0:
-            return super().fileno()
-        return self._gate.fileno()
-
-    def accept_while(self, register: Register) -> None:
-        """Accept only while `register` has room."""
+    def __init__(self, bound: socket.socket, register: Register) -> None:
+        self._socket = bound
         self._register = register
+        self._accepted: WeakSet[socket.socket] = WeakSet()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._serve: Serve | None = None
+        self._later: asyncio.TimerHandle | None = None
 
-    def accept(self) -> tuple[socket.socket, Any]:
-        """The next connection.
+    def start(self, serve: Serve, backlog: int) -> None:
+        """Accept from now on; each connection is served in a task of its own."""
+        self._serve = serve
+        self._socket.listen(backlog)
+        self._watch()
 
-        Raises:
-            BlockingIOError: there is none, none is accepted at present, or others have their turn first.
-        """
-        if self._register is not None and self._gate is not None:
-            self._take_turns(self._register)
-        try:
-            connection, address = super().accept()
-        except OSError as error:
-            self._turn = 0
-            if error.errno in _SHORT_OF and self._register is not None and self._gate is not None:
-                self._register.tell("connections cannot be accepted", reason=error.strerror)
-                self._pause(self._gate)
-            raise
-        self._accepted.add(connection)
-        return connection, address
+    def stop(self) -> None:
+        """Accept nobody any more, and close the socket; connections go on."""
+        if self._serve is not None and self._later is None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+        if self._later is not None:
+            self._later.cancel()
+        self._serve = None
+        self._socket.close()
+
+    async def finish(self, seconds: float) -> None:
+        """Wait so long for the connections to end, and give up those that have not."""
+        if self._tasks:
+            _, left = await asyncio.wait(self._tasks, timeout=seconds)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
 
     def cut(self) -> None:
         """Shut every connection that is still open, in both directions: to Hypercorn the client has left."""
@@ -73,47 +73,68 @@ class Listener(socket.socket):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def close(self) -> None:
-        """Close it."""
-        if self._gate is not None:
-            self._gate.close()
-        super().close()
+    def _watch(self) -> None:
+        self._later = None
+        asyncio.get_running_loop().add_reader(self._socket, self._accept)
 
-    def _take_turns(self, register: Register) -> None:
-        self._turn += 1
-        if self._turn > _IN_A_TURN:
-            self._turn = 0
-            raise BlockingIOError
-        if register.full and self._gate is not None:
-            register.tell("connections are at their limit", limit=register.rules.most, setting="MAX_CONNECTIONS")
-            register.make_room()
-            self._pause(self._gate)
+    def _accept(self) -> None:
+        """Somebody waits, or nobody any more: another process may have been faster."""
+        for _ in range(_IN_A_TURN):
+            if self._register.full:
+                rules = self._register.rules
+                self._register.tell("connections are at their limit", limit=rules.most, setting="MAX_CONNECTIONS")
+                self._register.make_room()
+                self._pause()
+                return
+            try:
+                connection, _ = self._socket.accept()
+            except _NOBODY:
+                return
+            except OSError as error:
+                if error.errno not in _SHORT_OF:
+                    raise
+                self._register.tell("connections cannot be accepted", reason=error.strerror)
+                self._pause()
+                return
+            self._begin(connection)
 
-    def _pause(self, gate: select.epoll) -> None:
-        """Accept nothing for a moment.
+    def _begin(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self._accepted.add(connection)
+        task = asyncio.get_running_loop().create_task(self._connected(connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-        Raises:
-            BlockingIOError: always, which tells asyncio that there is nobody to accept.
-        """
-        gate.unregister(super().fileno())
-        asyncio.get_running_loop().call_later(_LATER, self._resume, gate)
-        self._turn = 0
-        raise BlockingIOError from None
+    async def _connected(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        try:
+            transport, _ = await loop.connect_accepted_socket(partial(InTurns, protocol, _AT_ONCE), connection)
+        except OSError:
+            connection.close()
+            return
+        if self._serve is None:
+            transport.abort()
+            return
+        await self._serve(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
 
-    def _resume(self, gate: select.epoll) -> None:
-        if not gate.closed:
-            gate.register(super().fileno(), select.EPOLLIN)
+    def _pause(self) -> None:
+        """Accept nobody for a moment; the loop has nothing to do meanwhile."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._socket)
+        self._later = loop.call_later(_LATER, self._watch)
 
 
-def listen(host: str, port: int) -> Listener:
+def listen(host: str, port: int) -> socket.socket:
     """A listening address; bound before anything is started, so that a taken port costs nothing."""
-    listener = Listener(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listener.setblocking(False)
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    bound.setblocking(False)
     try:
-        listener.bind((host, port))
+        bound.bind((host, port))
     except OSError:
-        listener.close()
+        bound.close()
         raise
-    return listener
+    return bound

@@ -9,6 +9,8 @@ from http.client import HTTPResponse
 from pathlib import Path
 from typing import cast
 
+from tests.loops import CHOICE
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 # What a shell of a newcomer has; nothing of the developer's settings, of make, or of an active environment.
 KEPT = ("HOME", "LANG", "LC_ALL", "PATH", "SSL_CERT_FILE", "TMPDIR", "USER")
@@ -25,9 +27,9 @@ KEPT_PREFIXES = (
 
 
 def clean_environment(**added: str) -> dict[str, str]:
-    """Return the environment of a fresh shell, with what a test adds."""
+    """Return the environment of a fresh shell, with the tests' own event loop and what a test adds."""
     kept = {name: text for name, text in os.environ.items() if name in KEPT or name.startswith(KEPT_PREFIXES)}
-    return {**kept, **added}
+    return {**kept, **({} if CHOICE == "auto" else {"EVENT_LOOP": CHOICE}), **added}
 
 
 def free_port() -> int:

@@ -3,84 +3,175 @@
 from __future__ import annotations
 
 import asyncio
-import select
+import errno
+import os
 import socket
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-import pytest
 from structlog.testing import capture_logs
 
 from mlops_backend.connections import Listener, Register, Rules, listen
 from tests.unit.connections.test_register import Held
 
 
-def test_connections_send_at_once() -> None:
-    """An accepted connection has Nagle's algorithm off: with it a token waits some 40 ms for the client's ACK."""
-    with listen("127.0.0.1", 0) as listener:
-        listener.listen()
-        with socket.create_connection(listener.getsockname()):
-            listener.setblocking(True)
-            accepted, _ = listener.accept()
-            with accepted:
-                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+class Served:
+    """What becomes of connections: each is kept until its client leaves."""
+
+    def __init__(self) -> None:
+        self.accepted: list[asyncio.StreamWriter] = []
+        self.ended = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Keep it."""
+        self.accepted.append(writer)
+        try:
+            await reader.read()
+        finally:
+            writer.close()
+            self.ended += 1
+
+    async def until(self, accepted: int, seconds: float = 5) -> bool:
+        """Whether so many come to be accepted."""
+        try:
+            async with asyncio.timeout(seconds):
+                while len(self.accepted) < accepted:
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            return False
+        return True
 
 
-def test_connections_can_be_cut() -> None:
-    """What was accepted can be shut from here, so that a client cannot hold up the end."""
-    with listen("127.0.0.1", 0) as listener:
-        listener.listen()
-        with socket.create_connection(listener.getsockname(), timeout=5) as client:
-            listener.setblocking(True)
-            accepted, _ = listener.accept()
-            with accepted:
-                listener.cut()
-                assert client.recv(1) == b""
-
-
-async def accepted_within(listener: Listener, seconds: float) -> bool:
-    """Whether asyncio would accept somebody."""
-    loop = asyncio.get_running_loop()
-    seen = asyncio.Event()
-
-    def accept() -> None:
-        with suppress(BlockingIOError):
-            listener.accept()[0].close()
-            seen.set()
-
-    loop.add_reader(listener.fileno(), accept)
+@asynccontextmanager
+async def listening(register: Register, served: Served) -> AsyncIterator[tuple[Listener, tuple[str, int]]]:
+    """A listener that accepts, and its address."""
+    bound = listen("127.0.0.1", 0)
+    listener = Listener(bound, register)
+    listener.start(served.serve, 100)
     try:
-        await asyncio.wait_for(seen.wait(), seconds)
-    except TimeoutError:
-        return False
+        yield listener, bound.getsockname()
     finally:
-        loop.remove_reader(listener.fileno())
-    return True
+        listener.stop()
+        await listener.finish(5)
 
 
-@pytest.mark.skipif(not hasattr(select, "epoll"), reason="there is no epoll here")
+async def test_connections_send_at_once() -> None:
+    """An accepted connection has Nagle's algorithm off: with it a token waits some 40 ms for the client's ACK."""
+    served = Served()
+    async with listening(Register(Rules()), served) as (_, address):
+        with socket.create_connection(address):
+            assert await served.until(1)
+            accepted = served.accepted[0].get_extra_info("socket")
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+async def test_connections_can_be_cut() -> None:
+    """What was accepted can be shut from here, so that a client cannot hold up the end."""
+    served = Served()
+    async with listening(Register(Rules()), served) as (listener, address):
+        with socket.create_connection(address, timeout=5) as client:
+            assert await served.until(1)
+            listener.cut()
+            assert await asyncio.to_thread(client.recv, 1) == b""
+
+
 async def test_nobody_is_accepted_while_there_is_no_room() -> None:
     """Who comes then waits, and is accepted when there is room again; meanwhile the loop has nothing to do."""
-    register = Register(Rules(most=1))
+    register, served = Register(Rules(most=1)), Served()
     held = Held()
     register.enter(held)
-    with listen("127.0.0.1", 0) as listener:
-        listener.accept_while(register)
-        listener.listen()
-        with socket.create_connection(listener.getsockname()), capture_logs() as logs:
-            assert not await accepted_within(listener, 0.3)
+    async with listening(register, served) as (_, address):
+        with socket.create_connection(address), capture_logs() as logs:
+            used = os.times()
+            assert not await served.until(1, 0.5)
+            assert os.times().user - used.user < 0.25
             register.leave(held)
-            assert await accepted_within(listener, 2)
+            assert await served.until(1)
     assert [entry["event"] for entry in logs] == ["connections are at their limit"]
 
 
+async def test_nobody_is_accepted_after_the_end() -> None:
+    """Not even where the end comes while there is no room."""
+    register, served = Register(Rules(most=1)), Served()
+    register.enter(Held())
+    async with listening(register, served) as (_, address):
+        with socket.create_connection(address), capture_logs() as logs:
+            while not logs:
+                await asyncio.sleep(0.01)
+    await asyncio.sleep(0.15)
+    assert not served.accepted
+
+
+class Crowd(socket.socket):
+    """A listening socket that counts how often it is asked for a connection in a turn of the loop."""
+
+    turns: list[int]
+    ends = 0
+
+    def accept(self) -> tuple[socket.socket, tuple[str, int]]:
+        """The next connection."""
+        if not self.turns or not self.turns[-1]:
+            asyncio.get_running_loop().call_soon(self.turns.append, 0)
+            self.turns.append(0)
+        self.turns[-1] += 1
+        return super().accept()
+
+
 async def test_a_turn_of_the_loop_accepts_a_few() -> None:
-    """asyncio would accept all that wait, and everybody else would wait for it."""
-    with listen("127.0.0.1", 0) as listener:
-        listener.accept_while(Register(Rules()))
-        listener.listen(100)
-        clients = [socket.create_connection(listener.getsockname()) for _ in range(50)]
-        accepted = [listener.accept()[0] for _ in range(2)]
-        with pytest.raises(BlockingIOError):
-            listener.accept()
-        for each in (*clients, *accepted):
+    """A loop's own server would accept all that wait, and everybody else would wait for it."""
+    served = Served()
+    with Crowd(socket.AF_INET, socket.SOCK_STREAM) as bound:
+        bound.turns = []
+        bound.setblocking(False)
+        bound.bind(("127.0.0.1", 0))
+        listener = Listener(bound, Register(Rules()))
+        listener.start(served.serve, 100)
+        clients = [socket.create_connection(bound.getsockname()) for _ in range(50)]
+        assert await served.until(50)
+        assert max(bound.turns) == 2
+        for each in clients:
             each.close()
+        await listener.finish(5)
+        listener.stop()
+
+
+class Short(socket.socket):
+    """A listening socket of a process that has no descriptor left, at first."""
+
+    left = 0
+
+    def accept(self) -> tuple[socket.socket, tuple[str, int]]:
+        """The next connection."""
+        if not self.left:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return super().accept()
+
+
+async def test_a_process_without_descriptors_accepts_later() -> None:
+    """It says so once, and has nothing to do meanwhile."""
+    served = Served()
+    with Short(socket.AF_INET, socket.SOCK_STREAM) as bound:
+        bound.setblocking(False)
+        bound.bind(("127.0.0.1", 0))
+        listener = Listener(bound, Register(Rules()))
+        listener.start(served.serve, 100)
+        with socket.create_connection(bound.getsockname()), capture_logs() as logs:
+            assert not await served.until(1, 0.3)
+            bound.left = 1
+            assert await served.until(1)
+        await listener.finish(5)
+        listener.stop()
+    assert [entry["event"] for entry in logs] == ["connections cannot be accepted"]
+
+
+async def test_what_does_not_end_is_given_up() -> None:
+    """After the time that it is given."""
+    served = Served()
+    bound = listen("127.0.0.1", 0)
+    listener = Listener(bound, Register(Rules()))
+    listener.start(served.serve, 100)
+    with socket.create_connection(bound.getsockname()):
+        assert await served.until(1)
+        listener.stop()
+        await listener.finish(0.05)
+        assert served.ended == 1

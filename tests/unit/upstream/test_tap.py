@@ -25,6 +25,9 @@ class _Transport(asyncio.Transport):
     def close(self) -> None:
         pass
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        pass
+
     def pause_reading(self) -> None:
         pass
 
