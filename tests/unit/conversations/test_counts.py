@@ -20,7 +20,9 @@ from mlops_backend.schemas.conversations.bodies import (
 from mlops_backend.services.other.conversations.bounds import Bounds
 from mlops_backend.services.other.conversations.rows import Message
 from mlops_backend.services.other.conversations.service import Conversations
-from mlops_backend.services.other.conversations.turns import Turn, Turns, question
+from mlops_backend.services.other.conversations.steps import Turn
+from mlops_backend.services.other.conversations.together import Together
+from mlops_backend.services.other.conversations.turns import Turns, question
 from mlops_backend.services.other.database.database import Database
 from mlops_backend.services.other.database.tables import (
     conversation_owners,
@@ -54,7 +56,7 @@ class World:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.conversations = Conversations(database, BOUNDS)
-        self.turns = Turns(self.conversations, BOUNDS)
+        self.turns = Turns(self.conversations, Together(database, BOUNDS), BOUNDS)
         self.open: list[Turn] = []
         self.made: list[tuple[str, str]] = []
 

@@ -13,7 +13,7 @@ from mlops_backend.services.other.conversations import kept_replies
 from mlops_backend.services.other.conversations.kept_replies import KeptReplies
 from mlops_backend.services.other.conversations.replies import Replies
 from mlops_backend.services.other.conversations.rows import Message
-from mlops_backend.services.other.conversations.turns import Turn
+from mlops_backend.services.other.conversations.steps import Turn
 from mlops_backend.telemetry.record import RequestRecord
 
 TURN = Turn("key", "c" * 32, 2, "q" * 32, 1, "r" * 32, 2, "llama3")

@@ -7,7 +7,8 @@ from mlops_backend.services.other.conversations.imports import Imports
 from mlops_backend.services.other.conversations.replies import Replies
 from mlops_backend.services.other.conversations.rows import Conversation, Message
 from mlops_backend.services.other.conversations.service import Conversations
-from mlops_backend.services.other.conversations.turns import Turn, Turns, question
+from mlops_backend.services.other.conversations.steps import Turn
+from mlops_backend.services.other.conversations.turns import Turns, question
 from mlops_backend.services.other.conversations.wiring import build_conversations
 
 __all__ = [

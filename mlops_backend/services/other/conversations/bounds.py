@@ -7,11 +7,10 @@ from typing import Any, Final
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mlops_backend.errors import ConversationFull
 from mlops_backend.services.other.conversations.rows import Conversation
-from mlops_backend.services.other.database import conversation_owners, messages
+from mlops_backend.services.other.database import Statements, conversation_owners, messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ _COUNTED: Final = {
 }
 
 
-async def check_room(connection: AsyncConnection, grown: Conversation, added: int, bounds: Bounds) -> None:
+async def check_room(connection: Statements, grown: Conversation, added: int, bounds: Bounds) -> None:
     """See that a conversation has room for so many messages more, whose places are counted in `next_sequence` already.
 
     There are never more messages than places, so they seldom need to be counted.
@@ -69,7 +68,7 @@ def check_size(conversation: Conversation, number: int, bounds: Bounds) -> None:
         )
 
 
-async def count(connection: AsyncConnection, key_id: str, number: int, size: int, bounds: Bounds | None) -> None:
+async def count(connection: Statements, key_id: str, number: int, size: int, bounds: Bounds | None) -> None:
     """Count what a key has: last of all, for whoever does so for the same key waits here until the end."""
     row = {"key_id": key_id, "conversations": number, "bytes": size}
     counted = await connection.execute(_COUNTED[connection.dialect.name], row)

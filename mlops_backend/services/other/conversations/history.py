@@ -89,6 +89,21 @@ async def history(connection: AsyncConnection, conversation_id: str, last: int, 
     return History(lines, omitted)
 
 
+async def of_all(newest_first: Sequence[Message], tokens: int) -> History:
+    """The same of a conversation whose messages are all here, none of them with an image."""
+    system = [message for message in newest_first if message.role == "system"]
+    async with aclosing(_each(newest_first)) as backwards:
+        kept, _ = await _fitting(backwards, tokens - sum(map(_tokens, system)))
+    shown = sorted([*system, *kept], key=lambda message: message.sequence)
+    lines = [_line(message, {}) for message in shown if not _says_nothing(message)]
+    return History(lines, len(newest_first) - len(shown))
+
+
+async def _each(read: Sequence[Message]) -> AsyncGenerator[Message, None]:
+    for message in read:
+        yield message
+
+
 async def _backwards(
     connection: AsyncConnection, conversation_id: str, first: Sequence[Message]
 ) -> AsyncGenerator[Message, None]:

@@ -11,11 +11,10 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import delete, exists, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mlops_backend.errors import InvalidBody
 from mlops_backend.services.other.conversations.rows import StoredImage
-from mlops_backend.services.other.database import images, message_images, messages
+from mlops_backend.services.other.database import Statements, images, message_images, messages
 
 T = TypeVar("T")
 
@@ -71,7 +70,7 @@ def invalid(loc: Sequence[str | int], what: str) -> InvalidBody:
     return InvalidBody("The body does not fit the schema.", [{"loc": list(loc), "msg": what, "type": "value_error"}])
 
 
-async def keep(connection: AsyncConnection, shown: Mapping[int, Sequence[Image]]) -> None:
+async def keep(connection: Statements, shown: Mapping[int, Sequence[Image]]) -> None:
     """Keep the images of messages, given by their numbers.
 
     In the order of their hashes: two writers of the same images wait for each other, and never crosswise.
@@ -95,7 +94,7 @@ def _row(image: Image) -> Mapping[str, Any]:
     return {"hash": stored.hash, "media_type": stored.media_type, "size": stored.size, "data": image.data}
 
 
-async def of_messages(connection: AsyncConnection, numbers: Iterable[int]) -> dict[int, list[StoredImage]]:
+async def of_messages(connection: Statements, numbers: Iterable[int]) -> dict[int, list[StoredImage]]:
     """The images of messages, by their numbers, without their bytes."""
     found: dict[int, list[StoredImage]] = {}
     columns = (message_images.c.message_number, images.c.hash, images.c.media_type, images.c.size)
@@ -109,7 +108,7 @@ async def of_messages(connection: AsyncConnection, numbers: Iterable[int]) -> di
     return found
 
 
-async def of_conversation(connection: AsyncConnection, conversation_id: str, hash_: str) -> tuple[str, bytes] | None:
+async def of_conversation(connection: Statements, conversation_id: str, hash_: str) -> tuple[str, bytes] | None:
     """Media type and bytes of an image that some message of the conversation shows."""
     query = (
         select(images.c.media_type, images.c.data)
@@ -122,7 +121,7 @@ async def of_conversation(connection: AsyncConnection, conversation_id: str, has
     return None if row is None else (str(row[0]), bytes(row[1]))
 
 
-async def bytes_of(connection: AsyncConnection, hashes: Iterable[str]) -> dict[str, bytes]:
+async def bytes_of(connection: Statements, hashes: Iterable[str]) -> dict[str, bytes]:
     """The bytes of images, by hash."""
     found: dict[str, bytes] = {}
     for some in _chunks(list(dict.fromkeys(hashes))):
@@ -131,7 +130,7 @@ async def bytes_of(connection: AsyncConnection, hashes: Iterable[str]) -> dict[s
     return found
 
 
-async def shown_by(connection: AsyncConnection, conversation_id: str, after: int) -> list[str]:
+async def shown_by(connection: Statements, conversation_id: str, after: int) -> list[str]:
     """The hashes of what the messages behind a sequence show, before they are deleted."""
     query = (
         select(message_images.c.hash)
@@ -142,7 +141,7 @@ async def shown_by(connection: AsyncConnection, conversation_id: str, after: int
     return list((await connection.execute(query)).scalars())
 
 
-async def drop_unused(connection: AsyncConnection, hashes: Sequence[str]) -> None:
+async def drop_unused(connection: Statements, hashes: Sequence[str]) -> None:
     """Delete those of the images that no message shows any more."""
     for some in _chunks(sorted(hashes)):
         unused = ~exists(select(message_images.c.hash).where(message_images.c.hash == images.c.hash))

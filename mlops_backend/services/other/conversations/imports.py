@@ -9,7 +9,6 @@ from itertools import islice
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mlops_backend.schemas.conversations.exports import ConversationsDocument, ExportedConversation, ExportedMessage
 from mlops_backend.services.other.conversations import images as stored_images
@@ -19,7 +18,7 @@ from mlops_backend.services.other.conversations.images import Image
 from mlops_backend.services.other.conversations.rows import Conversation, Message, new_id
 from mlops_backend.services.other.conversations.service import Conversations
 from mlops_backend.services.other.conversations.writes import Draft
-from mlops_backend.services.other.database import conversations, messages
+from mlops_backend.services.other.database import Statements, conversations, messages
 
 T = TypeVar("T")
 
@@ -126,7 +125,7 @@ def _draft(told: ExportedMessage, sequence: int, images: Mapping[str, Image], lo
     return Draft(message, [images[name] for name in told.images])
 
 
-async def _store(connection: AsyncConnection, wholes: Sequence[_Whole], bounds: Bounds) -> None:
+async def _store(connection: Statements, wholes: Sequence[_Whole], bounds: Bounds) -> None:
     """Write everything, so many rows at a time; the locks that others wait for come last."""
     for some in _chunks(writes.row(whole.conversation) for whole in wholes):
         await connection.execute(insert(conversations), some)
@@ -146,7 +145,7 @@ def _rows(whole: _Whole) -> Iterator[Mapping[str, Any]]:
         yield draft.message.row(mine.id, mine.owner)
 
 
-async def _shown(connection: AsyncConnection, wholes: Sequence[_Whole]) -> dict[int, Sequence[Image]]:
+async def _shown(connection: Statements, wholes: Sequence[_Whole]) -> dict[int, Sequence[Image]]:
     """The images of messages by the numbers that these have now."""
     drafts = {draft.message.id: draft.images for whole in wholes for draft in whole.drafts if draft.images}
     shown: dict[int, Sequence[Image]] = {}

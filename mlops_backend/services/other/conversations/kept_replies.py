@@ -11,9 +11,10 @@ import structlog
 
 from mlops_backend.errors import AppError, DatabaseBusy, DatabaseDown, NotFound
 from mlops_backend.services.other.conversations.rows import Message
-from mlops_backend.services.other.conversations.turns import Turn, Turns
+from mlops_backend.services.other.conversations.steps import Turn
+from mlops_backend.services.other.conversations.turns import Turns
 
-_AT_ONCE: Final = 8
+_AT_ONCE: Final = 200
 _PATIENCE: Final = 60.0
 _RETRY_AFTER: Final = 1.0
 _MOST_WAITING: Final = 10_000

@@ -12,7 +12,7 @@ from mlops_backend.errors import NotFound
 from mlops_backend.services.other.conversations import images as stored_images
 from mlops_backend.services.other.conversations.rows import Conversation, Message, is_id
 from mlops_backend.services.other.conversations.writes import no_such_conversation
-from mlops_backend.services.other.database import conversations, messages
+from mlops_backend.services.other.database import Statements, conversations, messages
 
 Cursor = tuple[int, str]
 
@@ -21,6 +21,10 @@ LAST: Final = 2**62  # behind every sequence
 _COLUMNS: Final = [conversations.c[name] for name in Conversation.__dataclass_fields__]
 # All but what stands for the text in the index.
 _MESSAGE: Final = [column for column in messages.c if column is not messages.c.folded]
+# Of a message what a model is shown, in the order of `Message.as_shown`.
+AS_SHOWN: Final = [
+    messages.c[name] for name in ("id", "sequence", "role", "content", "thinking", "tool_calls", "tool_name")
+]
 _SAID: Final = messages.c.sequence > 0
 _PORTION: Final = (
     select(*_MESSAGE)
@@ -56,7 +60,7 @@ async def see_one_moment(connection: AsyncConnection) -> None:
         await connection.execution_options(isolation_level="REPEATABLE READ")
 
 
-async def one(connection: AsyncConnection, key_id: str, conversation_id: str) -> Conversation:
+async def one(connection: Statements, key_id: str, conversation_id: str) -> Conversation:
     """One conversation.
 
     Raises:
@@ -69,19 +73,19 @@ async def one(connection: AsyncConnection, key_id: str, conversation_id: str) ->
     return Conversation(**row)
 
 
-async def page(connection: AsyncConnection, key_id: str, after: Cursor | None, limit: int) -> list[Conversation]:
+async def page(connection: Statements, key_id: str, after: Cursor | None, limit: int) -> list[Conversation]:
     """See `listed`."""
     return [Conversation(**row) for row in (await connection.execute(listed(key_id, after, limit))).mappings()]
 
 
-async def messages_of(connection: AsyncConnection, conversation_id: str, *, replaced: bool = False) -> list[Message]:
+async def messages_of(connection: Statements, conversation_id: str, *, replaced: bool = False) -> list[Message]:
     """A conversation's messages in their order."""
     rows = (await connection.execute(said(conversation_id, replaced=replaced))).mappings().all()
     return await _with_images(connection, rows)
 
 
 async def newest_first(
-    connection: AsyncConnection, conversation_id: str, last: int, some: int
+    connection: Statements, conversation_id: str, last: int, some: int
 ) -> AsyncGenerator[Message, None]:
     """The current messages up to the sequence `last`, backwards, read in portions of `some`."""
     while portion := await portion_of(connection, conversation_id, last, some):
@@ -92,19 +96,19 @@ async def newest_first(
         last = portion[-1].sequence - 1
 
 
-async def portion_of(connection: AsyncConnection, conversation_id: str, last: int, some: int) -> list[Message]:
+async def portion_of(connection: Statements, conversation_id: str, last: int, some: int) -> list[Message]:
     """So many of the current messages up to the sequence `last`, backwards."""
     asked = {"conversation": conversation_id, "last": last, "some": some}
     return await _with_images(connection, (await connection.execute(_PORTION, asked)).mappings().all())
 
 
-async def system_messages(connection: AsyncConnection, conversation_id: str, last: int) -> list[Message]:
+async def system_messages(connection: Statements, conversation_id: str, last: int) -> list[Message]:
     """The current messages that tell the model who it is."""
     query = said(conversation_id).where(messages.c.role == "system", messages.c.sequence <= last)
     return await _with_images(connection, (await connection.execute(query)).mappings().all())
 
 
-async def sequence_of(connection: AsyncConnection, conversation_id: str, message_id: str) -> int:
+async def sequence_of(connection: Statements, conversation_id: str, message_id: str) -> int:
     """Where a message stands.
 
     Raises:
@@ -118,7 +122,7 @@ async def sequence_of(connection: AsyncConnection, conversation_id: str, message
     return int(found)
 
 
-async def _with_images(connection: AsyncConnection, rows: Sequence[RowMapping]) -> list[Message]:
+async def _with_images(connection: Statements, rows: Sequence[RowMapping]) -> list[Message]:
     found = {row["number"]: Message.of_row(dict(row)) for row in rows}
     # What is more than its texts is images.
     showing = [row["number"] for row in rows if row["bytes"] > found[row["number"]].size]

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter, time
 from typing import Any, Final, Literal, Protocol
 
 from mlops_backend.principal import Principal
 from mlops_backend.services.llm.dialects import dumped, parse_object
-from mlops_backend.services.other.conversations.history import history, room
+from mlops_backend.services.other.conversations.history import history, of_all, room
 from mlops_backend.services.other.conversations.kept_replies import KeptReplies
 from mlops_backend.services.other.conversations.reply_text import ReplyText
 from mlops_backend.services.other.conversations.rows import Message
-from mlops_backend.services.other.conversations.turns import Turn
+from mlops_backend.services.other.conversations.steps import Turn
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.usage import fitting
 from mlops_backend.telemetry.record import RequestRecord
@@ -82,6 +82,7 @@ class Replies:
             AppError: whatever kept the reply away; the question stays.
         """
         body, omitted = await self._body(turn, asked, record)
+        turn = replace(turn, shown=None)  # the texts are not held for as long as the model speaks
         if stream:
             lines = await self._door.stream("chat", body, record)
             return Reply(omitted, self._relayed(turn, omitted, lines, record))
@@ -91,8 +92,11 @@ class Replies:
     async def _body(self, turn: Turn, asked: Mapping[str, Any], record: RequestRecord) -> tuple[dict[str, Any], int]:
         model = str(asked.get("model") or turn.model)
         context = _wanted_context(asked) or await self._door.context_length(model, record.caller) or self._context
-        async with self._database.reading() as connection:
-            shown = await history(connection, turn.conversation_id, turn.last, room(context, asked))
+        if turn.shown is not None:
+            shown = await of_all(turn.shown, room(context, asked))
+        else:
+            async with self._database.reading() as connection:
+                shown = await history(connection, turn.conversation_id, turn.last, room(context, asked))
         named = {"model": model} if model else {}
         return {**asked, **named, "messages": shown.messages}, shown.omitted
 

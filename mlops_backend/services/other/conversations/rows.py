@@ -84,6 +84,13 @@ class Message:
         known = {name: row[name] for name in _STORED}
         return cls(**{**known, "tool_calls": json.loads(row["tool_calls"] or "[]")})
 
+    @classmethod
+    def as_shown(
+        cls, id: str, sequence: int, role: str, content: str, thinking: str, calls: str, tool_name: str
+    ) -> Message:
+        """Read what a model is shown of a row."""
+        return cls(id, sequence, role, content, thinking, json.loads(calls) if calls else (), tool_name)
+
     def row(self, conversation_id: str, owner: str) -> dict[str, Any]:
         """The row of `messages`."""
         known = {name: getattr(self, name) for name in _STORED}

@@ -10,7 +10,6 @@ from time import time
 from typing import Any, Final, TypeVar
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mlops_backend.errors import DatabaseBusy, InvalidBody, NotFound
 from mlops_backend.schemas.conversations.bodies import (
@@ -26,7 +25,7 @@ from mlops_backend.services.other.conversations.rows import Conversation, Messag
 from mlops_backend.services.other.conversations.search import Found, found
 from mlops_backend.services.other.conversations.search_words import parsed
 from mlops_backend.services.other.conversations.writes import Draft, Match
-from mlops_backend.services.other.database import Database
+from mlops_backend.services.other.database import Database, Statements
 
 T = TypeVar("T")
 
@@ -129,7 +128,7 @@ class Conversations:
             NotFound, PreconditionFailed, DatabaseDown: see `create` and `conversation_writes.locked`.
         """
 
-        async def work(connection: AsyncConnection) -> Conversation:
+        async def work(connection: Statements) -> Conversation:
             mine = await writes.locked(connection, key_id, conversation_id, match)
             title, model = asked.title or mine.title, asked.model or mine.model
             if (title, model) == (mine.title, mine.model):
@@ -145,7 +144,7 @@ class Conversations:
             NotFound, PreconditionFailed, DatabaseDown: see `update`.
         """
 
-        async def work(connection: AsyncConnection) -> None:
+        async def work(connection: Statements) -> None:
             await writes.remove(connection, await writes.locked(connection, key_id, conversation_id, match))
 
         await self.change(work)
@@ -157,7 +156,7 @@ class Conversations:
             DatabaseDown: it cannot be reached; what was deleted by then is.
         """
 
-        async def work(connection: AsyncConnection) -> int:
+        async def work(connection: Statements) -> int:
             some = await writes.locked_some(connection, key_id, _AT_ONCE)
             for conversation in some:
                 await writes.remove(connection, conversation)
@@ -179,7 +178,7 @@ class Conversations:
         """
         drafts = _drafts(asked, self._now(), 0)
 
-        async def work(connection: AsyncConnection) -> tuple[Conversation, list[Message]]:
+        async def work(connection: Statements) -> tuple[Conversation, list[Message]]:
             mine = await writes.locked(connection, key_id, conversation_id, match)
             placed = [
                 replace(draft, message=replace(draft.message, sequence=mine.next_sequence + index))
@@ -199,14 +198,14 @@ class Conversations:
             PreconditionFailed, DatabaseDown: see `update`.
         """
 
-        async def work(connection: AsyncConnection) -> Conversation:
+        async def work(connection: Statements) -> Conversation:
             mine = await writes.locked(connection, key_id, conversation_id, match)
             last = 0 if after is None else await reads.sequence_of(connection, conversation_id, after)
             return await writes.cut(connection, replace(mine, updated_at=self._now()), last)
 
         return await self.change(work)
 
-    async def change(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def change(self, work: Callable[[Statements], Awaitable[T]]) -> T:
         """Run a transaction, anew when another one came in its way.
 
         An image that this one shows may be deleted by another one that ends before it; and two that delete may wait
@@ -217,8 +216,7 @@ class Conversations:
         """
         for tried in range(_TRIES):
             try:
-                async with self._database.writing() as connection:
-                    return await work(connection)
+                return await self._database.transaction(work)
             except DBAPIError as error:
                 if not _is_passing(error) or (tried + 1 == _TRIES and isinstance(error, IntegrityError)):
                     raise

@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from time import time
 from typing import Any, Final
 
 from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, exists, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mlops_backend.errors import Conflict
 from mlops_backend.schemas.conversations.bodies import AskRequest
 from mlops_backend.services.other.conversations import images as stored_images
 from mlops_backend.services.other.conversations import reads, writes
 from mlops_backend.services.other.conversations.bounds import Bounds, check_room
+from mlops_backend.services.other.conversations.lots import NotTogether
 from mlops_backend.services.other.conversations.reads import LAST
-from mlops_backend.services.other.conversations.rows import Conversation, Message, new_id
+from mlops_backend.services.other.conversations.rows import Message, is_id, new_id
 from mlops_backend.services.other.conversations.service import Conversations
+from mlops_backend.services.other.conversations.steps import Kept, Question, Turn, turn_of
+from mlops_backend.services.other.conversations.together import Together
 from mlops_backend.services.other.conversations.writes import Draft, Match
-from mlops_backend.services.other.database import messages
+from mlops_backend.services.other.database import Statements, messages
 
 _ASKING: Final = ("user", "tool")
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """A question that was stored, and the place that its reply will have.
-
-    `last` is the sequence of the last message that the model is shown, and `message_id` that message's id; `model` the
-    conversation's own, for a request that names none.
-    """
-
-    key_id: str
-    conversation_id: str
-    version: int
-    message_id: str
-    last: int
-    reply_id: str
-    reply_sequence: int
-    model: str
 
 
 class Turns:
@@ -48,12 +32,16 @@ class Turns:
 
     Args:
         conversations: where they stand.
+        together: makes the changes that need nothing of their own.
         bounds: how much may be kept; a reply that has come is kept anyway.
         clock: seconds since the epoch.
     """
 
-    def __init__(self, conversations: Conversations, bounds: Bounds, clock: Callable[[], float] = time) -> None:
+    def __init__(
+        self, conversations: Conversations, together: Together, bounds: Bounds, clock: Callable[[], float] = time
+    ) -> None:
         self._conversations = conversations
+        self._together = together
         self._bounds = bounds
         self._clock = clock
 
@@ -66,15 +54,20 @@ class Turns:
             ConversationFull: it would become too large.
             DatabaseDown: it cannot be stored.
         """
+        if is_id(conversation_id) and not asked.images:
+            message, now = asked.message, self._now()
+            one = Question(key_id, conversation_id, message, match, self._bounds, now, message.size)
+            with suppress(NotTogether):
+                return await self._together.make(one)
 
-        async def work(connection: AsyncConnection) -> Turn:
+        async def work(connection: Statements) -> Turn:
             mine = await writes.locked(connection, key_id, conversation_id, match)
             place = mine.next_sequence
             draft = replace(asked, message=replace(asked.message, sequence=place))
             mine = await writes.named(connection, mine, [draft])
             mine = replace(mine, next_sequence=place + 2, updated_at=self._now())
             mine = await writes.append(connection, mine, [draft], self._bounds, and_replies=1)
-            return _turn(mine, draft.message.id, place, place + 1)
+            return turn_of(mine, draft.message.id, place, place + 1, is_first=True)
 
         return await self._conversations.change(work)
 
@@ -86,7 +79,7 @@ class Turns:
             NotFound, PreconditionFailed, ConversationFull, DatabaseDown: see `ask`.
         """
 
-        async def work(connection: AsyncConnection) -> Turn:
+        async def work(connection: Statements) -> Turn:
             mine = await writes.locked(connection, key_id, conversation_id, match)
             question, is_answered = await _asked_last(connection, conversation_id)
             place = mine.next_sequence
@@ -94,7 +87,7 @@ class Turns:
             if is_answered:  # else the question has had room for its reply
                 await check_room(connection, mine, 1, self._bounds)
             mine = await writes.store(connection, mine)
-            return _turn(mine, question.id, question.sequence, place)
+            return turn_of(mine, question.id, question.sequence, place, is_first=False)
 
         return await self._conversations.change(work)
 
@@ -107,8 +100,11 @@ class Turns:
         Raises:
             DatabaseDown: it cannot be stored.
         """
+        if turn.is_first:
+            with suppress(NotTogether):
+                return await self._together.make(Kept(turn, reply, self._now(), reply.size))
 
-        async def work(connection: AsyncConnection) -> int | None:
+        async def work(connection: Statements) -> int | None:
             mine = await writes.locked(connection, turn.key_id, turn.conversation_id)
             there = await _looked_at(connection, turn)
             if there.reply:
@@ -150,20 +146,7 @@ def question(asked: AskRequest, now: int) -> Draft:
     return Draft(message, stored_images.decoded(asked.images, "images"))
 
 
-def _turn(conversation: Conversation, message_id: str, last: int, place: int) -> Turn:
-    return Turn(
-        key_id=conversation.key_id,
-        conversation_id=conversation.id,
-        version=conversation.version,
-        message_id=message_id,
-        last=last,
-        reply_id=new_id(conversation.updated_at),
-        reply_sequence=place,
-        model=conversation.model,
-    )
-
-
-async def _asked_last(connection: AsyncConnection, conversation_id: str) -> tuple[Message, bool]:
+async def _asked_last(connection: Statements, conversation_id: str) -> tuple[Message, bool]:
     """What was asked last, and whether there is a reply to it."""
     is_answered = False
     async with aclosing(reads.newest_first(connection, conversation_id, LAST, 4)) as backwards:
@@ -184,7 +167,7 @@ class _There:
     newer: bool
 
 
-async def _looked_at(connection: AsyncConnection, turn: Turn) -> _There:
+async def _looked_at(connection: Statements, turn: Turn) -> _There:
     """In a statement of its own, once the conversation is locked: what another one wrote before is seen."""
     found = (await connection.execute(_LOOK, _values(turn))).one()
     return _There(bool(found[0]), bool(found[1]), int(found[2]), bool(found[3]))

@@ -10,6 +10,7 @@ from mlops_backend.services.other.conversations.imports import Imports
 from mlops_backend.services.other.conversations.kept_replies import KeptReplies
 from mlops_backend.services.other.conversations.replies import Replies
 from mlops_backend.services.other.conversations.service import Conversations
+from mlops_backend.services.other.conversations.together import Together
 from mlops_backend.services.other.conversations.turns import Turns
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.registry import Services
@@ -28,7 +29,7 @@ def build_conversations(services: Services, settings: Settings) -> KeptReplies:
     conversations = services.add(Conversations(database, bounds))
     services.add(Exports(database))
     services.add(Imports(conversations, bounds))
-    turns = services.add(Turns(conversations, bounds))
+    turns = services.add(Turns(conversations, Together(database, bounds), bounds))
     kept = services.add(KeptReplies(turns))
     services.add(Replies(database, kept, services.get(OllamaService), settings.default_context))
     metrics = services.get(Metrics)

@@ -7,25 +7,24 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, bindparam, delete, func, insert, select, tuple_, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mlops_backend.errors import NotFound, PreconditionFailed
 from mlops_backend.services.other.conversations import images as stored_images
 from mlops_backend.services.other.conversations.bounds import Bounds, check_room, check_size, count
 from mlops_backend.services.other.conversations.images import Image
 from mlops_backend.services.other.conversations.rows import Conversation, Message, is_id, new_id, owner_of, title_from
-from mlops_backend.services.other.database import conversations, messages
+from mlops_backend.services.other.database import Statements, conversations, messages
 
 Match = Callable[[int], bool]
 
-_COLUMNS: Final = [conversations.c[name] for name in Conversation.__dataclass_fields__]
+COLUMNS: Final = [conversations.c[name] for name in Conversation.__dataclass_fields__]
 _TITLE: Final = "title"
 _LOCKED: Final = (
-    select(*_COLUMNS)
+    select(*COLUMNS)
     .where(conversations.c.id == bindparam("conversation"), conversations.c.key_id == bindparam("key"))
     .with_for_update()
 )
-_STORED: Final = update(conversations).where(conversations.c.id == bindparam("conversation"))
+STORED: Final = update(conversations).where(conversations.c.id == bindparam("conversation"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +40,7 @@ class Draft:
         return self.message.with_images([image.stored for image in self.images])
 
 
-async def locked(
-    connection: AsyncConnection, key_id: str, conversation_id: str, match: Match | None = None
-) -> Conversation:
+async def locked(connection: Statements, key_id: str, conversation_id: str, match: Match | None = None) -> Conversation:
     """One conversation, which nobody else changes until the transaction ends.
 
     Raises:
@@ -57,9 +54,19 @@ async def locked(
     if row is None:
         raise no_such_conversation()
     found = Conversation(**row)
-    if match is not None and not match(found.version):
-        raise PreconditionFailed(f"The conversation has changed since: it is at version {found.version} now.")
+    if match is not None:
+        check_version(found, match)
     return found
+
+
+def check_version(conversation: Conversation, match: Match) -> None:
+    """See that a conversation is at a version that is wanted.
+
+    Raises:
+        PreconditionFailed: it is not.
+    """
+    if not match(conversation.version):
+        raise PreconditionFailed(f"The conversation has changed since: it is at version {conversation.version} now.")
 
 
 def in_order_of_id(key_id: str, after: str) -> tuple[ColumnElement[bool], ...]:
@@ -71,9 +78,9 @@ def in_order_of_id(key_id: str, after: str) -> tuple[ColumnElement[bool], ...]:
     return tuple_(table.key_id, table.id) > (key_id, after), table.key_id <= key_id
 
 
-async def locked_some(connection: AsyncConnection, key_id: str, some: int) -> list[Conversation]:
+async def locked_some(connection: Statements, key_id: str, some: int) -> list[Conversation]:
     """So many of a key's conversations, all locked before anything is changed: nobody is waited for crosswise."""
-    query = select(*_COLUMNS).where(*in_order_of_id(key_id, ""))
+    query = select(*COLUMNS).where(*in_order_of_id(key_id, ""))
     ordered = query.order_by(conversations.c.key_id, conversations.c.id)
     rows = await connection.execute(ordered.limit(some).with_for_update())
     return [Conversation(**row) for row in rows.mappings()]
@@ -85,7 +92,7 @@ def no_such_conversation() -> NotFound:
 
 
 async def create(
-    connection: AsyncConnection, conversation: Conversation, drafts: Sequence[Draft], bounds: Bounds
+    connection: Statements, conversation: Conversation, drafts: Sequence[Draft], bounds: Bounds
 ) -> Conversation:
     """Make a conversation with its first messages.
 
@@ -102,7 +109,7 @@ async def create(
 
 
 async def append(
-    connection: AsyncConnection,
+    connection: Statements,
     conversation: Conversation,
     drafts: Sequence[Draft],
     bounds: Bounds,
@@ -123,7 +130,7 @@ async def append(
     return await store(connection, grown)
 
 
-async def add_reply(connection: AsyncConnection, conversation: Conversation, reply: Message) -> Conversation:
+async def add_reply(connection: Statements, conversation: Conversation, reply: Message) -> Conversation:
     """Put a reply at its place; it is kept whatever the bounds say, since it has been sent already."""
     grown = _grown(conversation, [Draft(reply)])
     await _insert(connection, grown, [Draft(reply)])
@@ -131,7 +138,7 @@ async def add_reply(connection: AsyncConnection, conversation: Conversation, rep
     return await store(connection, grown)
 
 
-async def named(connection: AsyncConnection, conversation: Conversation, drafts: Sequence[Draft]) -> Conversation:
+async def named(connection: Statements, conversation: Conversation, drafts: Sequence[Draft]) -> Conversation:
     """The conversation with a title made from `drafts`, when it has none yet; to be stored."""
     if conversation.title or not (title := titled("", drafts)):
         return conversation
@@ -140,7 +147,7 @@ async def named(connection: AsyncConnection, conversation: Conversation, drafts:
     return titled_
 
 
-async def rename(connection: AsyncConnection, conversation: Conversation, title: str, model: str) -> Conversation:
+async def rename(connection: Statements, conversation: Conversation, title: str, model: str) -> Conversation:
     """Give it another title or model."""
     changed = replace(conversation, title=title, model=model)
     if title != conversation.title:
@@ -148,7 +155,7 @@ async def rename(connection: AsyncConnection, conversation: Conversation, title:
     return await store(connection, changed)
 
 
-async def cut(connection: AsyncConnection, conversation: Conversation, after: int) -> Conversation:
+async def cut(connection: Statements, conversation: Conversation, after: int) -> Conversation:
     """Delete the messages whose sequence is larger than `after`."""
     behind = (messages.c.conversation_id == conversation.id, messages.c.sequence > after)
     counted = select(
@@ -167,7 +174,7 @@ async def cut(connection: AsyncConnection, conversation: Conversation, after: in
     return await store(connection, shrunk)
 
 
-async def remove(connection: AsyncConnection, conversation: Conversation) -> None:
+async def remove(connection: Statements, conversation: Conversation) -> None:
     """Delete it, its messages, and the images that nothing else shows."""
     hashes = await stored_images.shown_by(connection, conversation.id, 0)
     await connection.execute(delete(conversations).where(conversations.c.id == conversation.id))
@@ -175,10 +182,10 @@ async def remove(connection: AsyncConnection, conversation: Conversation) -> Non
     await count(connection, conversation.key_id, -1, -conversation.bytes, None)
 
 
-async def store(connection: AsyncConnection, conversation: Conversation) -> Conversation:
+async def store(connection: Statements, conversation: Conversation) -> Conversation:
     """Write what has changed of it, as one version more."""
     newer = replace(conversation, version=conversation.version + 1)
-    await connection.execute(_STORED, {**row(newer), "conversation": newer.id})
+    await connection.execute(STORED, {**row(newer), "conversation": newer.id})
     return newer
 
 
@@ -215,7 +222,7 @@ def _grown(conversation: Conversation, drafts: Sequence[Draft]) -> Conversation:
     )
 
 
-async def _insert(connection: AsyncConnection, conversation: Conversation, drafts: Sequence[Draft]) -> None:
+async def _insert(connection: Statements, conversation: Conversation, drafts: Sequence[Draft]) -> None:
     plain = [draft.message.row(conversation.id, conversation.owner) for draft in drafts if not draft.images]
     if plain:
         await connection.execute(insert(messages), plain)
@@ -228,7 +235,7 @@ async def _insert(connection: AsyncConnection, conversation: Conversation, draft
     await stored_images.keep(connection, shown)
 
 
-async def _keep_title(connection: AsyncConnection, conversation: Conversation) -> None:
+async def _keep_title(connection: Statements, conversation: Conversation) -> None:
     """The row by which the title is found; a new one each time, since a search finds the newest first."""
     mine = (messages.c.conversation_id == conversation.id, messages.c.sequence == 0)
     await connection.execute(delete(messages).where(*mine))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mlops_backend.services.other.database.at_once import Statements
 from mlops_backend.services.other.database.copying import NotEmpty, copy_all
 from mlops_backend.services.other.database.database import Database
 from mlops_backend.services.other.database.exact_text import ExactText
@@ -26,6 +27,7 @@ __all__ = [
     "ExactText",
     "NewerDatabase",
     "NotEmpty",
+    "Statements",
     "UnknownStep",
     "UnusableDatabase",
     "api_key_revision",

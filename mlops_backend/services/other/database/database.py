@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 from sqlalchemy import make_url
@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mlops_backend.errors import DatabaseBusy, DatabaseDown
+from mlops_backend.services.other.database.at_once import AtOnce, Statements
 from mlops_backend.services.other.database.engines import WRITING, patient_engine, postgres_engine, sqlite_engine
 from mlops_backend.services.other.database.failures import AWAY, Watched
 from mlops_backend.services.other.database.migrating import NewerDatabase, is_writable, upgrade
@@ -35,6 +36,8 @@ _WRITERS: Final = 2 / 3
 _READERS: Final = 8 / 15
 _THREADS_TIMEOUT: Final = 0.5
 _READ_ONLY: Final = "its transactions are read-only, as default_transaction_read_only says"
+
+T = TypeVar("T")
 
 log: Final = structlog.get_logger(__name__)
 
@@ -57,6 +60,7 @@ class Database:
         self._connections = connections
         self._file = Path(self._url.database) if self.is_sqlite and self._url.database else None
         self._engine: AsyncEngine | None = None
+        self._at_once: AtOnce | None = None
         self._names = StatementNames()
         self._driver = sqlite_driver() if self.is_sqlite else None
         self._ready = False
@@ -113,6 +117,9 @@ class Database:
             self._opening.cancel()
             await asyncio.wait({self._opening})
             self._opening = None
+        if self._at_once is not None:
+            await self._at_once.aclose(_THREADS_TIMEOUT)
+            self._at_once = None
         if self._engine is not None:
             await self._engine.dispose()
         if self._driver is not None:
@@ -140,6 +147,25 @@ class Database:
         began = monotonic()
         async with self._writers_turn(), self._connection(began, writing=True) as connection, connection.begin():
             yield connection
+
+    async def transaction(self, work: Callable[[Statements], Awaitable[T]]) -> T:
+        """Run `work` in a transaction as `writing` does; it waits for nothing but its own statements.
+
+        SQLite runs the whole of it in a thread, where it may go on when the one who asked has left.
+
+        Raises:
+            DatabaseBusy, DatabaseDown: see `writing`.
+        """
+        if not self.is_sqlite:
+            async with self.writing() as connection:
+                return await work(connection)
+        began = monotonic()
+        async with self._writers_turn():
+            if self._closing:
+                raise DatabaseDown(AWAY)
+            with self._using(began, writing=True):
+                self._at_once = self._at_once or AtOnce(self._url, _BUSY_TIMEOUT)
+                return await self._at_once.write(work)
 
     @asynccontextmanager
     async def migrating(self) -> AsyncIterator[AsyncConnection]:
@@ -197,12 +223,18 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self, began: float, *, writing: bool) -> AsyncIterator[AsyncConnection]:
+        with self._using(began, writing=writing) as engine:
+            async with engine.connect() as connection:
+                yield await connection.execution_options(**{WRITING: writing})
+
+    @contextmanager
+    def _using(self, began: float, *, writing: bool) -> Iterator[AsyncEngine]:
+        """Know from what happens in the block how the database is."""
         state = self.writing_state if writing else self.reading_state
         if self._engine is None or not self._ready or state.went_since(began):
             raise DatabaseDown(AWAY)
         with Watched(state, self._file):
-            async with self._engine.connect() as connection:
-                yield await connection.execution_options(**{WRITING: writing})
+            yield self._engine
         state.works()
         if self.writing_state.passing:
             self.writing_state.works()

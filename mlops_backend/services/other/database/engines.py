@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, NullPool, event
+from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from mlops_backend.services.other.database.lookout import arguments_for, look_out
@@ -38,9 +38,22 @@ def sqlite_engine(url: URL, driver: Any, connections: int, timeout: float, busy_
     """SQLite's file; a writer waits for another for `busy_timeout`."""
     options = {"timeout": busy_timeout, "isolation_level": None}
     engine = create_async_engine(url, **_QUIET, **_pool(connections, timeout), module=driver, connect_args=options)
-    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    _watch_sqlite(engine.sync_engine)
     return engine
+
+
+def direct_engine(url: URL, busy_timeout: float) -> Engine:
+    """SQLite's file for a thread of our own, with one connection."""
+    options = {"timeout": busy_timeout, "isolation_level": None, "check_same_thread": False}
+    one: Mapping[str, Any] = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
+    engine = create_engine(url.set(drivername="sqlite"), **_QUIET, **one, connect_args=options)
+    _watch_sqlite(engine)
+    return engine
+
+
+def _watch_sqlite(engine: Engine) -> None:
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
 
 
 def _postgres(url: URL, names: StatementNames, command_timeout: float, pool: Mapping[str, Any]) -> AsyncEngine:
