@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import cache
+from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from mlops_backend.errors import ConversationFull
 from mlops_backend.services.other.conversations.rows import Conversation
-from mlops_backend.services.other.database import Statements, conversation_owners, messages
+from mlops_backend.services.other.database import Statements, conversation_owners, insert_into, messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +23,13 @@ class Bounds:
     bytes_of_key: int
 
 
-def _counted(statement: sqlite.Insert | postgresql.Insert) -> Any:
+@cache
+def _counted(dialect: str) -> Any:
+    statement = insert_into(conversation_owners, dialect)
     table, more = conversation_owners.c, statement.excluded
     sums = {"conversations": table.conversations + more.conversations, "bytes": table.bytes + more.bytes}
     added = statement.on_conflict_do_update(index_elements=["key_id"], set_=sums)
     return added.returning(table.conversations, table.bytes)
-
-
-_COUNTED: Final = {
-    "sqlite": _counted(sqlite.insert(conversation_owners)),
-    "postgresql": _counted(postgresql.insert(conversation_owners)),
-}
 
 
 async def check_room(connection: Statements, grown: Conversation, added: int, bounds: Bounds) -> None:
@@ -71,7 +67,7 @@ def check_size(conversation: Conversation, number: int, bounds: Bounds) -> None:
 async def count(connection: Statements, key_id: str, number: int, size: int, bounds: Bounds | None) -> None:
     """Count what a key has: last of all, for whoever does so for the same key waits here until the end."""
     row = {"key_id": key_id, "conversations": number, "bytes": size}
-    counted = await connection.execute(_COUNTED[connection.dialect.name], row)
+    counted = await connection.execute(_counted(connection.dialect.name), row)
     conversations_now, bytes_now = counted.one()
     if bounds is None:
         return

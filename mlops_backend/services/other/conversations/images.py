@@ -10,11 +10,10 @@ from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import delete, exists, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from mlops_backend.errors import InvalidBody
 from mlops_backend.services.other.conversations.rows import StoredImage
-from mlops_backend.services.other.database import Statements, images, message_images, messages
+from mlops_backend.services.other.database import Statements, images, insert_into, message_images, messages
 
 T = TypeVar("T")
 
@@ -76,8 +75,7 @@ async def keep(connection: Statements, shown: Mapping[int, Sequence[Image]]) -> 
     In the order of their hashes: two writers of the same images wait for each other, and never crosswise.
     """
     every = {image.stored.hash: image for of_message in shown.values() for image in of_message}
-    kind = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = kind.insert(images).on_conflict_do_nothing(index_elements=["hash"])
+    statement = insert_into(images, connection.dialect.name).on_conflict_do_nothing(index_elements=["hash"])
     for some in _chunks(sorted(every)):
         await connection.execute(statement, [_row(every[name]) for name in some])
     links = [

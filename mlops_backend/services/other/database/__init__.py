@@ -6,6 +6,7 @@ from mlops_backend.services.other.database.at_once import Statements
 from mlops_backend.services.other.database.copying import NotEmpty, copy_all
 from mlops_backend.services.other.database.database import Database
 from mlops_backend.services.other.database.exact_text import ExactText
+from mlops_backend.services.other.database.inserting import insert_into
 from mlops_backend.services.other.database.migrating import NewerDatabase, UnknownStep, current, downgrade, upgrade
 from mlops_backend.services.other.database.sqlite_file import UnusableDatabase
 from mlops_backend.services.other.database.tables import (
@@ -42,6 +43,7 @@ __all__ = [
     "downgrade",
     "generations",
     "images",
+    "insert_into",
     "message_images",
     "messages",
     "upgrade",

@@ -11,11 +11,10 @@ from time import monotonic
 from typing import Any, Final
 
 import structlog
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from mlops_backend.errors import DatabaseDown
-from mlops_backend.services.other.database import Database, generations
+from mlops_backend.services.other.database import Database, generations, insert_into
 from mlops_backend.services.other.usage.generation_row import Noted, noted, row_of
 from mlops_backend.services.other.usage.prices import PriceList
 from mlops_backend.telemetry.exceptions import named
@@ -160,9 +159,8 @@ class Ledger:
 
     async def _insert(self, rows: list[dict[str, Any]]) -> None:
         """One transaction; a row that is there already, since its commit was not heard of, stays as it is."""
-        kind = sqlite if self._database.is_sqlite else postgresql
-        statement = kind.insert(generations).on_conflict_do_nothing(index_elements=["id"])
         async with self._database.writing() as connection:
+            statement = insert_into(generations, connection.dialect.name).on_conflict_do_nothing(index_elements=["id"])
             await connection.execute(statement, rows)
 
     def _drop(self, sentence: str, **fields: Any) -> None:

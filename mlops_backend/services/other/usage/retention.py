@@ -9,12 +9,11 @@ from typing import Any, Final
 
 import structlog
 from sqlalchemy import Integer, Select, Table, cast, delete, func, literal, select, text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.selectable import FromClause
 
 from mlops_backend.errors import DatabaseDown
-from mlops_backend.services.other.database import Database, generations, usage_daily
+from mlops_backend.services.other.database import Database, generations, insert_into, usage_daily
 from mlops_backend.services.other.usage.queries import DAY
 
 _EVERY: Final = 3600.0
@@ -103,7 +102,7 @@ class Retention:
 
 async def _move(connection: AsyncConnection, day: int) -> None:
     """SQLite: nobody else writes during a writer's transaction."""
-    await connection.execute(_adding(sqlite, _rolled_up(generations, day).where(*_range(day))))
+    await connection.execute(_adding("sqlite", _rolled_up(generations, day).where(*_range(day))))
     await connection.execute(delete(generations).where(*_range(day)))
 
 
@@ -111,7 +110,7 @@ async def _move_at_once(connection: AsyncConnection, day: int) -> None:
     """PostgreSQL: one statement deletes and counts the very same rows, though others write beside it."""
     await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     gone = delete(generations).where(*_range(day)).returning(generations).cte("gone")
-    await connection.execute(_adding(postgresql, _rolled_up(gone, day)).add_cte(gone))
+    await connection.execute(_adding("postgresql", _rolled_up(gone, day)).add_cte(gone))
 
 
 def _range(day: int) -> list[Any]:
@@ -126,9 +125,9 @@ def _rolled_up(rows: FromClause, day: int) -> Select[Any]:
     return select(literal(day, Integer).label("day"), *keys, *counts, *sums).group_by(*keys)
 
 
-def _adding(kind: Any, rows: Select[Any]) -> Any:
+def _adding(dialect: str, rows: Select[Any]) -> Any:
     """Insert rows of a day; what is there already, since a generation came late, grows by them."""
     table: Table = usage_daily
-    insertion = kind.insert(table).from_select([column.name for column in rows.selected_columns], rows)
+    insertion = insert_into(table, dialect).from_select([column.name for column in rows.selected_columns], rows)
     added = {name: table.c[name] + insertion.excluded[name] for name in ("generations", "estimated", *_SUMS)}
     return insertion.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=added)
