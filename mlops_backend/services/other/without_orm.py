@@ -43,6 +43,6 @@ def _asked(package: ModuleType, loader: Loader, name: str) -> Any:
         return getattr(import_module(_USED[name]), name)
     if name.startswith("__") or find_spec(f"{_PACKAGE}.{name}") is not None:
         raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r}")
-    del package.__getattr__  # type: ignore[method-assign]
+    del package.__getattr__
     loader.exec_module(package)
     return getattr(package, name)
