@@ -97,6 +97,7 @@ class Server:
         self._app = create_app(settings)
         self._app.logger.addFilter(_is_news)
         self._services: Services = services_of(self._app.extensions)
+        self._services.get(Database).steps_apart = True
         self.reload = False
 
     async def run(self) -> None:

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from sqlalchemy import BindParameter, ColumnElement, String, bindparam, func, insert, select, text
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ARRAY, BindParameter, ColumnElement, String, bindparam, func, insert, select, text
 
 from mlops_backend.services.other.conversations import writes
 from mlops_backend.services.other.conversations.bounds import Bounds

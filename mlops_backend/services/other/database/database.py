@@ -15,10 +15,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from mlops_backend.errors import DatabaseBusy, DatabaseDown
+from mlops_backend.services.other.database.apart import upgrade_apart
 from mlops_backend.services.other.database.at_once import AtOnce, Statements
 from mlops_backend.services.other.database.engines import WRITING, patient_engine, postgres_engine, sqlite_engine
 from mlops_backend.services.other.database.failures import AWAY, Watched
-from mlops_backend.services.other.database.migrating import NewerDatabase, is_writable, upgrade
+from mlops_backend.services.other.database.migrating import NewerDatabase, is_behind, is_writable, upgrade
 from mlops_backend.services.other.database.refusals import refuse_refusal
 from mlops_backend.services.other.database.sqlite_driver import sqlite_driver
 from mlops_backend.services.other.database.sqlite_file import UnusableDatabase, prepare_file, refuse_garbage
@@ -46,7 +47,7 @@ class Database:
     """Connections, and the state of what is behind them.
 
     It may be away when the service starts: the service starts without it, and its tables are brought up to date when
-    it comes.
+    it comes; in a process of their own with `steps_apart`.
 
     Args:
         url: SQLAlchemy's, with an asynchronous driver.
@@ -65,6 +66,7 @@ class Database:
         self._driver = sqlite_driver() if self.is_sqlite else None
         self._ready = False
         self._opening: asyncio.Task[None] | None = None
+        self.steps_apart = False
         self.reading_state = State("the database is away", "the database answers again")
         self.writing_state = State("the database cannot be written to", "the database is written to again")
         self._closing = False
@@ -240,6 +242,8 @@ class Database:
             self.writing_state.works()
 
     async def _migrate(self) -> None:
+        if self.steps_apart and await self._is_behind():
+            await upgrade_apart(self._url.render_as_string(hide_password=False))
         async with self.migrating() as connection:
             self.reading_state.reason = "its tables are being brought up to date"
             await upgrade(connection)
@@ -250,6 +254,12 @@ class Database:
             self.writing_state.works()
         else:
             self.writing_state.fails(_READ_ONLY)
+
+    async def _is_behind(self) -> bool:
+        async with self.migrating() as connection:
+            behind = await is_behind(connection)
+        self.reading_state.reason = "its tables are being brought up to date" if behind else ""
+        return behind
 
     async def _migrate_later(self, first: asyncio.Task[None]) -> None:
         """Wait for the first try, and try again until it is done."""

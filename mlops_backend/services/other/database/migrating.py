@@ -57,6 +57,12 @@ async def current(connection: AsyncConnection) -> str | None:
     return await connection.run_sync(_current)
 
 
+async def is_behind(connection: AsyncConnection) -> bool:
+    """Whether there are steps to take; a step that is not known here is none of them."""
+    at = await current(connection)
+    return at is None or (at != HEAD and at in _known_steps())
+
+
 async def is_writable(connection: AsyncConnection) -> bool:
     """Whether anything could be written in this transaction."""
     if connection.dialect.name != "postgresql":
@@ -102,7 +108,7 @@ def _current(connection: Connection) -> str | None:
 
 
 def _run(connection: Connection, command: str, target: str) -> None:
-    # Alembic costs 30 ms and some MB to import, and is needed by the first start of a version only.
+    # Alembic costs 30 ms and 4 MB to import, and is needed by the first start of a version only.
     from alembic import command as alembic
     from alembic.config import Config
 
