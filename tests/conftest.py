@@ -15,12 +15,15 @@ from mlops_backend.config import Settings
 from tests.databases import database_url, postgres, runner, sqlite_template
 from tests.fakes.ollama import FakeOllama
 from tests.loops import LOOP, new_event_loop
+from tests.routes_once import compile_routes_once
 from tests.service import ADMIN_KEY, ORDINARY_KEY, Service, serving, settings_for
 
 __all__ = ["database_url", "postgres", "runner"]
 
 KEYS = (ADMIN_KEY.encode(), ORDINARY_KEY.encode())
 ServeFactory = Callable[..., AbstractAsyncContextManager[Service]]
+
+compile_routes_once()
 
 
 def pytest_report_header() -> str:
