@@ -27,9 +27,15 @@ _FINISHED: Final = "finished"
 
 @dataclass(frozen=True)
 class Packages:
-    """Pinned packages of one index, that go together: `ollama==0.6.3` of PyPI, or `ollama@0.6.4` of npm."""
+    """Pinned packages of one index, that go together: `ollama==0.6.3` of PyPI, or `ollama@0.6.4` of npm.
+
+    Attributes:
+        pins: the packages; the first gives the version.
+        by_uv: whether uv chooses what they need, since pip takes many minutes for it.
+    """
 
     pins: tuple[str, ...]
+    by_uv: bool = False
 
     @property
     def of_npm(self) -> bool:
@@ -72,11 +78,11 @@ def installed(packages: Packages) -> Path | str:
 
 def _commands(packages: Packages, folder: Path) -> list[list[str]]:
     if not packages.of_npm:
-        install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        return [
-            [sys.executable, "-m", "venv", str(folder)],
-            [str(folder / "bin" / "python"), *install, *packages.pins],
-        ]
+        python = str(folder / "bin" / "python")
+        by_pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        by_uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", python]
+        install = by_uv if packages.by_uv else by_pip
+        return [[sys.executable, "-m", "venv", str(folder)], [*install, *packages.pins]]
     node = Path(node_program())
     npm = node.parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     options = ("--no-audit", "--no-fund", "--loglevel", "error", "--prefix", str(folder))

@@ -8,6 +8,7 @@ from typing import Final
 
 from tests.clients.catalogue import AI_SDK, of
 from tests.clients.environments import Packages
+from tests.clients.loop_play import FINAL, Called, Script
 
 WHOLE, STREAMED = "whole", "streamed"
 BOTH: Final = (WHOLE, STREAMED)
@@ -23,6 +24,7 @@ class Looping:
         packages: what it is made of.
         modes: in which ways it goes through the loop; an agent mostly has one.
         faults: what it does wrong itself, by the mode; that it still does is asserted.
+        script: what it is led through.
     """
 
     name: str
@@ -30,11 +32,26 @@ class Looping:
     packages: Packages
     modes: tuple[str, ...] = BOTH
     faults: Mapping[str, str] = field(default_factory=dict)
+    script: Script = field(default_factory=Script)
 
     @property
     def version(self) -> str:
         """What is pinned, of the first package."""
         return self.packages.version
+
+
+# Open Interpreter's one tool runs code, a call at a time.
+CODE: Final = (
+    (Called("a1B2c3D4e", "execute", {"language": "shell", "code": "echo rain in Zürich"}, "rain in Zürich"),),
+    (Called("b1B2c3D4e", "execute", {"language": "shell", "code": "printf 'a \"b\"\\tc'"}, 'a "b"\tc'),),
+)
+# What aider takes for a file: its name, and what stands in it between two fences.
+EDIT: Final = ("note.txt\n", "```\n", f"{FINAL}\n", "```\n")
+
+
+def by_uv(*pins: str) -> Packages:
+    """Packages with these pins, whose own needs are chosen by uv."""
+    return Packages(pins, by_uv=True)
 
 
 LOOPS: Final = (
@@ -105,5 +122,25 @@ LOOPS: Final = (
         "Mastra with ollama-ai-provider-v2",
         "loop_mastra.mjs",
         of("@mastra/core@1.71.0", "ollama-ai-provider-v2@4.0.1", "zod@4.6.7"),
+    ),
+    Looping(
+        "@langchain/ollama",
+        "loop_langchain_js.mjs",
+        of("@langchain/ollama@1.3.0", "langchain@1.5.14", "@langchain/core@1.4.0", "zod@4.6.7"),
+    ),
+    Looping(
+        "smolagents over litellm",
+        "loop_smolagents.py",
+        by_uv("smolagents[litellm]==1.26.0", "litellm==1.110.2"),
+        faults={STREAMED: "LiteLLM gives each call of a stream the index 0, by which it takes two for one"},
+        script=Script(in_words=True),
+    ),
+    Looping("aider", "loop_aider.py", by_uv("aider-chat==0.86.2"), script=Script((), EDIT)),
+    Looping(
+        "Open Interpreter over litellm",
+        "loop_open_interpreter.py",
+        by_uv("open-interpreter==0.4.3"),
+        (STREAMED,),
+        script=Script(CODE),
     ),
 )

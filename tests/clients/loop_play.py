@@ -44,13 +44,49 @@ ROUNDS: Final = (
     ),
     (Called("d1B2c3D4e", "keep", {"text": NOTED}, f"kept {len(NOTED)} letters"),),
 )
-CALLS: Final = tuple(called for calls in ROUNDS for called in calls)
+# A tool of the client's own by which alone its loop ends: it is called with the words.
+LAST: Final = Called("z1B2c3D4e", "final_answer", {"answer": FINAL}, "")
+
+
+@dataclass(frozen=True)
+class Script:
+    """What a client is led through.
+
+    Attributes:
+        rounds: the calls, by the turns of the model.
+        said: the model's last words, piece by piece.
+        in_words: whether the client tells calls and results in words, as messages of the user and the assistant.
+    """
+
+    rounds: tuple[tuple[Called, ...], ...] = ROUNDS
+    said: tuple[str, ...] = SAID
+    in_words: bool = False
+
+    @property
+    def calls(self) -> tuple[Called, ...]:
+        """All calls, in their order."""
+        return tuple(called for calls in self.rounds for called in calls)
+
+    def next_calls(self, turns: Sequence[Mapping[str, Any]]) -> tuple[Called, ...]:
+        """The round whose results are not here yet."""
+        behind = len(results_in(turns)) if not self.in_words else len(self.told_in_words(turns))
+        for calls in self.rounds:
+            if behind < len(calls):
+                return calls
+            behind -= len(calls)
+        return ()
+
+    def told_in_words(self, turns: Sequence[Mapping[str, Any]]) -> list[Called]:
+        """The calls whose results stand in the text of the user's messages."""
+        text = json.dumps([turn["content"] for turn in turns if turn["role"] == "user"], ensure_ascii=False)
+        return [call for call in self.calls if call.result in text]
 
 
 @dataclass(kw_only=True, eq=False)
 class LoopingOpenAI(FakeOpenAI):
     """The server; `refused` are its reasons, `bodies` what it was sent. Its tokens come at a model's pace."""
 
+    script: Script = field(default_factory=Script)
     pause: float = 0.02
     models: list[dict[str, Any]] = field(default_factory=lambda: [SEEING])
     refused: list[str] = field(default_factory=list)
@@ -70,10 +106,13 @@ class LoopingOpenAI(FakeOpenAI):
         await super().answer(connection, request)
 
     def _choose(self, body: Mapping[str, Any]) -> None:
-        calls = next_calls(body["messages"]) if body.get("tools") else ()
+        calls = self.script.next_calls(body["messages"]) if body.get("tools") else ()
+        if not calls and any(tool["function"]["name"] == LAST.name for tool in body.get("tools") or ()):
+            calls = (LAST,)
         if not calls:
-            self.message = {"content": FINAL, "reasoning_content": "".join(REASONING)}
-            self.deltas = [{"reasoning_content": word} for word in REASONING] + [{"content": word} for word in SAID]
+            said = self.script.said
+            self.message = {"content": "".join(said), "reasoning_content": "".join(REASONING)}
+            self.deltas = [{"reasoning_content": word} for word in REASONING] + [{"content": word} for word in said]
             self.finish_reason = "stop"
             return
         told = [_in_openais_form(call, offered(body["tools"], call.name)) for call in calls]
@@ -85,16 +124,6 @@ class LoopingOpenAI(FakeOpenAI):
 def results_in(turns: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the tools answered, by the calls, in their order."""
     return [str(turn["content"]) for turn in turns if turn["role"] == "tool"]
-
-
-def next_calls(turns: Sequence[Mapping[str, Any]]) -> tuple[Called, ...]:
-    """The round whose results are not here yet."""
-    behind = len(results_in(turns))
-    for calls in ROUNDS:
-        if behind < len(calls):
-            return calls
-        behind -= len(calls)
-    return ()
 
 
 def offered(tools: Sequence[Mapping[str, Any]], name: str) -> str:

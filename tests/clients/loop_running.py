@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -50,10 +51,11 @@ async def loop_stage(folder: Path) -> AsyncIterator[LoopStage]:
 async def cells_of_loop(client: Looping, stage: LoopStage, folder: Path, home: Path) -> dict[str, Cell]:
     """Each way that a client has through the loop, in a process and a home of its own."""
     cells = {}
+    stage.server.script = client.script
     for mode in client.modes:
         stage.server.bodies.clear()
         stage.server.refused.clear()
-        own = home / mode.replace(" ", "-")
+        own = home / re.sub(r"\W+", "-", mode)
         own.mkdir()
         told, complaint = await driven(client, _Run(stage.variables_of(mode)), folder, own)
         cells[mode] = judged_loop(client, mode, stage.server, told.get(mode), complaint)

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.clients.loop_play import CALLS, CHAT, FINAL, LoopingOpenAI
+from tests.clients.loop_play import CHAT, FINAL, LAST, LoopingOpenAI, Script
 from tests.clients.rules import broken
 
 USER = {"role": "user", "content": "Hi"}
@@ -80,10 +80,28 @@ async def test_the_server_leads_through_the_loop() -> None:
             answer = await client.post(CHAT, json={**with_parameters(type="object"), "messages": turns})
             said = answer.json()["choices"][0]["message"]
             turns.append(said)
-            by_id = {call.id: call.result for call in CALLS}
+            by_id = {call.id: call.result for call in Script().calls}
             turns += [result(call["id"], by_id[call["id"]]) for call in said.get("tool_calls", ())]
         assert said["content"] == FINAL
         assert len(turns) == 9
         refused = await client.post(CHAT, json={"messages": BROKEN["has no content"]})
         assert refused.status_code == 400
         assert server.refused == ["message 0 has no content"]
+
+
+async def test_results_in_words_and_a_last_tool() -> None:
+    """A client that tells all in words is led on by what the user's messages say, and ends by its own tool."""
+    tools = [{"type": "function", "function": {"name": LAST.name, "parameters": {"type": "object"}}}]
+    turns: list[dict[str, Any]] = [USER]
+    told: list[list[str]] = []
+    script = Script(in_words=True)
+    async with (
+        LoopingOpenAI(script=script) as server,
+        httpx.AsyncClient(base_url=server.url, trust_env=False) as client,
+    ):
+        for calls in (*script.rounds, (LAST,)):
+            answer = await client.post(CHAT, json={"tools": tools, "messages": turns})
+            told.append([call["function"]["name"] for call in answer.json()["choices"][0]["message"]["tool_calls"]])
+            turns.append({"role": "assistant", "content": "I called them."})
+            turns.append({"role": "user", "content": "\n".join(call.result for call in calls)})
+    assert told == [["lookup"], ["lookup", "clock"], ["keep"], [LAST.name]]

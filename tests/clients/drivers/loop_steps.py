@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 
 from steps import attempt
 
@@ -59,7 +60,7 @@ TOOLS = [
 def loop(**modes):
     """Go through the loop in the way that is asked for; a coroutine is waited for."""
     mode = os.environ["MODE"]
-    act = modes[mode.replace(" ", "_")]
+    act = modes[re.sub(r"\W+", "_", mode)]
     attempt(mode, lambda: {"text": waited(act), "calls": list(CALLS)})
 
 
