@@ -12,6 +12,8 @@ from tests.clients.loop_play import FINAL, Called, Script
 
 WHOLE, STREAMED = "whole", "streamed"
 BOTH: Final = (WHOLE, STREAMED)
+# The same over the routes of OpenAI's API, which are passed on as they come.
+ON_V1: Final = ("whole on /v1", "streamed on /v1")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Looping:
         return self.packages.version
 
 
+JOINED: Final = "LiteLLM gives each call of a stream the index 0, by which it takes two for one"
 # Open Interpreter's one tool runs code, a call at a time.
 CODE: Final = (
     (Called("a1B2c3D4e", "execute", {"language": "shell", "code": "echo rain in Zürich"}, "rain in Zürich"),),
@@ -129,11 +132,24 @@ LOOPS: Final = (
         of("@langchain/ollama@1.3.0", "langchain@1.5.14", "@langchain/core@1.4.0", "zod@4.6.7"),
     ),
     Looping(
+        "openai-agents over litellm",
+        "loop_openai_agents.py",
+        by_uv("openai-agents[litellm]==0.24.0", "litellm==1.110.2"),
+        (*BOTH, *ON_V1),
+        {STREAMED: JOINED},
+    ),
+    Looping(
         "smolagents over litellm",
         "loop_smolagents.py",
         by_uv("smolagents[litellm]==1.26.0", "litellm==1.110.2"),
-        faults={STREAMED: "LiteLLM gives each call of a stream the index 0, by which it takes two for one"},
+        faults={STREAMED: JOINED},
         script=Script(in_words=True),
+    ),
+    Looping(
+        "Google's ADK over litellm",
+        "loop_adk.py",
+        by_uv("google-adk==2.13.0", "litellm==1.110.2"),
+        (*BOTH, *ON_V1),
     ),
     Looping("aider", "loop_aider.py", by_uv("aider-chat==0.86.2"), script=Script((), EDIT)),
     Looping(
