@@ -224,6 +224,8 @@ class Connection(TCPServer):
     def _ends(self) -> tuple[Any, Any, bool]:
         """Client's address, ours, and whether there is TLS between them; raises an OSError when the client has left."""
         connected = self.writer.get_extra_info("socket")
+        if connected is None:
+            raise ConnectionResetError  # uvloop has none any more
         peer = parse_socket_addr(connected.family, connected.getpeername())
         here = parse_socket_addr(connected.family, connected.getsockname())
         self._address = peer[0] if peer else ""
