@@ -8,7 +8,7 @@ import importlib.util
 import pytest
 
 from mlops_backend.config import ConfigError, load_settings
-from mlops_backend.event_loop import chosen, factory_of
+from mlops_backend.event_loop import Choice, chosen, factory_of
 from tests.loops import LOOP
 
 
@@ -21,7 +21,7 @@ def _nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_uvloop_is_taken_where_it_is() -> None:
     """Unless asyncio's own is asked for."""
     assert importlib.util.find_spec("uvloop")
-    assert [chosen(choice) for choice in ("auto", "asyncio", "uvloop")] == ["uvloop", "asyncio", "uvloop"]
+    assert (chosen("auto"), chosen("asyncio"), chosen("uvloop")) == ("uvloop", "asyncio", "uvloop")
 
 
 @pytest.mark.usefixtures("_nothing_installed")
@@ -38,9 +38,9 @@ def test_a_loop_that_is_not_installed_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("choice", "module"), [("asyncio", "asyncio.unix_events"), ("uvloop", "uvloop")])
-def test_a_loop_is_made(choice: str, module: str) -> None:
+def test_a_loop_is_made(choice: Choice, module: str) -> None:
     """By the library that was chosen."""
-    loop = factory_of(choice)()  # type: ignore[arg-type]
+    loop = factory_of(choice)()
     loop.close()
     assert type(loop).__module__ == module
 

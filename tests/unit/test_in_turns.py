@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from functools import partial
 
 from mlops_backend.in_turns import InTurns
 
@@ -34,7 +35,7 @@ async def test_a_connection_is_read_in_pieces() -> None:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         protocol = Pieces()
-        await loop.connect_accepted_socket(lambda made=protocol: InTurns(made, MOST), ours)  # type: ignore[misc]
+        await loop.connect_accepted_socket(partial(InTurns, protocol, MOST), ours)
         theirs.sendall(letter * 10_000)
         kept.append((letter, protocol, theirs))
     for letter, protocol, theirs in kept:

@@ -106,7 +106,6 @@ class Crowd(socket.socket):
     """A listening socket that counts how often it is asked for a connection in a turn of the loop."""
 
     turns: list[int]
-    ends = 0
 
     def accept(self) -> tuple[socket.socket, tuple[str, int]]:
         """The next connection."""
