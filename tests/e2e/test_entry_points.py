@@ -109,6 +109,7 @@ async def test_taken_port_is_told_in_one_line(fake: FakeOllama, tmp_path: Path) 
         ("TRUSTED_PROXIES", "x"),
         ("EMBEDDED_ENGINE", "maybe"),
         ("DEBUG", "perhaps"),
+        ("EVENT_LOOP", "fast"),
     ],
 )
 def test_wrong_setting_is_named_in_one_line(
@@ -210,6 +211,22 @@ async def test_hypercorn_serves_with_its_configuration(fake: FakeOllama, tmp_pat
         await process.ended()
         assert not psutil.wait_procs(children, timeout=3)[1]
         assert process.errors == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which libraries a process has loaded")
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("command", [COMMAND, CONFIGURED], ids=["our own", "Hypercorn's"])
+async def test_the_loop_that_is_named_serves(
+    fake: FakeOllama, tmp_path: Path, command: tuple[str, ...], loop: str
+) -> None:
+    """Whoever starts it."""
+    port = str(free_port())
+    settings = {"HOST": "127.0.0.1", "PORT": port, "OLLAMA_BASE_URL": fake.url, "API_KEY": KEY, "EVENT_LOOP": loop}
+    async with running(tmp_path, command, settings) as process:
+        assert (await until_it_answers(f"http://127.0.0.1:{port}", 30)).status_code == 200
+        started = psutil.Process(process.pid)
+        loaded = [found.path for each in (started, *started.children()) for found in each.memory_maps()]
+        assert any("uvloop" in path for path in loaded) is (loop == "uvloop")
 
 
 async def test_bare_quart_run_serves(fake: FakeOllama, tmp_path: Path) -> None:
