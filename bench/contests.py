@@ -32,6 +32,11 @@ class Contest:
     staged: Callable[[Path], AbstractContextManager[Stage]]
     idle_bound: float | None = None
 
+    @property
+    def name(self) -> str:
+        """What the title begins with."""
+        return self.title.partition(":")[0]
+
 
 def contest(name: str, *, quick: bool, wanted: Sequence[str]) -> Contest:
     """Return the comparison of this name; `wanted` are the targets where there is a choice."""

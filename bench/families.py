@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.frames import ANTHROPIC, CHAT, NATIVE, OPENAI, Frames
+from bench.frames import ANTHROPIC, CHAT, EMBEDDINGS, NATIVE, OPENAI, Frames
 
 Body = dict[str, Any]
 # What was said before, in every chat that is measured.
@@ -22,6 +22,7 @@ class Family:
     """One family; `path` is the upstream's, the service has its own for streams and for whole answers.
 
     With `opens`, what is to be posted there first, each stream needs a conversation, whose id fills the `{}` of a path.
+    With `behind`, the upstream is asked as another family is.
     """
 
     name: str
@@ -35,6 +36,9 @@ class Family:
     whole_end: re.Pattern[bytes]
     streams_unasked: bool = False
     opens: tuple[str, Body] | None = None
+    behind: str = ""
+    openai_server: bool = False  # the upstream is to the service a server of OpenAI's API, not an Ollama
+    streams: bool = True
 
     @property
     def bare_stream(self) -> str:
@@ -51,6 +55,15 @@ class Family:
 def prompt_of(body: Body) -> str:
     """Return the prompt of a request of any family; in a chat it is the last message."""
     return str(body["prompt"] if "prompt" in body else body["messages"][-1]["content"])
+
+
+def _embeddings(prompt: str, stream: bool) -> Body:
+    return {"model": "bench", "input": prompt}
+
+
+def _short_chat(prompt: str, stream: bool) -> Body:
+    messages = [{"role": "user", "content": prompt}]
+    return {"model": "bench", "messages": messages, "stream": stream, "options": {"temperature": 0}}
 
 
 def _native(prompt: str, stream: bool) -> Body:
@@ -136,6 +149,28 @@ STORED = replace(
     whole_end=re.compile(rb'"stored": ?true'),
     opens=(CONVERSATIONS, {"model": "bench", "messages": HISTORY}),
 )
-FAMILIES = {family.name: family for family in (*ALL, STORED)}
-ROUTES = {family.path: family for family in ALL}  # what is there without the service
+OWN, OPENAI_ROUTE = ALL[1], ALL[3]
+SERVER = replace(OPENAI_ROUTE, name="server", openai_server=True)
+TRANSLATED = replace(
+    CHAT_ROUTE,
+    name="translated",
+    path=OPENAI_ROUTE.path,
+    service_stream="/api/chat",
+    service_whole="/api/chat",
+    body=_short_chat,
+    behind=OPENAI_ROUTE.name,
+    openai_server=True,
+)
+EMBEDDINGS_ROUTE = _same(
+    "embeddings",
+    "/v1/embeddings",
+    frames=EMBEDDINGS,
+    body=_embeddings,
+    stamp=OPENAI_ROUTE.stamp,
+    stream_end=OPENAI_ROUTE.stream_end,
+    whole_end=re.compile(rb'"object": ?"list"'),
+    streams=False,
+)
+FAMILIES = {family.name: family for family in (*ALL, STORED, SERVER, TRANSLATED, EMBEDDINGS_ROUTE)}
+ROUTES = {family.path: family for family in (*ALL, EMBEDDINGS_ROUTE)}  # what is there without the service
 DEFAULT = "llm"

@@ -10,6 +10,7 @@ STAMPED = " %019d"  # a token's text: the time at which it was written
 WORDS = 50
 WHOLE_TEXT = " word" * WORDS
 PROMPT_TOKENS = 3
+DIMENSIONS = 384
 JSON_HEAD = b"HTTP/1.1 %s\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\n\r\n"
 NDJSON = "application/x-ndjson"
 EVENTS = "text/event-stream"
@@ -150,3 +151,13 @@ ANTHROPIC = Frames(
     closing=_anthropic_closing,
     whole=json_answer(_compact(_anthropic_message([{"type": "text", "text": WHOLE_TEXT}], "end_turn", WORDS))),
 )
+
+
+def _embeddings() -> bytes:
+    vector = [round((number % 97) / 97 - 0.5, 8) for number in range(DIMENSIONS)]
+    data = [{"object": "embedding", "embedding": vector, "index": 0}]
+    usage = {"prompt_tokens": PROMPT_TOKENS, "total_tokens": PROMPT_TOKENS}
+    return json_answer(_compact({"object": "list", "data": data, "model": "bench", "usage": usage}))
+
+
+EMBEDDINGS = Frames("application/json", opening=b"", token=b"", closing=lambda tokens, usage: b"", whole=_embeddings())

@@ -1,7 +1,7 @@
 """The rows of the tables: where each figure is, how the targets are compared in it, and its bound."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 
 from bench.figures import Round
 
@@ -18,6 +18,8 @@ class Metric:
     compare: str = "ratio"  # of the two compared; "value": the subject's own; "worst": of all rounds; "": none
     bound: float | None = None
     digits: int = 2
+    against: str = ""  # another than the comparison's own reference
+    promise: str = ""  # the line of the table of bounds that this is part of
 
 
 def _plain(name: str) -> Value:
@@ -36,6 +38,11 @@ def _not_direct(name: str) -> Value:
     return lambda measured, target: None if target == "direct" else measured[target].get(name)
 
 
+SMG = "SMG"
+_CPU_TOKEN = _plain("cpu_per_token_us")
+_CPU_CALL = _not_direct("cpu_per_call_us")
+_ADDED = _added("call_p50_ms", "direct")
+_FIRST = _plain("first_token_p99_ms")
 LATENESS = (
     Metric("  lateness of a token, median, ms", "steady", _plain("late_p50_ms")),
     Metric("  lateness of a token, p99, ms", "steady", _plain("late_p99_ms")),
@@ -85,4 +92,49 @@ def of_conversations(unstored: str) -> tuple[Metric, ...]:
         Metric("  until its end, p99, ms", "ends", _plain("exchange_p99_ms")),
         Metric("  failed", "ends", _plain("errors"), "worst", bound=0, digits=0),
         *_burst(bound=None),
+    )
+
+
+def beside_before(others: Collection[str]) -> tuple[Metric, ...]:
+    """Return the rows of this build beside the build before, and beside others where they take part."""
+    return (
+        Metric("100 streams: CPU per token, µs", "steady", _CPU_TOKEN, bound=0.65, digits=1, promise="token"),
+        *_tokens_beside(others),
+        *LATENESS[:2],
+        LATENESS[-1],
+        Metric("calls in turn: CPU per call, µs", "calls", _CPU_CALL, bound=0.6, digits=0, promise="call"),
+        *_beside(others, "calls", _CPU_CALL, 0),
+        Metric("  latency, median, ms", "calls", _plain("call_p50_ms")),
+        Metric("  added at the median, ms", "calls", _ADDED, bound=0.6, promise="added"),
+        *_beside(others, "calls", _ADDED, 2),
+        Metric("  latency, p99, ms", "tails", _plain("call_p99_ms"), ""),
+        Metric("100 at once: first token, p99, ms", "burst", _FIRST, bound=0.6, digits=1, promise="burst"),
+        *_beside(others, "burst", _FIRST, 1),
+        Metric("  median, ms", "burst", _plain("first_token_p50_ms"), digits=1),
+        Metric("  failed", "burst", _plain("errors"), "worst", bound=0, digits=0),
+    )
+
+
+def _beside(others: Collection[str], scenario: str, value: Value, digits: int) -> list[Metric]:
+    """Return the same figure once more, compared with each of the others."""
+    return [Metric(f"  beside {name}", scenario, value, digits=digits, against=name) for name in others]
+
+
+def _tokens_beside(others: Collection[str]) -> list[Metric]:
+    """Return a token's cost beside each of the others; beside SMG there is a bound."""
+    found = _beside(others, "steady", _CPU_TOKEN, 1)
+    return [replace(one, bound=1.5, promise="smg") if one.against == SMG else one for one in found]
+
+
+def stored_beside_before(unstored: str) -> tuple[Metric, ...]:
+    """Return the rows of stored exchanges: beside the build before, and beside what is not stored."""
+    cost, first = _plain("cpu_per_exchange_us"), _plain("first_token_p99_ms")
+    return (
+        Metric("20 tokens in turn: CPU of all, µs", "exchanges", cost, bound=0.5, digits=0, promise="stored"),
+        Metric("  time to first token, median, ms", "exchanges", _plain("first_token_p50_ms")),
+        Metric("  until its end, median, ms", "exchanges", _plain("exchange_p50_ms")),
+        Metric("  failed", "ends", _plain("errors"), "worst", bound=0, digits=0),
+        Metric("1,000 at once: first token, p99, ms", "burst", first, digits=0),
+        Metric("  beside unstored", "burst", first, "ratio", 2, 0, unstored, "stored_burst"),
+        Metric("  failed", "burst", _plain("errors"), "worst", bound=0, digits=0),
     )

@@ -45,6 +45,22 @@ QUICK_CONVERSATIONS = Plan(
     steady={"streams": 100, "every": 0.02, "ramp": 1.0, "length": 0.1, "cycles": 5, "rounds": 7},
     exchanges={"tokens": 20, "every": 0.001, "block": 5, "cycles": 2, "rounds": 4},
 )
+# A run against another build: short jobs, many rounds.
+_TURNS = {"streams": 100, "every": 0.02, "ramp": 1.0, "length": 0.1, "cycles": 3, "rounds": 14}
+_CALLS = {"block": 20, "cycles": 3, "rounds": 16}
+BESIDE = Plan(jobs={"steady": 1, "calls": 1}, steady=_TURNS, calls=_CALLS)
+BESIDE_CALLS = Plan(jobs={"calls": 1}, calls=_CALLS)
+BESIDE_OTHERS = Plan(
+    jobs={"burst": 16, "steady": 1, "calls": 1},
+    steady=_TURNS,
+    calls=_CALLS,
+    burst={"streams": 100, "every": 0.1, "tokens": 2},
+)
+BESIDE_STORED = Plan(
+    jobs={"burst": 3, "exchanges": 2},
+    burst={"streams": 1000, "every": 2.0, "tokens": 2},
+    exchanges={"tokens": 20, "every": 0.001, "block": 10, "cycles": 2, "rounds": 6},
+)
 SCENARIOS = ("burst", "steady", "calls", "exchanges")
 WARM_UP: dict[str, dict[str, Any]] = {
     "calls": {"block": 5, "cycles": 5, "rounds": 1},

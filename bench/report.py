@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from bench.contests import Contest
@@ -28,13 +28,18 @@ class Row:
     result_spread: tuple[float, float] | None = None
     bound: float | None = None
     passed: bool | None = field(default=None)
+    least: bool = False  # the result is to be the bound or more
+    promise: str = ""
+    words: str = ""  # in place of a figure
+    of: str = ""  # the comparison that it is part of
 
 
 def rows_of(contest: Contest, measured: Measured) -> list[Row]:
     """Return every row that was measured."""
     metrics = [metric for metric in contest.metrics if metric.scenario in measured.rounds]
     rows = [_row(contest, metric, measured.rounds[metric.scenario]) for metric in metrics]
-    return [*rows, *_memory_rows(contest, measured)]
+    found = [*rows, *_memory_rows(contest, measured)]
+    return [replace(row, of=contest.name) for row in found]
 
 
 def _values(metric: Metric, rounds: Sequence[Round]) -> dict[str, list[float]]:
@@ -50,19 +55,19 @@ def _values(metric: Metric, rounds: Sequence[Round]) -> dict[str, list[float]]:
 def _row(contest: Contest, metric: Metric, rounds: Sequence[Round]) -> Row:
     values = _values(metric, rounds)
     row = Row(metric.title, *_summed_up(values), digits=metric.digits, bound=metric.bound)
+    row.promise = metric.promise
     if metric.compare == "ratio":
-        ratios = _ratios(contest, values)
-        return _judged(row, "ratio", ratios) if ratios else row
+        return with_results(row, "ratio", ratios(contest.subject, metric.against or contest.reference, values))
     found = values.get(contest.subject, [])
     if metric.compare == "worst":
         found = [max(found)] if found else []
-    return _judged(row, metric.compare, found) if metric.compare else row
+    return with_results(row, metric.compare, found) if metric.compare else row
 
 
-def _ratios(contest: Contest, values: dict[str, list[float]]) -> list[float]:
+def ratios(subject: str, reference: str, values: dict[str, list[float]]) -> list[float]:
     """Compare round by round: what a round suffered, both suffered."""
-    pairs = zip(values.get(contest.subject, []), values.get(contest.reference, []), strict=False)
-    return [subject / reference for subject, reference in pairs if reference]
+    pairs = zip(values.get(subject, []), values.get(reference, []), strict=False)
+    return [one / other for one, other in pairs if other]
 
 
 def _summed_up(
@@ -80,20 +85,42 @@ def _middle(values: Sequence[float]) -> tuple[float, float]:
     return quarters[0], quarters[2]
 
 
-def _judged(row: Row, comparison: str, results: Sequence[float]) -> Row:
+def with_results(row: Row, comparison: str, results: Sequence[float]) -> Row:
+    """Give a row its comparison, if there is one, and hold it to its bound."""
     if results:
         row.comparison, row.result = comparison, statistics.median(results)
         row.result_spread = _middle(results)
-        row.passed = None if row.bound is None else row.result <= row.bound
+        if row.bound is not None:
+            row.passed = row.result >= row.bound if row.least else row.result <= row.bound
     return row
+
+
+def told(title: str, values: dict[str, list[float]], digits: int) -> Row:
+    """Return a row that compares nothing."""
+    return Row(title, *_summed_up(values), digits=digits)
+
+
+def compared(
+    title: str,
+    values: dict[str, list[float]],
+    subject: str,
+    reference: str,
+    digits: int,
+    *,
+    least: float | None = None,
+    promise: str = "",
+) -> Row:
+    """Return a row that compares two targets round by round; a ratio of at least so much is wanted, or none is."""
+    row = Row(title, *_summed_up(values), digits=digits, bound=least, least=least is not None, promise=promise)
+    return with_results(row, "ratio", ratios(subject, reference, values))
 
 
 def _memory_rows(contest: Contest, measured: Measured) -> list[Row]:
     rows = []
     if contest.idle_bound is not None:
         idle = {name: [size / MB] for name, size in measured.idle_resident.items()}
-        row = Row("resident at idle, MB", *_summed_up(idle), digits=1, bound=contest.idle_bound)
-        rows.append(_judged(row, "value", idle.get(contest.subject, [])))
+        row = Row("resident at idle, MB", *_summed_up(idle), digits=1, bound=contest.idle_bound, promise="idle")
+        rows.append(with_results(row, "value", idle.get(contest.subject, [])))
     if bursts := measured.rounds.get("burst"):
         first = bursts[0]  # later bursts find the memory that the first one left
         grown = {
@@ -102,7 +129,7 @@ def _memory_rows(contest: Contest, measured: Measured) -> list[Row]:
             if figures["spoke"]
         }
         row = Row("memory per open stream, kB", *_summed_up(grown), digits=1)
-        rows.append(_judged(row, "ratio", _ratios(contest, grown)))
+        rows.append(with_results(row, "ratio", ratios(contest.subject, contest.reference, grown)))
     return rows
 
 

@@ -1,5 +1,6 @@
 """The measurements of one run: each job visits the targets in another order, with a fresh load generator."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,12 +21,12 @@ class Measured:
     pulse: list[float] = field(default_factory=list)
 
 
-def measure(plan: Plan, only: str | None, stage: Stage, jobs: Jobs) -> Measured:
-    """Run the scenarios; memory at idle is looked at before any load but that of the warm-up."""
+def measure(plan: Plan, only: Collection[str], stage: Stage, jobs: Jobs) -> Measured:
+    """Run the scenarios, or `only` some; memory at idle is looked at before any load but that of the warm-up."""
     jobs.warm_up(plan, stage)
     found = Measured({target.name: resident_bytes(target.pid) for target in stage.visits("idle", 0)})
     for scenario in plan.jobs:
-        if only in (None, scenario):
+        if not only or scenario in only:
             _run(plan, scenario, stage, jobs, found)
     found.elsewhere, found.pulse = jobs.elsewhere, jobs.pulse
     return found

@@ -8,20 +8,24 @@ from bench.jobs import DISTURBED
 from bench.report import Row
 from bench.scenarios import Measured
 
-TITLE_WIDTH = 36
+TITLE_WIDTH = 40
 WIDTH = 9
 VERDICTS = {True: "pass", False: "MISS", None: ""}
 
 
 def render(contest: Contest, machine: dict[str, Any], rows: Sequence[Row], measured: Measured) -> str:
     """Return the table: medians of the rounds, the comparison with its spread (the middle half), its bound."""
-    names = [name for name in contest.columns if any(name in row.medians for row in rows)]
     title = "{date} · {cpus} CPUs ({cpu_model}) · {memory_gib} GiB · Python {python} · {system}".format(**machine)
+    lines = table(rows, contest.columns, contest.subject, contest.reference)
+    return "\n".join([title, "", lines, *_notes(measured)])
+
+
+def table(rows: Sequence[Row], columns: Sequence[str], subject: str, reference: str) -> str:
+    """Return a table for a terminal."""
+    names = [name for name in columns if any(name in row.medians for row in rows)]
     heads = "".join(f"{name:>{WIDTH}}" for name in names)
-    compared = f"{contest.subject} (or / {contest.reference})"
-    head = f"{'median of the rounds':{TITLE_WIDTH}}{heads}   {compared:26}{'bound':>8}"
-    lines = [title, "", head, "-" * (len(head) + 6)]
-    return "\n".join([*lines, *(_line(row, names) for row in rows), *_notes(measured)])
+    head = f"{'median of the rounds':{TITLE_WIDTH}}{heads}   {f'{subject} (or / {reference})':26}{'bound':>8}"
+    return "\n".join([head, "-" * (len(head) + 6), *(_line(row, names) for row in rows)])
 
 
 def _notes(measured: Measured) -> list[str]:
@@ -38,7 +42,7 @@ def _notes(measured: Measured) -> list[str]:
 
 def _line(row: Row, names: Sequence[str]) -> str:
     cells = "".join(f"{_number(row.medians.get(name), row.digits):>{WIDTH}}" for name in names)
-    bound = "" if row.bound is None else f"≤ {row.bound:g}"
+    bound = "" if row.bound is None else f"{'≥' if row.least else '≤'} {row.bound:g}"
     line = f"{row.title:{TITLE_WIDTH}}{cells}   {_comparison(row):26}{bound:>8}  {VERDICTS[row.passed]}"
     return line.rstrip()
 

@@ -76,18 +76,27 @@ def _bare(family: Family, port: int, upstream: int, folder: Path) -> Start:
 
 
 def _service(family: Family, port: int, upstream: int, folder: Path) -> Start:
-    address = Address("service", port, family.service_stream, family.service_whole, KEY, family_name=family.name)
-    settings = {
+    address = service_address("service", family, port)
+    return address, [sys.executable, "-m", "mlops_backend"], service_settings(family, port, upstream)
+
+
+def service_address(name: str, family: Family, port: int) -> Address:
+    """Return where a service takes a family's requests."""
+    return Address(name, port, family.service_stream, family.service_whole, KEY, family_name=family.name)
+
+
+def service_settings(family: Family, port: int, upstream: int) -> dict[str, str]:
+    """Return a service's settings: everything is on."""
+    return {
         "HOST": HOST,
         "PORT": str(port),
         "API_KEY": "administrator-of-the-bench",
         "API_KEYS": f"bench:{KEY}",
         **LIMITS,
-        "OLLAMA_BASE_URL": f"http://{HOST}:{upstream}",
+        "OPENAI_BACKENDS" if family.openai_server else "OLLAMA_BASE_URL": f"http://{HOST}:{upstream}",
         "EMBEDDED_ENGINE": "off",
         "LOG_FORMAT": "json",
     }
-    return address, [sys.executable, "-m", "mlops_backend"], settings
 
 
 def _nginx(family: Family, port: int, upstream: int, folder: Path) -> Start:

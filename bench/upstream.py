@@ -38,10 +38,13 @@ TAGS = {
         }
     ]
 }
+MODELS = {"object": "list", "data": [{"id": "bench", "object": "model", "created": 1767225600, "owned_by": "bench"}]}
 FIXED = {
     b"/api/tags": json_answer(json.dumps(TAGS).encode()),
     b"/api/version": json_answer(b'{"version":"0.9.3"}'),
     b"/api/ps": json_answer(b'{"models":[]}'),
+    b"/v1/models": json_answer(json.dumps(MODELS).encode()),
+    b"/health": json_answer(b"{}"),
     END: json_answer(b"{}"),
     b"/": json_answer(b'"Ollama is running"'),
 }

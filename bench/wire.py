@@ -21,6 +21,7 @@ class Address:
     pid: int = 0
     upstream: int = 0  # the port of what answers in the end
     family_name: str = DEFAULT
+    key_header: str = "X-API-Key: "
 
     @property
     def family(self) -> Family:
@@ -31,6 +32,10 @@ class Address:
         """Return a request for a stream in this pace, in a conversation where the family needs one."""
         return self._post(self.stream_path.format(conversation), pace.prompt(), stream=True)
 
+    def asking(self, prompt: str) -> bytes:
+        """Return a request for a stream with a prompt of any kind."""
+        return self._post(self.stream_path, prompt, stream=True)
+
     def whole_request(self) -> bytes:
         """Return a request for an answer that is not streamed."""
         return self._post(self.whole_path, "Why is the sky blue?", stream=False)
@@ -39,5 +44,5 @@ class Address:
         body = json.dumps(self.family.body(prompt, stream)).encode()
         lines = [f"POST {path} HTTP/1.1", f"Host: {HOST}:{self.port}", "Content-Type: application/json"]
         lines += [f"Content-Length: {len(body)}", "Accept: */*"]
-        lines += [f"X-API-Key: {self.key}"] if self.key else []
+        lines += [f"{self.key_header}{self.key}"] if self.key else []
         return ("\r\n".join(lines) + "\r\n\r\n").encode() + body

@@ -1,0 +1,27 @@
+"""The decisions of limits over two workers, 20,000 of them: a test asks the service and the reference model."""
+
+import subprocess
+import sys
+
+from bench.processes import ROOT
+from bench.report import Row
+
+TEST = "tests/e2e/workers/test_decisions.py"
+TITLE = "decisions: 20,000 requests over two workers without Redis"
+LONGEST = 120.0
+
+
+def impossible() -> str:
+    """Return why it cannot be asked here, or nothing."""
+    return "" if (ROOT / TEST).exists() else f"there is no {TEST}"
+
+
+def row() -> Row:
+    """Run the test."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", TEST]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LONGEST)
+    last = done.stdout.strip().splitlines()[-1:]
+    words = f"{TEST}: {' '.join(last).strip('= ')}"
+    return Row(
+        "decisions as the reference model", {}, {}, passed=done.returncode == 0, promise="decisions", words=words
+    )
