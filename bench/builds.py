@@ -1,14 +1,16 @@
 """Builds of the service: this one, and one before it, from a worktree and an environment of its own.
 
-The environment is kept between runs, by what the build's lock says: two builds with equal locks share it.
+The environment is kept between runs, by the packages that the build's lock pins: builds that pin the same share it,
+and one that pins what this build does runs in this one's.
 """
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +64,10 @@ def build_of(revision: str, folder: Path, say: Say) -> Iterator[Build]:
 
 def environment_of(lock: Path, say: Say) -> str:
     """Return the interpreter of the environment that was made from a lock, or make it."""
-    folder = environments() / environment_name(lock.read_bytes())
+    pins = pinned(lock.read_text("utf-8"))
+    if pins == pinned((ROOT / LOCK).read_text("utf-8")):
+        return sys.executable
+    folder = environments() / environment_name(pins)
     say(f"the build before runs in {folder}")
     command = [sys.executable, str(MAKER), "install", str(folder), str(lock)]
     done = subprocess.run(command, stdout=sys.stderr, check=False)
@@ -71,10 +76,15 @@ def environment_of(lock: Path, say: Say) -> str:
     return str(folder / "bin" / "python")
 
 
-def environment_name(lock: bytes) -> str:
-    """Return the folder's name: of this Python, and of what the lock says."""
+def pinned(lock: str) -> list[str]:
+    """Return what a lock pins; its comments and hashes tell nothing more."""
+    return sorted(re.findall(r"^([\w.\[\]-]+==[^\s\\]+)", lock, re.MULTILINE))
+
+
+def environment_name(pins: Sequence[str]) -> str:
+    """Return the folder's name: of this Python, and of the packages."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return f"{version}-{hashlib.sha256(lock).hexdigest()[:16]}"
+    return f"{version}-{hashlib.sha256(' '.join(pins).encode()).hexdigest()[:16]}"
 
 
 def environments() -> Path:

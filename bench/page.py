@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.bounds import HOLDS, figure, verdicts
+from bench.jobs import DISTURBED
 from bench.processes import ROOT
 from bench.report import Row
 from bench.rivals import NAMES
@@ -61,14 +62,22 @@ def merged(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for told in runs:
         rows |= {name: [row for row in told["rows"] if row["of"] == name] for name in {r["of"] for r in told["rows"]}}
     skipped = {name: why for name, why in runs[-1]["skipped"].items() if name not in rows}
-    return runs[-1] | {"rows": [row for found in rows.values() for row in found], "skipped": skipped}
+    parts = {name: part for told in runs for name, part in told["parts"].items()}
+    found = [row for own in rows.values() for row in own]
+    return runs[-1] | {"rows": found, "skipped": skipped, "parts": parts}
 
 
 def _machine(told: dict[str, Any]) -> str:
     line = "{date}, {cpus} CPUs ({cpu_model}), {memory_gib} GiB, Python {python}, {system}; load when it began {load}."
     without = [f"Without {name}: {why}." for name, why in told["skipped"].items()]
     compared = f"The build before is {told['against']}; medians, in brackets the middle half of the rounds' ratios."
-    return "\n".join([line.format(**told["machine"]), *without, compared])
+    return "\n".join([line.format(**told["machine"]), *_disturbed(told), *without, compared])
+
+
+def _disturbed(told: dict[str, Any]) -> list[str]:
+    """Say so where others used the machine meanwhile."""
+    used = max((most for part in told["parts"].values() for most in part.get("elsewhere", [])), default=0.0)
+    return [f"Disturbed: others used up to {used:.1f} CPUs."] if used > DISTURBED else []
 
 
 def _bounds(rows: Sequence[Row]) -> str:

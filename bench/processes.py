@@ -13,7 +13,7 @@ from bench.call_client import Caller
 from bench.wire import HOST, Address
 
 ROOT = Path(__file__).resolve().parent.parent
-START_TIME = 60.0
+START_TIME = 120.0
 STOP_TIME = 5.0
 SHOWN = 2000
 
