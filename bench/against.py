@@ -77,9 +77,8 @@ class Run:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             result = workers.measured(of.now, Path(folder))
         rows = workers.rows_of(result)
-        self.found["workers"] = {"rows": [asdict(row) for row in rows], **result}
+        self._tell("workers", rows, dict(result))
         print(f"\n{workers.TITLE}\n{table(rows, list(workers.CORES), workers.TWO, workers.ONE)}", flush=True)
-        self.rows += rows
 
     def _decisions(self) -> None:
         if why := decisions.impossible():
@@ -87,6 +86,11 @@ class Run:
             return
         self._say(decisions.TITLE)
         self.rows.append(replace(decisions.row(), of="decisions"))
+
+    def _tell(self, part: str, rows: Sequence[Row], more: dict[str, Any]) -> None:
+        found = [replace(row, of=part) for row in rows]
+        self.found[part] = {"rows": [asdict(row) for row in found], **more}
+        self.rows += found
 
     def _skip(self, part: str, why: str) -> None:
         self.skipped[part] = why

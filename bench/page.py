@@ -24,8 +24,15 @@ NAMED = {
     "workers": "one worker and two",
     "stalls": "`/health` beside large bodies",
 }
-HEADINGS = {"asyncio": "now, asyncio's loop", "bare": "bare relay", "one": "one worker", "two": "two workers"}
-COLUMNS = (*NAMES, "unstored", "one", "two")
+HEADINGS = {
+    "asyncio": "now, asyncio's loop",
+    "bare": "bare relay",
+    "one": "one worker",
+    "two": "two workers",
+    "gap": "ms",
+    "own": "of it the service's own",
+}
+COLUMNS = (*NAMES, "unstored", "one", "two", "gap", "own")
 
 
 def mark(name: str, edge: str) -> str:
