@@ -9,6 +9,7 @@ written by itself however full the service is. One process is the upstream and t
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import http.client
 import json
@@ -32,7 +33,7 @@ LANE = re.compile(r"lane=(\d+)")
 MARK = b'"content":" '
 PATIENCE = 60.0
 RAMP = 0.005  # seconds between two streams' starts, so that they spread as strangers' do
-SETTLE = 0.1  # in which what is under way arrives
+SETTLE = 5.0  # the longest that a token may be under way
 
 
 class Result(TypedDict):
@@ -69,15 +70,21 @@ class Side:
         await asyncio.sleep(length)
         self.on = False
         taken, busy = time.monotonic() - began, busy_seconds() - busy
-        await asyncio.sleep(SETTLE)
+        await self._settled()
         spoken = max(self.tokens - tokens, 1)
         return {
             "tokens_per_second": spoken / taken,
             "cpu_per_token_us": (self.used() - used) / spoken * 1e6,
             "load_per_token_us": (time.process_time() - own) / spoken * 1e6,
             "busy": busy / taken,
-            "silent": sum(lane.under_way for lane in self.lanes),
+            "silent": sum(not lane.idle.is_set() for lane in self.lanes),
         }
+
+    async def _settled(self) -> None:
+        """Wait until nothing is under way."""
+        idle = asyncio.gather(*(lane.idle.wait() for lane in self.lanes))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(idle, SETTLE)
 
 
 class Lane(asyncio.Protocol):
@@ -90,8 +97,7 @@ class Lane(asyncio.Protocol):
         self._request = request
         self._tail = b""
         self.speak: Callable[[], None] = lambda: None
-        self.spoke = asyncio.Event()
-        self.under_way = True
+        self.idle = asyncio.Event()  # no token is under way
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask."""
@@ -105,15 +111,15 @@ class Lane(asyncio.Protocol):
         self._tail = data[1 - len(MARK) :]  # too short for the whole mark, which might be split
         if count := data.count(MARK):
             self._side.tokens += count
-            self.under_way = False
-            self.spoke.set()
             if self._side.on:
-                self.go()
+                self.speak()
+            else:
+                self.idle.set()
 
     def go(self) -> None:
         """Have a token written, unless one is under way."""
-        if not self.under_way:
-            self.under_way = True
+        if self.idle.is_set():
+            self.idle.clear()
             self.speak()
 
 
@@ -173,7 +179,7 @@ async def _open(side: Side, streams: int) -> None:
         side.lanes.append(lane)
         await loop.create_connection(lambda lane=lane: lane, HOST, address.port)  # type: ignore[misc]
         await asyncio.sleep(RAMP)
-    await asyncio.wait_for(asyncio.gather(*(lane.spoke.wait() for lane in side.lanes)), PATIENCE)
+    await asyncio.wait_for(asyncio.gather(*(lane.idle.wait() for lane in side.lanes)), PATIENCE)
 
 
 def _held(pid: int, port: int) -> int:
@@ -197,7 +203,6 @@ def ask(port: int, job: dict[str, Any], timeout: float) -> Result:
 async def serve(port: int) -> None:
     """Serve until ended."""
     server = await asyncio.get_running_loop().create_server(Steps, HOST, port, backlog=BACKLOG)
-    gc.freeze()
     await server.serve_forever()
 
 
@@ -206,6 +211,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     raise_open_files()
+    gc.freeze()
     asyncio.run(serve(parser.parse_args().port))
 
 

@@ -38,7 +38,7 @@ def _not_direct(name: str) -> Value:
     return lambda measured, target: None if target == "direct" else measured[target].get(name)
 
 
-SMG = "SMG"
+ON_ASYNCIO, SMG = "asyncio", "SMG"
 _CPU_TOKEN = _plain("cpu_per_token_us")
 _CPU_CALL = _not_direct("cpu_per_call_us")
 _ADDED = _added("call_p50_ms", "direct")
@@ -97,19 +97,20 @@ def of_conversations(unstored: str) -> tuple[Metric, ...]:
 
 def beside_before(others: Collection[str]) -> tuple[Metric, ...]:
     """Return the rows of this build beside the build before, and beside others where they take part."""
+    alike = [name for name in others if name in (ON_ASYNCIO, SMG)]
     return (
         Metric("100 streams: CPU per token, µs", "steady", _CPU_TOKEN, bound=0.65, digits=1, promise="token"),
         *_tokens_beside(others),
         *LATENESS[:2],
         LATENESS[-1],
         Metric("calls in turn: CPU per call, µs", "calls", _CPU_CALL, bound=0.6, digits=0, promise="call"),
-        *_beside(others, "calls", _CPU_CALL, 0),
+        *_beside(alike, "calls", _CPU_CALL, 0),
         Metric("  latency, median, ms", "calls", _plain("call_p50_ms")),
         Metric("  added at the median, ms", "calls", _ADDED, bound=0.6, promise="added"),
-        *_beside(others, "calls", _ADDED, 2),
+        *_beside(alike, "calls", _ADDED, 2),
         Metric("  latency, p99, ms", "tails", _plain("call_p99_ms"), ""),
         Metric("100 at once: first token, p99, ms", "burst", _FIRST, bound=0.6, digits=1, promise="burst"),
-        *_beside(others, "burst", _FIRST, 1),
+        *_beside(alike, "burst", _FIRST, 1),
         Metric("  median, ms", "burst", _plain("first_token_p50_ms"), digits=1),
         Metric("  failed", "burst", _plain("errors"), "worst", bound=0, digits=0),
     )

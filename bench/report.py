@@ -56,6 +56,8 @@ def _row(contest: Contest, metric: Metric, rounds: Sequence[Round]) -> Row:
     values = _values(metric, rounds)
     row = Row(metric.title, *_summed_up(values), digits=metric.digits, bound=metric.bound)
     row.promise = metric.promise
+    if metric.against:
+        row.medians = {}  # they stand in the row above
     if metric.compare == "ratio":
         return with_results(row, "ratio", ratios(contest.subject, metric.against or contest.reference, values))
     found = values.get(contest.subject, [])

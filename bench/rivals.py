@@ -9,11 +9,12 @@ from pathlib import Path
 from bench import nginx, smg
 from bench.builds import Build
 from bench.families import FAMILIES, Family
+from bench.metrics import ON_ASYNCIO, SMG
 from bench.processes import free_port, running
 from bench.targets import KEY, service_address, service_settings
 from bench.wire import HOST, Address
 
-DIRECT, BEFORE, NOW, ON_ASYNCIO, BARE, NGINX, SMG = "direct", "before", "now", "asyncio", "bare", "nginx", "SMG"
+DIRECT, BEFORE, NOW, BARE, NGINX = "direct", "before", "now", "bare", "nginx"
 NAMES = (DIRECT, BEFORE, NOW, ON_ASYNCIO, BARE, NGINX, SMG)
 LOOP = "EVENT_LOOP"
 
