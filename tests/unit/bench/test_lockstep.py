@@ -34,3 +34,19 @@ async def test_a_token_is_counted_once_however_it_comes() -> None:
     for piece in (b'{"cont', b'ent":" 1"}\n\n', b'{"content":" 2"}', b"\n\n", b'{"content":" 3"}{"content":" 4"}'):
         lane.data_received(piece)
     assert side.tokens == 4
+
+
+async def test_a_lane_asks_for_nothing_while_a_token_is_under_way() -> None:
+    """However often it is told to go; with its turn, each arrival asks for the next."""
+    side, asked = lockstep.Side(Address("one", 0, "/", "/"), []), list[str]()
+    lane = lockstep.Lane(side, b"")
+    lane.speak = lambda: asked.append("token")
+    lane.go()
+    assert asked == []
+    lane.data_received(b'{"content":" 1"}')
+    lane.go()
+    lane.go()
+    assert asked == ["token"]
+    side.on = True
+    lane.data_received(b'{"content":" 2"}')
+    assert asked == ["token"] * 2
