@@ -47,7 +47,7 @@ def with_part(page: str, name: str, text: str) -> str:
     _, found_end, after = rest.partition(end)
     if not found or not found_end:
         raise SystemExit(f"{PAGE.name} has no {start} with its {end}")
-    return f"{before}{start}\n{text.strip()}\n{end}{after}"
+    return f"{before}{start}\n\n{text.strip()}\n\n{end}{after}"  # a table ends at a blank line
 
 
 def write(told: dict[str, Any], path: Path = PAGE) -> None:

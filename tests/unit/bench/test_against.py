@@ -76,7 +76,7 @@ def test_a_build_knows_its_settings(tmp_path: Path) -> None:
 
 def test_the_page_keeps_what_is_not_between_the_marks() -> None:
     """And has no place for what has no marks."""
-    text = "above\n<!-- against:start -->\nold\n<!-- against:end -->\nbelow\n"
+    text = "above\n<!-- against:start -->\n\nold\n\n<!-- against:end -->\nbelow\n"
     assert page.with_part(text, "against", "new") == text.replace("old", "new")
     with pytest.raises(SystemExit, match="widest:start"):
         page.with_part(text, "widest", "new")
