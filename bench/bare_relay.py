@@ -1,7 +1,7 @@
 """The least that Quart, Hypercorn and httpx over aiohttp can do.
 
-`python -m bench.bare_relay --port N --upstream URL`: the same libraries and the same server settings as the
-service, and nothing else: no key, no checks, no logs, no care for errors. What the service takes more than
+`python -m bench.bare_relay --port N --upstream URL`: the same libraries, event loop and server settings as
+the service, and nothing else: no key, no checks, no logs, no care for errors. What the service takes more than
 this is what the service costs.
 """
 
@@ -18,6 +18,7 @@ from quart import Quart, Response, request
 
 from bench.families import ROUTES, Family
 from bench.machine import raise_open_files
+from mlops_backend.event_loop import factory_of
 
 BACKLOG = 2048
 JSON = {"Content-Type": "application/json"}
@@ -87,7 +88,8 @@ def main() -> None:
     config = Config()
     config.bind = [f"127.0.0.1:{options.port}"]
     config.backlog = BACKLOG
-    asyncio.run(serve(create_app(options.upstream), config))
+    with asyncio.Runner(loop_factory=factory_of("auto")) as runner:
+        runner.run(serve(create_app(options.upstream), config))
 
 
 if __name__ == "__main__":
