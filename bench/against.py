@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,21 @@ class Run:
         """Run what was asked for."""
         self.skipped |= of.absent
         for contest, only in self._contests(of):
-            self._contest(contest, only)
+            self.attempt(contest.name, partial(self._contest, contest, only))
         if "workers" in self._parts:
-            self._workers(of)
+            self.attempt("workers", partial(self._workers, of))
         if "decisions" in self._parts:
-            self._decisions()
+            self.attempt("decisions", self._decisions)
+
+    def attempt(self, part: str, do: Callable[[], None]) -> None:
+        """Run a part; when it fails, the others are measured all the same."""
+        try:
+            do()
+        except SystemExit as exc:
+            if not isinstance(exc.code, str):  # told to stop
+                raise
+            self._say(exc.code)
+            self._skip(part, f"it failed: {exc.code.partition(chr(10))[0]}")
 
     def _contests(self, of: Builds) -> Iterator[tuple[Contest, Sequence[str]]]:
         wanted = [part for part in self._parts if part in OF_FAMILIES]

@@ -67,7 +67,8 @@ def merged(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return several runs as one: of each comparison the rows of the last run that has it."""
     rows: dict[str, list[dict[str, Any]]] = {}
     for told in runs:
-        rows |= {name: [row for row in told["rows"] if row["of"] == name] for name in {r["of"] for r in told["rows"]}}
+        names = dict.fromkeys(row["of"] for row in told["rows"])
+        rows |= {name: [row for row in told["rows"] if row["of"] == name] for name in names}
     skipped = {name: why for name, why in runs[-1]["skipped"].items() if name not in rows}
     parts = {name: part for told in runs for name, part in told["parts"].items()}
     found = [row for own in rows.values() for row in own]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from bench import page, workers
+from bench.__main__ import parsed
+from bench.against import Run
 from bench.bounds import verdicts
 from bench.builds import Build, environment_name, pinned
 from bench.metrics import beside_before
@@ -111,3 +114,16 @@ def test_the_widest_bars_are_functions_by_their_part_of_all_looks() -> None:
     bars = [("relay (quart/app.py)", 0.8, 0.6), ("send (x.py)", 0.2, 0.2), ("idle (y.py)", 0.2, 0.2)]
     assert sorted(widest(STACKS)) == sorted(bars)
     assert widest(STACKS, 1) == bars[:1]
+
+
+def test_a_part_that_fails_leaves_the_others() -> None:
+    """It is named with its reason; who tells the run to stop is obeyed."""
+    run = Run(parsed(["--against", "main"]), lambda text: None)
+
+    def fails() -> None:
+        raise SystemExit("before does not answer\nit said: nothing")
+
+    run.attempt("stored", fails)
+    assert run.skipped == {"stored": "it failed: before does not answer"}
+    with pytest.raises(SystemExit):
+        run.attempt("stored", lambda: sys.exit(143))
