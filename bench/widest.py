@@ -1,9 +1,9 @@
 """The widest bars of a flame graph, of this build and of one before: `python -m bench.widest --against REV`.
 
 py-spy looks at the service many times a second, once while 100 streams speak, once while calls follow each other, and
-says which functions are on the stack. The widest are told by their part of all looks in which the service ran; what is
-under nearly every look (the loop and what starts it) is left out. py-spy comes from the package index, into an
-environment of its own; it needs the right to look into other processes.
+says which functions are on the stack. The widest are told by their part of all looks in which the loop's thread ran;
+the loop, and what starts it, are left out. Each load has a service of its own. py-spy comes from the package index,
+into an environment of its own; it needs the right to look into other processes.
 """
 
 import argparse
@@ -32,7 +32,9 @@ VERSION = "0.4.3"
 SECONDS = 8
 RATE = 400
 SHOWN = 10
-UNDER_ALL = 0.9  # of all looks: the loop itself
+# What stands under all that the service does; the names are the beginnings of frames.
+LOOP = ("Runner.run ", "BaseEventLoop.run", "BaseEventLoop._run_once ", "Handle._run ", "serve_forever ")
+LOOP_ITSELF = "the loop itself"
 FRAME = re.compile(r"^(?P<function>.+) \((?P<file>[^()]*?)(?::\d+)?\)$")
 STREAMS = 100
 Load = Callable[[Address, threading.Event], None]
@@ -108,15 +110,22 @@ def widest(stacks: str, shown: int = SHOWN) -> list[tuple[str, float, float]]:
     total = 0
     for line in stacks.splitlines():
         path, _, count = line.rpartition(" ")
-        frames = [_name(frame) for frame in path.split(";") if frame and not frame.startswith("process ")]
+        frames = above_the_loop([_name(frame) for frame in path.split(";") if frame])
         if not frames:
             continue
         total += int(count)
         own[frames[-1]] += int(count)
         for frame in set(frames):
             whole[frame] += int(count)
-    parts = [(name, seen / total, own[name] / total) for name, seen in whole.most_common()]
-    return [part for part in parts if part[1] < UNDER_ALL][:shown]
+    return [(name, seen / total, own[name] / total) for name, seen in whole.most_common(shown)]
+
+
+def above_the_loop(frames: Sequence[str]) -> Sequence[str]:
+    """Return what the event loop calls, or the loop where it calls nothing; nothing of other threads."""
+    places = [place for place, frame in enumerate(frames) if frame.startswith(LOOP)]
+    if not places:
+        return ()
+    return frames[places[-1] + 1 :] or [LOOP_ITSELF]
 
 
 def _name(frame: str) -> str:
@@ -130,14 +139,16 @@ def _name(frame: str) -> str:
 
 def profiles(build: Build, folder: Path, seconds: float) -> dict[str, list[tuple[str, float, float]]]:
     """Return the widest bars of a build under each load."""
-    with ExitStack() as stack:
-        direct = stack.enter_context(upstream(OPENAI_ROUTE, folder))
-        address = stack.enter_context(serving(build, build.name, OPENAI_ROUTE, direct.port, folder, {}))
-        found = {}
-        for name, load in LOADS.items():
-            with under(load, address):
-                found[name] = widest(looked(address, folder, seconds))
-        return found
+    found = {}
+    for number, (name, load) in enumerate(LOADS.items()):
+        own = folder / str(number)
+        own.mkdir()
+        with ExitStack() as stack:
+            direct = stack.enter_context(upstream(OPENAI_ROUTE, own))
+            address = stack.enter_context(serving(build, build.name, OPENAI_ROUTE, direct.port, own, {}))
+            stack.enter_context(under(load, address))
+            found[name] = widest(looked(address, own, seconds))
+    return found
 
 
 def table(load: str, found: dict[str, dict[str, list[tuple[str, float, float]]]]) -> str:

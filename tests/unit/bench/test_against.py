@@ -17,9 +17,11 @@ from bench.metrics import beside_before
 from bench.report import Row, compared, with_results
 from bench.widest import widest
 
-STACKS = """process 1:"python";run (asyncio/runners.py:1);relay (/a/lib/python3.11/site-packages/quart/app.py:7) 6
-process 1:"python";run (asyncio/runners.py:1);relay (/a/lib/python3.11/site-packages/quart/app.py:9);send (x.py:1) 2
-process 1:"python";run (asyncio/runners.py:1);idle (y.py:1) 2
+STACKS = """"python";Runner.run (asyncio/runners.py:1);relay (/a/lib/python3.11/site-packages/quart/app.py:7) 5
+"python";Runner.run (asyncio/runners.py:1);relay (/a/lib/python3.11/site-packages/quart/app.py:9);send (x.py:1) 2
+"python";Runner.run (asyncio/runners.py:1);Handle._run (asyncio/events.py:1);idle (y.py:1) 2
+"python";Runner.run (asyncio/runners.py:1) 1
+"python";run (threading.py:1);execute (sqlite.py:1) 90
 """
 
 
@@ -110,8 +112,13 @@ def test_later_runs_replace_the_same_comparisons() -> None:
 
 
 def test_the_widest_bars_are_functions_by_their_part_of_all_looks() -> None:
-    """Lines of one function are one bar, and what is under all of them is none."""
-    bars = [("relay (quart/app.py)", 0.8, 0.6), ("send (x.py)", 0.2, 0.2), ("idle (y.py)", 0.2, 0.2)]
+    """Lines of one function are one bar; the loop is under all of them, and other threads are not looked at."""
+    bars = [
+        ("relay (quart/app.py)", 0.7, 0.5),
+        ("send (x.py)", 0.2, 0.2),
+        ("idle (y.py)", 0.2, 0.2),
+        ("the loop itself", 0.1, 0.1),
+    ]
     assert sorted(widest(STACKS)) == sorted(bars)
     assert widest(STACKS, 1) == bars[:1]
 
