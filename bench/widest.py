@@ -37,6 +37,7 @@ LOOP = ("Runner.run ", "BaseEventLoop.run", "BaseEventLoop._run_once ", "Handle.
 LOOP_ITSELF = "the loop itself"
 FRAME = re.compile(r"^(?P<function>.+) \((?P<file>[^()]*?)(?::\d+)?\)$")
 STREAMS = 100
+WARM_UP = 3.0  # seconds in which all streams have begun
 Load = Callable[[Address, threading.Event], None]
 
 
@@ -85,7 +86,7 @@ def under(load: Load, address: Address) -> Iterator[None]:
     thread = threading.Thread(target=load, args=(address, over))
     thread.start()
     try:
-        time.sleep(1)
+        time.sleep(WARM_UP)
         yield
     finally:
         over.set()
