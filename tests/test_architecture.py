@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "mlops_backend"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # Each layer may import itself and those behind it.
 LAYERS = (
-    ("__main__", "server", "banner", "memory", "connections"),
+    ("__main__", "server", "workers", "banner", "memory", "connections"),
     ("app", "cli", "lifespan"),
     ("blueprints", "middleware"),
     ("openapi",),
