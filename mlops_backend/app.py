@@ -20,15 +20,17 @@ from mlops_backend.services.other.info import InfoService
 from mlops_backend.services.other.keys import build_keys
 from mlops_backend.services.other.limits import ByteBudget, build_limits
 from mlops_backend.services.other.usage import GenerationMeter, Usage, build_usage
+from mlops_backend.shared import Shared
 from mlops_backend.telemetry.logging import configure_logging, lines_dropped
 from mlops_backend.telemetry.metrics import Metrics
 
 
-def create_app(settings: Settings | None = None) -> Quart:
+def create_app(settings: Settings | None = None, shared: Shared | None = None) -> Quart:
     """Build the application; nothing is opened before it is served.
 
     Args:
         settings: read from the environment and `.env` when left out.
+        shared: its place among several workers, of which it is one.
 
     Raises:
         ConfigError: a setting that cannot be used.
@@ -46,24 +48,25 @@ def create_app(settings: Settings | None = None) -> Quart:
         RESPONSE_TIMEOUT=None,  # a client that takes nothing is seen by `connections/`
     )
     app.url_map.merge_slashes = False
-    add_services(app, settings)
+    add_services(app, settings, shared)
     add_routes(app, settings)
-    add_middleware(app, settings)
+    add_middleware(app, settings, shared)
     for command in COMMANDS:
         app.cli.add_command(command)
     return app
 
 
-def add_services(app: Quart, settings: Settings) -> None:
+def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -> None:
     """Build every service; those that hold something are opened in the order of the last line."""
     services = services_of(app.extensions)
     metrics = services.add(Metrics())
     metrics.counter("log_lines_dropped", "Log lines that could not be written.", lines_dropped)
     database = build_database(services, settings)
-    keys = build_keys(services, settings)
-    ledger, retention = build_usage(services, settings)
-    limiter = build_limits(services, settings, services.get(Usage))
-    upstream, inference = build_llm(services, settings, GenerationMeter(limiter), services.get(ByteBudget))
+    keys = build_keys(services, settings, shared)
+    ledger, retention = build_usage(services, settings, shared)
+    limiter = build_limits(services, settings, services.get(Usage), shared)
+    meter, room = GenerationMeter(limiter), services.get(ByteBudget)
+    upstream, inference = build_llm(services, settings, meter, room, shared)
     replies = build_conversations(services, settings)
     services.add(InfoService(__version__, {"auth": settings.auth_enabled, "docs": settings.docs_enabled}))
     parts = (database, keys, upstream, limiter, ledger, retention, replies, inference)

@@ -35,7 +35,7 @@ from mlops_backend.schemas.llm import (
 )
 from mlops_backend.services.llm.backends import Operation
 from mlops_backend.services.llm.ollama_service import OllamaService
-from mlops_backend.services.llm.streams import StreamTickets
+from mlops_backend.services.llm.streams import StreamDesk
 from mlops_backend.services.other.keys import KeyCache
 
 blueprint = Blueprint("llm", __name__, url_prefix="/api/llm")
@@ -132,12 +132,12 @@ async def create_stream(data: StreamRequest) -> ResponseReturnValue:
     Takes a body of `/stream`, or one of `/chat` (with `messages`), of 8 MiB at most. The answer's `url` needs no key,
     works once, and only until `expires_at`. It counts as a request of its key now, and not again when it is fetched.
     """
-    tickets = service(StreamTickets)
-    tickets.check(g.principal)
+    desk = service(StreamDesk)
+    await desk.check(g.principal)
     body = cast(bytes, await request.get_data(as_text=False))
     record().answer_headers = await service(OllamaService).count_request(g.principal)
     body_of(cast(ASGIScope, request.scope)).let_go()  # it is counted as the ticket's from here on
-    ticket = tickets.issue(data.operation, body, g.principal)
+    ticket = await desk.issue(data.operation, body, g.principal)
     url = public_path(f"/api/llm/streams/{ticket.id}")
     expires_at = datetime.fromtimestamp(ticket.expires_at, UTC).isoformat(timespec="seconds")
     return {"id": ticket.id, "url": url, "expires_at": expires_at}, 201, {"Location": url}
@@ -158,7 +158,7 @@ async def fetch_stream(ticket_id: str) -> Response:
     """
     if request.method != "GET":
         raise MethodNotAllowed(valid_methods=["GET", "OPTIONS"])
-    ticket = service(StreamTickets).redeem(ticket_id)
+    ticket = await service(StreamDesk).redeem(ticket_id)
     if ticket is None:
         return no_content({"Cache-Control": "no-store"})
     noted = record()

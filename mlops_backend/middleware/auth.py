@@ -120,7 +120,7 @@ def wants_json(headers: Headers) -> bool:
     return "application/json" in headers.get("Accept", "").lower()
 
 
-def authenticate_with(gate: Gate, trusted_proxies: Sequence[Network], guard: GuessGuard) -> None:
+async def authenticate_with(gate: Gate, trusted_proxies: Sequence[Network], guard: GuessGuard) -> None:
     """Put the request at hand before the gate, and note who asks; called by the `before_request` hook."""
     asked: Request = request._get_current_object()  # type: ignore[attr-defined] # each look through the proxy costs
     scope, headers = cast(Scope, asked.scope), asked.headers
@@ -134,7 +134,7 @@ def authenticate_with(gate: Gate, trusted_proxies: Sequence[Network], guard: Gue
     try:
         decision = gate.authorise(asked.method, route, headers, peer)
     except Unauthorized:
-        guard.failed(noted.client, headers)
+        await guard.failed(noted.client, headers)
         raise
     if decision.principal is not None:
         guard.known(noted.client, headers)

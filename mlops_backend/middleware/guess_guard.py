@@ -28,7 +28,7 @@ class GuessGuard:
     def __init__(self, failed: FailedKeys | None) -> None:
         self._failed = failed
 
-    def failed(self, client: str, headers: Headers) -> None:
+    async def failed(self, client: str, headers: Headers) -> None:
         """Count a key that nobody knows, if one was presented.
 
         Raises:
@@ -36,9 +36,8 @@ class GuessGuard:
         """
         if self._failed is None or not presented_keys(headers):
             return
-        if (wait := self._failed.blocked(client)) is not None:
+        if (wait := await self._failed.count(client)) is not None:
             raise _too_many(wait) from None
-        self._failed.failed(client)
 
     def known(self, client: str, headers: Headers) -> None:
         """Let a known key pass, unless it may have been guessed.

@@ -26,12 +26,13 @@ from mlops_backend.services.llm.streams import MAX_BYTES
 from mlops_backend.services.other.keys import KeyStores
 from mlops_backend.services.other.limits import ByteBudget, build_failed_keys
 from mlops_backend.services.other.usage import Ledger
+from mlops_backend.shared import Shared
 
 # What waits in memory for its reader is smaller than what is read at once.
 _SMALLER: Final = {"/api/llm/streams": MAX_BYTES}
 
 
-def add_middleware(app: Quart, settings: Settings) -> None:
+def add_middleware(app: Quart, settings: Settings, shared: Shared | None = None) -> None:
     """Key, errors and CORS within Quart; beneath it a proxy's path, key in the URL, record, bodies, live answers."""
     services = services_of(app.extensions)
     gate = Gate(
@@ -42,11 +43,11 @@ def add_middleware(app: Quart, settings: Settings) -> None:
         replace(ANONYMOUS, limits=settings.default_limits),
         with_passthrough(settings.passthrough_routes),
     )
-    guard = GuessGuard(build_failed_keys(settings))
+    guard = GuessGuard(build_failed_keys(settings, shared))
 
     @app.before_request
     async def authenticate() -> None:
-        authenticate_with(gate, settings.trusted_proxies, guard)
+        await authenticate_with(gate, settings.trusted_proxies, guard)
         await refuse_early()
 
     register_error_handlers(app)

@@ -13,9 +13,9 @@ class Services:
     def __init__(self) -> None:
         self._by_class: dict[type, object] = {}
 
-    def add(self, service: T) -> T:
-        """Keep `service` under its own class, and give it back."""
-        self._by_class[type(service)] = service
+    def add(self, service: T, kind: type[T] | None = None) -> T:
+        """Keep `service` under its own class, or under one that it extends, and give it back."""
+        self._by_class[kind or type(service)] = service
         return service
 
     def get(self, kind: type[T]) -> T:

@@ -55,6 +55,7 @@ class Channel(asyncio.Protocol):
     Args:
         handlers: what the other end may ask and tell.
         patience: seconds within which each question is answered; without an answer the other end hangs, and is left.
+            `None`: it is not, for it may be starting, and whoever asks has a clock.
         name: of the other end, for the log.
         on_lost: called once, when the channel is lost.
     """
@@ -63,7 +64,7 @@ class Channel(asyncio.Protocol):
         self,
         handlers: Handlers,
         *,
-        patience: float = PATIENCE,
+        patience: float | None = PATIENCE,
         name: str = "parent",
         on_lost: Callable[[Channel], None] | None = None,
     ) -> None:
@@ -71,7 +72,8 @@ class Channel(asyncio.Protocol):
         self._on_lost = on_lost
         self.lost = asyncio.Event()
         self.reason = ""
-        self._handlers = handlers
+        self.was_heard = False
+        self.handlers = handlers
         self._patience = patience
         self._frames = Frames()
         self._asked: dict[int, tuple[asyncio.Future[Any], float]] = {}
@@ -86,8 +88,12 @@ class Channel(asyncio.Protocol):
     async def over(cls, end: socket.socket, handlers: Handlers, **choices: Any) -> Channel:
         """A channel over one end of a `socketpair`, which is its own from now on."""
         made = cls(handlers, **choices)
-        await asyncio.get_running_loop().create_unix_connection(lambda: made, sock=end)
+        await made.connect(end)
         return made
+
+    async def connect(self, end: socket.socket) -> None:
+        """Take one end of a `socketpair`, once."""
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=end)
 
     async def ask(self, name: str, payload: Any = None) -> Any:
         """Ask the other end, and wait for its answer.
@@ -108,20 +114,26 @@ class Channel(asyncio.Protocol):
         """
         if len(self._asked) >= MOST_ASKED or self._waiting() > MOST_WAITING:
             raise ChannelError(f"Too many questions wait for the {self.name}.")
+        if self._is_lost():
+            raise self._error()
         number = self._next()
         self._send(ASK, number, packed((name, payload)))
         answer = self._loop.create_future()
-        self._asked[number] = answer, monotonic() + self._patience
-        if self._clock is None:
-            self._clock = self._loop.call_later(self._patience, self._look_at_clock)
+        self._asked[number] = answer, monotonic()
+        if self._clock is None and self._patience is not None:
+            self._clock = self._loop.call_later(self._patience, self._look_at_clock, self._patience)
         return answer
 
     def tell(self, name: str, payload: Any = None) -> None:
         """Tell the other end; it answers nothing. An end that does not read what it is told is left.
 
+        What is told to an end that is gone is lost.
+
         Raises:
-            ChannelError: the channel is lost.
+            ChannelError: it is longer than any message may be.
         """
+        if self._is_lost():
+            return
         self._send(TELL, self._next(), packed((name, payload)))
         if self._waiting() > MOST_WAITING:
             self.leave("it does not read what it is told")
@@ -148,6 +160,7 @@ class Channel(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take the messages that are whole."""
+        self.was_heard = True
         try:
             for kind, number, body in self._frames.of(data):
                 self._take(kind, number, body)
@@ -184,6 +197,9 @@ class Channel(asyncio.Protocol):
         self._number = (self._number + 1) & 0xFFFFFFFF
         return self._number
 
+    def _is_lost(self) -> bool:
+        return self.lost.is_set() or self._transport.is_closing()
+
     def _error(self) -> ChannelError:
         return ChannelError(f"The service's {self.name} does not answer: {self.reason}.")
 
@@ -191,8 +207,6 @@ class Channel(asyncio.Protocol):
         return self._queued + (self._transport.get_write_buffer_size() if self._paused else 0)
 
     def _send(self, kind: int, number: int, body: bytes) -> None:
-        if self.lost.is_set() or self._transport.is_closing():
-            raise self._error()
         pieces = pieces_of(kind, number, body)
         self._queued += len(body)
         if len(pieces) == 1:
@@ -237,7 +251,7 @@ class Channel(asyncio.Protocol):
 
     def _handle(self, number: int | None, body: bytes) -> None:
         try:
-            answer = self._handlers.call(self, body)
+            answer = self.handlers.call(self, body)
         except Exception as error:
             self._failed(number, error)
             return
@@ -265,7 +279,7 @@ class Channel(asyncio.Protocol):
             self._reply(kind, number, refusal_of(error))
 
     def _reply(self, kind: int, number: int, body: bytes) -> None:
-        if self.lost.is_set() or self._transport.is_closing():
+        if self._is_lost():
             return
         try:
             self._send(kind, number, body)
@@ -274,7 +288,7 @@ class Channel(asyncio.Protocol):
         if self._waiting() > _SPARE * MOST_WAITING:
             self.leave("it does not read its answers")
 
-    def _look_at_clock(self) -> None:
+    def _look_at_clock(self, patience: float) -> None:
         """Leave an end that has not answered in time; the oldest question stands first.
 
         Who stood still themselves read first what came meanwhile.
@@ -282,11 +296,11 @@ class Channel(asyncio.Protocol):
         self._clock = None
         if not self._asked:
             return
-        number, (_, until) = next(iter(self._asked.items()))
-        if (left := until - monotonic()) > 0:
-            self._clock = self._loop.call_later(left, self._look_at_clock)
+        number, (_, since) = next(iter(self._asked.items()))
+        if (left := since + patience - monotonic()) > 0:
+            self._clock = self._loop.call_later(left, self._look_at_clock, patience)
         elif self._overdue == number:
-            self.leave(f"a question is without an answer for {self._patience:g} s")
+            self.leave(f"a question is without an answer for {patience:g} s")
         else:
             self._overdue = number
-            self._clock = self._loop.call_later(min(_READING, self._patience), self._look_at_clock)
+            self._clock = self._loop.call_later(min(_READING, patience), self._look_at_clock, patience)

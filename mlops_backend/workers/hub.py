@@ -29,8 +29,11 @@ class Hub:
         return tuple(self._channels)
 
     async def join(self, end: socket.socket, name: str) -> Channel:
-        """Speak with a worker over one end of a `socketpair`, which is the channel's from now on."""
-        channel = await Channel.over(end, self.handlers, name=name, on_lost=self._left)
+        """Speak with a worker over one end of a `socketpair`, which is the channel's from now on.
+
+        It may take its time until it listens, and is not left for that.
+        """
+        channel = await Channel.over(end, self.handlers, patience=None, name=name, on_lost=self._left)
         if not channel.lost.is_set():
             self._channels.append(channel)
         return channel
@@ -42,17 +45,21 @@ class Hub:
     def tell(self, name: str, payload: Any = None, *, but: Channel | None = None) -> None:
         """Tell all workers, or all but one."""
         for channel in self._others(but):
-            with suppress(ChannelError):
-                channel.tell(name, payload)
+            channel.tell(name, payload)
 
     async def ask(
         self, name: str, payload: Any = None, *, but: Channel | None = None, within: float = _WITHIN
     ) -> list[Any]:
-        """What all workers answer, or all but one; one that fails, leaves or takes too long is left out."""
+        """What all workers answer, or all but one; one that fails, leaves or takes too long is left out.
+
+        One that starts is asked, and not waited for: it hears of it before it serves.
+        """
         asked: list[asyncio.Future[Any]] = []
         for channel in self._others(but):
             with suppress(ChannelError):
-                asked.append(channel.asked(name, payload))
+                answer = channel.asked(name, payload)
+                if channel.was_heard:
+                    asked.append(answer)
         if not asked:
             return []
         done, late = await asyncio.wait(asked, timeout=within)

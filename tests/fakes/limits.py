@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from mlops_backend.errors import DatabaseDown
 from mlops_backend.principal import Limits, Principal
 from mlops_backend.services.other.limits.limiter import Seed
 from mlops_backend.services.other.limits.memory import MemoryLimiter
+from mlops_backend.services.other.limits.parent_counters import ParentCounters
+from mlops_backend.services.other.limits.parent_limiter import ParentLimiter
 from mlops_backend.services.other.limits.redis_limiter import RedisLimiter
+from mlops_backend.shared import Shared
+from mlops_backend.workers.channel import Channel
+from mlops_backend.workers.common import LedgerOfWorkers
+from mlops_backend.workers.handlers import Handlers
+from mlops_backend.workers.hub import Hub
 from tests.fakes.limits_model import SECOND, Clock
 from tests.fakes.redis_server import RedisServer
 
 NOON = int(datetime(2026, 7, 12, 12, tzinfo=UTC).timestamp()) * SECOND
-AnyLimiter = MemoryLimiter | RedisLimiter
 
 
 class Ledger:
@@ -38,6 +46,42 @@ class Ledger:
         return self.used_before.get(f"{since:%Y-%m-%d}", 0)
 
 
+class Parent:
+    """The parent of several workers, with the counters of all."""
+
+    def __init__(self, clock: Callable[[], int], *, budgets_fail_open: bool = False) -> None:
+        self.hub = Hub()
+        ledger = LedgerOfWorkers(self.hub)
+        self.counters = ParentCounters(self.hub.handlers, ledger, budgets_fail_open=budgets_fail_open, clock=clock)
+        self.hub.handlers.on("quiet", lambda worker, what: None)
+        self.hub.when_one_leaves(self.counters.lose)
+
+
+class WorkersLimiter(ParentLimiter):
+    """The limiter of one worker, which is connected with its parent while it is open."""
+
+    def __init__(self, parent: Parent, seed: Seed, *, default_reserve: int) -> None:
+        hears = Handlers()
+        self.parent, self.channel = parent, Channel(hears)
+        hears.on("ledger.write", lambda parent, what: None)
+        super().__init__(Shared(0, self.channel, hears), seed, default_reserve=default_reserve)
+
+    async def open(self) -> None:
+        """Connect."""
+        ours, its = socket.socketpair()
+        await self.parent.hub.join(ours, "worker")
+        await self.channel.connect(its)
+        await self.channel.ask("quiet")
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self.channel.aclose()
+        await asyncio.sleep(0)
+
+
+AnyLimiter = MemoryLimiter | RedisLimiter | WorkersLimiter
+
+
 async def started(
     kind: str, redis: RedisServer, clock: Clock, ledger: Seed, *, budgets_fail_open: bool = False
 ) -> AnyLimiter:
@@ -45,6 +89,8 @@ async def started(
     limiter: AnyLimiter
     if kind == "memory":
         limiter = MemoryLimiter(ledger, default_reserve=100, budgets_fail_open=budgets_fail_open, clock=clock)
+    elif kind == "parent":
+        limiter = WorkersLimiter(Parent(clock, budgets_fail_open=budgets_fail_open), ledger, default_reserve=100)
     else:
         limiter = RedisLimiter(redis.url, ledger, default_reserve=100, budgets_fail_open=budgets_fail_open, clock=clock)
         await limiter._store._client.flushall()
@@ -59,6 +105,8 @@ def key(**limits: object) -> Principal:
 
 async def quiet(limiter: AnyLimiter) -> None:
     """Wait until nothing is under way, and every end of a reservation is counted."""
+    if isinstance(limiter, WorkersLimiter):
+        await limiter.channel.ask("quiet")
     while limiter.pending_settlements or (isinstance(limiter, RedisLimiter) and limiter._running):
         await asyncio.sleep(0.001)
     await asyncio.sleep(0)
@@ -67,6 +115,11 @@ async def quiet(limiter: AnyLimiter) -> None:
 async def nothing_is_reserved(limiter: AnyLimiter, principal_id: str = "k1") -> bool:
     """Whether no room of a key is taken by a generation."""
     await quiet(limiter)
+    if isinstance(limiter, WorkersLimiter):
+        counters = limiter.parent.counters
+        assert not any(counters._held.values())
+        assert not any(counters._waiting.values())
+        limiter = limiter.parent.counters.limiter
     if isinstance(limiter, MemoryLimiter):
         account = limiter._accounts.get(principal_id)
         return account is None or (account.open, account.held) == (0, 0)

@@ -8,19 +8,27 @@ from __future__ import annotations
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import time
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import msgspec
 
 from mlops_backend.errors import NotFound, TooManyStreams
 from mlops_backend.principal import Principal
-from mlops_backend.services.llm.backends import Operation
+from mlops_backend.shared import Hears, Shared
+
+if TYPE_CHECKING:  # the parent of workers keeps tickets, and has no use for what asks a backend
+    from mlops_backend.services.llm.backends import Operation
 
 LIFE: Final = 60.0
 MAX_WAITING: Final = 1000
 MAX_WAITING_OF_KEY: Final = 100
 MAX_BYTES: Final = 8 * 1024 * 1024
 MAX_USED: Final = 10_000
+CHECK: Final = "streams.check"
+ISSUE: Final = "streams.issue"
+REDEEM: Final = "streams.redeem"
 
 
 class Room(Protocol):
@@ -118,3 +126,71 @@ class StreamTickets:
         if not self._of_key[ticket.principal.id]:
             del self._of_key[ticket.principal.id]
         return ticket
+
+
+class StreamDesk:
+    """Where streams are prepared and fetched; this one keeps them itself.
+
+    Args:
+        tickets: what waits.
+    """
+
+    def __init__(self, tickets: StreamTickets) -> None:
+        self._tickets = tickets
+
+    async def check(self, principal: Principal) -> None:
+        """See whether there is room for one more; see `StreamTickets`."""
+        self._tickets.check(principal)
+
+    async def issue(self, operation: Operation, body: bytes, principal: Principal) -> StreamTicket:
+        """Keep a body until it is fetched; see `StreamTickets`."""
+        return self._tickets.issue(operation, body, principal)
+
+    async def redeem(self, ticket_id: str) -> StreamTicket | None:
+        """The stream, the first time; see `StreamTickets`."""
+        return self._tickets.redeem(ticket_id)
+
+
+class WorkersDesk(StreamDesk):
+    """One of several workers: their parent keeps what waits, and whichever of them is asked fetches it there.
+
+    Args:
+        shared: leads to the parent.
+    """
+
+    def __init__(self, shared: Shared) -> None:
+        self._parent = shared.parent
+
+    async def check(self, principal: Principal) -> None:
+        """See whether there is room for one more."""
+        await self._parent.ask(CHECK, principal)
+
+    async def issue(self, operation: Operation, body: bytes, principal: Principal) -> StreamTicket:
+        """Have a body kept until it is fetched."""
+        ticket_id, expires_at = await self._parent.ask(ISSUE, (operation, body, principal))
+        return StreamTicket(ticket_id, operation, body, principal, expires_at)
+
+    async def redeem(self, ticket_id: str) -> StreamTicket | None:
+        """The stream, the first time."""
+        found = await self._parent.ask(REDEEM, ticket_id)
+        if found is None:
+            return None
+        operation, body, told, expires_at = found
+        owner = msgspec.convert(told, Principal)
+        return StreamTicket(ticket_id, operation, body, replace(owner, models=tuple(owner.models)), expires_at)
+
+
+def keep_for_workers(hears: Hears, tickets: StreamTickets) -> None:
+    """The parent's side: keep what workers prepare, for any of them to fetch."""
+
+    def issue(_: object, asked: tuple[Any, bytes, Principal]) -> tuple[str, float]:
+        ticket = tickets.issue(*asked)
+        return ticket.id, ticket.expires_at
+
+    def redeem(_: object, ticket_id: str) -> tuple[Operation, bytes, Principal, float] | None:
+        ticket = tickets.redeem(ticket_id)
+        return ticket and (ticket.operation, ticket.body, ticket.principal, ticket.expires_at)
+
+    hears.on(CHECK, lambda _, principal: tickets.check(principal), Principal)
+    hears.on(ISSUE, issue, tuple[str, bytes, Principal])
+    hears.on(REDEEM, redeem, str)

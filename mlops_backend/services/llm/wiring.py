@@ -10,9 +10,10 @@ from mlops_backend.services.llm.generation import Admission, Clocks, Meter
 from mlops_backend.services.llm.model_names import ModelRules, allowed_default
 from mlops_backend.services.llm.ollama_service import OllamaService
 from mlops_backend.services.llm.startup import EMBEDDED_HOST, choose_backends
-from mlops_backend.services.llm.streams import Room, StreamTickets
+from mlops_backend.services.llm.streams import Room, StreamDesk, StreamTickets, WorkersDesk
 from mlops_backend.services.llm.upstream import Upstream
 from mlops_backend.services.registry import Services
+from mlops_backend.shared import Shared
 from mlops_backend.telemetry.metrics import Metrics
 
 
@@ -44,7 +45,9 @@ class Inference:
                 await self._engine.stop()
 
 
-def build_llm(services: Services, settings: Settings, meter: Meter, room: Room) -> tuple[Upstream, Inference]:
+def build_llm(
+    services: Services, settings: Settings, meter: Meter, room: Room, shared: Shared | None = None
+) -> tuple[Upstream, Inference]:
     """The one door to the models; both that come back are opened by the lifespan, `Inference` last.
 
     Args:
@@ -52,6 +55,7 @@ def build_llm(services: Services, settings: Settings, meter: Meter, room: Room) 
         settings: backends, clocks, names of models.
         meter: reserves before a generation, and settles after it.
         room: for bodies that wait in memory.
+        shared: its place among several workers, whose parent has the embedded engine.
     """
     engine = EmbeddedEngine()
     admission = services.add(Admission())
@@ -60,7 +64,7 @@ def build_llm(services: Services, settings: Settings, meter: Meter, room: Room) 
     rules = ModelRules(allow_cloud=settings.allow_cloud_models)
     model = allowed_default(settings.default_model, allow_cloud=settings.allow_cloud_models)
     services.add(OllamaService(pool, admission, meter, clocks, model, rules))
-    services.add(StreamTickets(room))
+    services.add(StreamDesk(StreamTickets(room)) if shared is None else WorkersDesk(shared), StreamDesk)
     upstream = services.add(
         Upstream(
             max_connections=settings.upstream_max_connections,

@@ -33,7 +33,7 @@ def ledger() -> Ledger:
     return Ledger()
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "parent", "redis"])
 async def limiter(
     request: pytest.FixtureRequest, redis: RedisServer, clock: Clock, ledger: Ledger
 ) -> AsyncIterator[AnyLimiter]:

@@ -11,20 +11,23 @@ from mlops_backend.principal import Limits, Principal, Rate
 from mlops_backend.services.other.limits import failed_keys
 from mlops_backend.services.other.limits.decision import Standing, headers
 from mlops_backend.services.other.limits.failed_keys import FailedKeys
+from mlops_backend.services.other.limits.limiter import NoSeed
 from mlops_backend.services.other.limits.memory import MemoryLimiter
 from mlops_backend.services.other.limits.redis_limiter import RedisLimiter
 from mlops_backend.services.other.limits.routes import RouteLimiter
-from tests.fakes.limits import NOON, AnyLimiter, key
+from tests.fakes.limits import NOON, AnyLimiter, Parent, WorkersLimiter, key
 from tests.fakes.limits_model import SECOND, Clock
 from tests.fakes.redis_server import RedisServer
 
 THREE = Rate.parse("60/minute burst 3")
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "parent", "redis"])
 async def limiter(request: pytest.FixtureRequest, redis: RedisServer, clock: Clock) -> AsyncIterator[AnyLimiter]:
     """A limiter whose counters are new."""
     made: AnyLimiter = MemoryLimiter(default_reserve=9, clock=clock)
+    if request.param == "parent":
+        made = WorkersLimiter(Parent(clock), NoSeed(), default_reserve=9)
     if request.param == "redis":
         made = RedisLimiter(redis.url, default_reserve=9, clock=clock)
         await made._store._client.flushall()

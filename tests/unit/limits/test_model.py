@@ -18,7 +18,7 @@ from mlops_backend.services.other.limits import redis_clients
 from mlops_backend.services.other.limits.limiter import Reservation
 from mlops_backend.services.other.limits.memory import MemoryLimiter
 from mlops_backend.services.other.limits.redis_limiter import RedisLimiter
-from tests.fakes.limits import AnyLimiter, Ledger, key, nothing_is_reserved, quiet
+from tests.fakes.limits import AnyLimiter, Ledger, Parent, WorkersLimiter, key, nothing_is_reserved, quiet
 from tests.fakes.limits_model import SECOND, Clock, LimitsModel, Verdict, cost
 from tests.fakes.redis_server import RedisServer
 
@@ -167,6 +167,15 @@ def test_memory_decides_as_the_model_does(limits: Limits, steps: list[Any]) -> N
 
 
 @settings(max_examples=80, deadline=None)
+@given(LIMITS, STEPS)
+def test_the_parent_of_workers_decides_as_the_model_does(limits: Limits, steps: list[Any]) -> None:
+    """Asked by a worker over their channel: likewise."""
+    clock = Clock(START)
+    limiter = WorkersLimiter(Parent(clock), ledger(), default_reserve=10)
+    asyncio.run(played(limiter, clock, limits, steps, float("inf")))
+
+
+@settings(max_examples=80, deadline=None)
 @given(LIMITS, STEPS, st.sampled_from([LIFE, NEVER]))
 def test_redis_decides_as_the_model_does(redis: RedisServer, limits: Limits, steps: list[Any], life: int) -> None:
     """In Redis likewise; there, what has expired comes back."""
@@ -192,7 +201,11 @@ async def _redis(redis: RedisServer, clock: Clock) -> AnyLimiter:
     return limiter
 
 
-@pytest.mark.parametrize("make", [_memory, _redis])
+async def _parent(redis: RedisServer, clock: Clock) -> AnyLimiter:
+    return WorkersLimiter(Parent(clock), ledger(), default_reserve=10)
+
+
+@pytest.mark.parametrize("make", [_memory, _parent, _redis])
 async def test_whoever_leaves_leaves_nothing(
     redis: RedisServer, make: Callable[[RedisServer, Clock], Awaitable[AnyLimiter]]
 ) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from math import inf
 from time import monotonic, time
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import RowMapping, select
@@ -58,6 +58,7 @@ class KeyCache:
         self._keys: dict[str, HeldKey] = {}
         self._by_hash: dict[bytes, HeldKey] = {}
         self._revision = _NOTHING
+        self._ahead: dict[str, int] = {}
         self._confirmed = -inf
         self._stale = False
         self._refreshing = asyncio.Lock()
@@ -112,7 +113,7 @@ class KeyCache:
         held = self._keys.get(key_id)
         return None if held is None else held.expires_at
 
-    async def changed(self, rows: Sequence[RowMapping]) -> None:
+    async def changed(self, rows: Sequence[Mapping[Any, Any]]) -> None:
         """Take over a key that was changed through this process, though the database may not be read just now.
 
         Where nothing is followed, nothing is held either.
@@ -123,9 +124,14 @@ class KeyCache:
         if self._polling is None:
             return
         await self._try_to_refresh()
-        async with self._refreshing:  # what is being read now may be older
-            if rows[0]["revision"] > self._revision:
-                self._take(rows)
+        self.told(rows)
+
+    def told(self, rows: Sequence[Mapping[Any, Any]]) -> None:
+        """Take over a key that was changed, though the database was not read since; what is being read may be older."""
+        key_id, revision = rows[0]["id"], rows[0]["revision"]
+        if self._polling is not None and revision > max(self._revision, self._ahead.get(key_id, _NOTHING)):
+            self._take(rows)
+            self._ahead[key_id] = revision
 
     async def _poll(self) -> None:
         while True:
@@ -155,10 +161,12 @@ class KeyCache:
             if revision != self._revision:
                 await self._load(connection)
         self._revision, self._confirmed = revision, asked
+        self._ahead = {key_id: ahead for key_id, ahead in self._ahead.items() if ahead > revision}
 
     def _forget(self) -> None:
         """Begin anew: the database is an older copy of itself, and until it is read no key can be told from another."""
         self._keys, self._by_hash, self._revision, self._confirmed = {}, {}, _NOTHING, -inf
+        self._ahead = {}
 
     async def _load(self, connection: AsyncConnection) -> None:
         """Take over every key that changed, in one reading, so that a key and its secrets fit each other."""
@@ -173,9 +181,11 @@ class KeyCache:
             if found:
                 self._take(found)
 
-    def _take(self, rows: Sequence[RowMapping]) -> None:
+    def _take(self, rows: Sequence[Mapping[Any, Any]]) -> None:
         """Hold a key, given once for each of its secrets, instead of what was held of it before."""
         row = rows[0]
+        if row["revision"] < self._ahead.get(row["id"], _NOTHING):
+            return
         before = self._keys.pop(row["id"], None)
         for digest in before.ends if before is not None else ():
             self._by_hash.pop(digest, None)

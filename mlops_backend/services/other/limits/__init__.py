@@ -6,16 +6,22 @@ from mlops_backend.services.other.limits.byte_budget import SMALL, ByteBudget
 from mlops_backend.services.other.limits.decision import headers
 from mlops_backend.services.other.limits.failed_keys import FailedKeys
 from mlops_backend.services.other.limits.limiter import Limiter, Reservation
+from mlops_backend.services.other.limits.parent_counters import USED, ParentCounters
+from mlops_backend.services.other.limits.parent_failed_keys import ParentFailedKeys
 from mlops_backend.services.other.limits.routes import RouteLimiter
-from mlops_backend.services.other.limits.wiring import build_failed_keys, build_limits
+from mlops_backend.services.other.limits.wiring import budget_of_bodies, build_failed_keys, build_limits
 
 __all__ = [
     "SMALL",
+    "USED",
     "ByteBudget",
     "FailedKeys",
     "Limiter",
+    "ParentCounters",
+    "ParentFailedKeys",
     "Reservation",
     "RouteLimiter",
+    "budget_of_bodies",
     "build_failed_keys",
     "build_limits",
     "headers",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from mlops_backend.principal import Limits, Rate
 from mlops_backend.services.other.limits.charge import FAR, MOST_ROOM, Charge, cost_of, room_of, whole_tokens
-from mlops_backend.services.other.limits.decision import Seen, Standing, cut, exceeded, fits, standings, waits
+from mlops_backend.services.other.limits.decision import Seen, Standing, cut, fits, waits
 from mlops_backend.services.other.limits.windows import Window, Windows, windows_at
 
 
@@ -113,18 +113,14 @@ def unseeded(charge: Charge, account: Account, windows: Windows) -> list[Window]
     ]
 
 
-def taken(account: Account, charge: Charge, now: int) -> MemoryReservation:
-    """Take as much of a charge as there is, or nothing.
-
-    Raises:
-        LimitExceeded: a limit is reached.
-    """
+def taken(account: Account, charge: Charge, now: int) -> tuple[MemoryReservation | None, Seen]:
+    """Take as much of a charge as there is, or nothing; and the counters as they are then."""
     windows = windows_at(now)
     account.follow(charge.limits, now)
     seen = account.seen(now, windows)
     whole = fits(charge, seen)
     if not whole and waits(charge, seen):
-        raise exceeded(charge, seen)
+        return None, seen
     if charge.limits.requests:
         account.requests = max(account.requests, now) + charge.request_cost
     account.forget_the_past(now)
@@ -136,5 +132,4 @@ def taken(account: Account, charge: Charge, now: int) -> MemoryReservation:
     reservation = MemoryReservation(account, charge, tokens, now, counted)
     account.running.add(reservation)
     account.held += reservation.holds
-    reservation.standings = standings(charge.limits, account.seen(now, windows))
-    return reservation
+    return reservation, account.seen(now, windows)

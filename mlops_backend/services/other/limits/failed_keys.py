@@ -45,7 +45,25 @@ class FailedKeys:
         ahead = self._ahead(name) + self._cost
         if ahead > self._room:
             return
-        self._arrivals[name] = self._clock() + ahead
+        self._keep(name, self._clock() + ahead)
+
+    async def count(self, address: str) -> float | None:
+        """Count a failure, unless the address is blocked: then the seconds until it may try again."""
+        wait = self.blocked(address)
+        if wait is None:
+            self.failed(address)
+        return wait
+
+    def arrival(self, address: str) -> int:
+        """The moment up to which its failures have taken its rate."""
+        return self._arrivals.get(guest(address), 0)
+
+    def learn(self, address: str, arrival: int) -> None:
+        """Somebody else has counted for this address."""
+        self._keep(guest(address), arrival)
+
+    def _keep(self, name: str, arrival: int) -> None:
+        self._arrivals[name] = arrival
         self._arrivals.move_to_end(name)
         while len(self._arrivals) > MOST_ADDRESSES:
             self._arrivals.popitem(last=False)

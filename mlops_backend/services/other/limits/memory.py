@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import islice
 from typing import Final, TypeVar
 
 from mlops_backend.errors import AppError
 from mlops_backend.principal import Principal
-from mlops_backend.services.other.limits.account import Account, taken, unseeded
+from mlops_backend.services.other.limits.account import Account, MemoryReservation, taken, unseeded
 from mlops_backend.services.other.limits.charge import Charge, whole_tokens
+from mlops_backend.services.other.limits.decision import Seen, exceeded, standings
 from mlops_backend.services.other.limits.limiter import UNLIMITED, NoSeed, Reservation, Seed
 from mlops_backend.services.other.limits.pricing import price
 from mlops_backend.services.other.limits.seeds import Seeds
-from mlops_backend.services.other.limits.windows import Window, wall_clock, windows_at
+from mlops_backend.services.other.limits.windows import wall_clock, windows_at
 
 _LOOKED_AT: Final = 2
 _Key = TypeVar("_Key")
@@ -56,31 +57,28 @@ class MemoryLimiter:
         if not principal.limits:
             return UNLIMITED
         charge = price(principal, prompt_tokens, max_tokens, self._default_reserve, answers)
-        while True:
-            now = self._clock()
-            account = self._account(charge.principal_id, now)
-            unknown = unseeded(charge, account, windows_at(now))
-            if not unknown:
-                return taken(account, charge, now)
-            charge = await self._seeded(charge, unknown)
+        while (found := self.at_once(charge)) is None:
+            charge = await self.begun(charge)
+        reservation, seen = found
+        if reservation is None:
+            raise exceeded(charge, seen)
+        reservation.standings = standings(charge.limits, seen)
+        return reservation
 
-    async def take(self, principal_id: str, route: str, cost: int, room: int) -> tuple[int, int] | None:
-        """Take `cost` from a route's rate if it fits: the time now and the arrival time found."""
+    def at_once(self, charge: Charge) -> tuple[MemoryReservation | None, Seen] | None:
+        """What comes of a charge, and the counters then; `None` while a counter of its budgets has to be begun."""
         now = self._clock()
-        _sweep(self._routes, lambda tat: tat <= now)
-        found = self._routes.get((principal_id, route), 0)
-        if found > now + room:  # the rate was another one when it was counted
-            found = self._routes[principal_id, route] = now + room
-        if max(found, now) + cost <= now + room:
-            self._routes[principal_id, route] = max(found, now) + cost
-        return now, found
+        account = self._account(charge.principal_id, now)
+        return None if unseeded(charge, account, windows_at(now)) else taken(account, charge, now)
 
-    def _account(self, principal_id: str, now: int) -> Account:
-        _sweep(self._accounts, lambda account: account.means_nothing(now))
-        return self._accounts.setdefault(principal_id, Account())
+    async def begun(self, charge: Charge) -> Charge:
+        """The same charge once its counters exist; one without budgets where they can't, if that is wanted.
 
-    async def _seeded(self, charge: Charge, unknown: Sequence[Window]) -> Charge:
-        """The same charge once its counters exist; one without budgets where they can't, if that is wanted."""
+        Raises:
+            AppError: they can't.
+        """
+        now = self._clock()
+        unknown = unseeded(charge, self._account(charge.principal_id, now), windows_at(now))
         try:
             for window in unknown:
                 tokens = whole_tokens(await self._seeds.used(charge.principal_id, window.start))
@@ -93,6 +91,25 @@ class MemoryLimiter:
             self.failed_closed += 1
             raise
         return charge
+
+    async def take(self, principal_id: str, route: str, cost: int, room: int) -> tuple[int, int] | None:
+        """Take `cost` from a route's rate if it fits: the time now and the arrival time found."""
+        return self.take_at_once(principal_id, route, cost, room)
+
+    def take_at_once(self, principal_id: str, route: str, cost: int, room: int) -> tuple[int, int]:
+        """The same, for which nobody waits."""
+        now = self._clock()
+        _sweep(self._routes, lambda tat: tat <= now)
+        found = self._routes.get((principal_id, route), 0)
+        if found > now + room:  # the rate was another one when it was counted
+            found = self._routes[principal_id, route] = now + room
+        if max(found, now) + cost <= now + room:
+            self._routes[principal_id, route] = max(found, now) + cost
+        return now, found
+
+    def _account(self, principal_id: str, now: int) -> Account:
+        _sweep(self._accounts, lambda account: account.means_nothing(now))
+        return self._accounts.setdefault(principal_id, Account())
 
 
 def _sweep(items: OrderedDict[_Key, _Value], idle: Callable[[_Value], bool]) -> None:

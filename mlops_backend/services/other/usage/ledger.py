@@ -23,6 +23,7 @@ from mlops_backend.telemetry.record import RequestRecord
 INTERVAL: Final = 0.5
 _MANY: Final = 1000
 _CHUNK: Final = 250
+_LOOK: Final = 0.005
 _RETRY_AFTER: Final = 1.0
 _CLOSING_TIME: Final = 5.0
 _QUIET: Final = 60.0
@@ -51,6 +52,7 @@ class Ledger:
         self._task: asyncio.Task[None] | None = None
         self._away = False
         self._quiet_until = 0.0
+        self._left = 0
         self.written = 0
         self.dropped = 0
 
@@ -109,6 +111,14 @@ class Ledger:
         """What waits, oldest first; a row leaves it when it is in the database, and not before."""
         return tuple(self._waiting)
 
+    async def write_now(self, patience: float) -> None:
+        """Have what waits now written, and come back when it is, or when so many seconds have passed."""
+        last, until = self._left + len(self._waiting), monotonic() + patience
+        while self._left < last and monotonic() < until:
+            self._some.set()
+            self._many.set()
+            await asyncio.sleep(_LOOK)
+
     async def _run(self) -> None:
         """Sleep until something comes, let more come for a while, write it all; to the end of everything."""
         while not self._closing.is_set() or self._waiting:
@@ -156,6 +166,7 @@ class Ledger:
             self.written += len(rows)
         for _ in rows:
             self._waiting.popleft()
+            self._left += 1
 
     async def _insert(self, rows: list[dict[str, Any]]) -> None:
         """One transaction; a row that is there already, since its commit was not heard of, stays as it is."""

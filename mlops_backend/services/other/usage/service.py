@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
@@ -60,12 +60,16 @@ class Usage:
         database: what is asked.
         ledger: what is not there yet.
         prices: what that costs.
+        others: comes back when other workers of this service have written what they know.
     """
 
-    def __init__(self, database: Database, ledger: Ledger, prices: PriceList) -> None:
+    def __init__(
+        self, database: Database, ledger: Ledger, prices: PriceList, others: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._database = database
         self._ledger = ledger
         self._prices = prices
+        self._others = others
         self._turns = Shares(AT_ONCE, _EACH, _PATIENCE)
 
     async def table(self, span: Span, dimensions: Sequence[Dimension], interval: Interval, limit: int) -> UsageTable:
@@ -75,6 +79,7 @@ class Usage:
             Unavailable: too many others ask.
             DatabaseDown: it cannot be reached.
         """
+        await self._others_wrote()
         found = await self._all(amounts(span, dimensions, interval, limit + 1))
         groups = await asyncio.to_thread(lambda: [_group(row, dimensions) for row in found[:limit]])
         if len(found) > limit or interval is Interval.HOUR:
@@ -100,6 +105,7 @@ class Usage:
             if mine and known_as in {generation.id, generation.request_id}:
                 names = await self._names({generation.key_id})
                 return {**row_of(generation, self._prices), "name": names[generation.key_id]}
+        await self._others_wrote()
         for column in ("id", "request_id") if fitting(known_as, LONGEST_ID) == known_as else ():
             for row in await self._all(one(column, known_as, key_id)):
                 return _named(row)
@@ -111,6 +117,7 @@ class Usage:
         Raises:
             DatabaseDown: it cannot be reached, at any page.
         """
+        await self._others_wrote()
         after: tuple[int, str] | None = None
         while rows := [_named(row) for row in await self._all(page(span, after, _PAGE))]:
             yield rows
@@ -130,6 +137,10 @@ class Usage:
             unwritten = self._ledger.unwritten()
         mine = (row.tokens for row in unwritten if row.key_id == principal_id and row.started_at >= start)
         return int(written) + sum(mine)
+
+    async def _others_wrote(self) -> None:
+        if self._others is not None:
+            await self._others()
 
     async def _hourly_from(self, span: Span) -> int:
         ((day,),) = await self._all(last_rolled_up(span))

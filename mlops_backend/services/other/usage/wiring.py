@@ -5,19 +5,21 @@ from __future__ import annotations
 from mlops_backend.config import Settings
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.usage.ledger import Ledger
+from mlops_backend.services.other.usage.others import OtherLedgers
 from mlops_backend.services.other.usage.prices import PriceList
 from mlops_backend.services.other.usage.retention import Retention
 from mlops_backend.services.other.usage.service import Usage
 from mlops_backend.services.registry import Services
+from mlops_backend.shared import Shared
 from mlops_backend.telemetry.metrics import Metrics
 
 
-def build_usage(services: Services, settings: Settings) -> tuple[Ledger, Retention]:
+def build_usage(services: Services, settings: Settings, shared: Shared | None = None) -> tuple[Ledger, Retention]:
     """The ledger, what is asked of it, and what ends in it; both that come back are opened by the lifespan."""
     database = services.get(Database)
     prices = PriceList(settings.prices)
     ledger = services.add(Ledger(database, prices, settings.usage_buffer))
-    services.add(Usage(database, ledger, prices))
+    services.add(Usage(database, ledger, prices, OtherLedgers(ledger, shared).wrote if shared is not None else None))
     metrics = services.get(Metrics)
     metrics.gauge("ledger_waiting", "Generations that are not in the database yet.", lambda: ledger.waiting)
     metrics.counter("ledger_written", "Generations that were written into the ledger.", lambda: ledger.written)

@@ -1,0 +1,74 @@
+"""What the workers of one service have in common: their parent keeps it, and each of them asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from typing import Any, Final
+
+from mlops_backend.config import Settings
+from mlops_backend.errors import LimitsUnavailable
+from mlops_backend.services.llm.streams import StreamTickets, keep_for_workers
+from mlops_backend.services.other.limits import USED, ParentCounters, ParentFailedKeys, budget_of_bodies
+from mlops_backend.workers.channel import Channel
+from mlops_backend.workers.frames import ChannelError
+from mlops_backend.workers.hub import Hub
+
+# The names by which houses that the parent has no use for hear of this; their modules would bring their libraries.
+WRITE: Final = "ledger.write"
+KEY_CHANGED: Final = "keys.changed"
+_WITHIN: Final = 2.0
+# A worker's own clock for its ledger is shorter.
+_LEDGER_WITHIN: Final = 8.0
+
+
+class Common:
+    """The parent's side of all of it; it is there for as long as the hub is.
+
+    Args:
+        hub: leads to the workers.
+        settings: of the whole service. With `REDIS_URL` the counters of limits are not here.
+    """
+
+    def __init__(self, hub: Hub, settings: Settings) -> None:
+        self._hub = hub
+        for name in (WRITE, KEY_CHANGED):
+            hub.handlers.on(name, partial(self._pass_on, name))
+        keep_for_workers(hub.handlers, StreamTickets(budget_of_bodies(settings)))
+        if settings.auth_failure_limit:
+            ParentFailedKeys(hub.handlers, self._others, settings.auth_failure_limit)
+        if not settings.redis_url.get_secret_value():
+            ledger = LedgerOfWorkers(hub)
+            counters = ParentCounters(hub.handlers, ledger, budgets_fail_open=settings.budgets_fail_open)
+            hub.when_one_leaves(counters.lose)
+
+    async def _pass_on(self, name: str, worker: Channel, payload: Any) -> None:
+        """Tell the others, and come back when they have heard."""
+        await self._others(name, payload, worker)
+
+    async def _others(self, name: str, payload: Any, worker: Channel) -> None:
+        await self._hub.ask(name, payload, but=worker, within=_WITHIN)
+
+
+class LedgerOfWorkers:
+    """What the ledger knows of the past, asked of any worker that can tell."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def used(self, principal_id: str, since: datetime) -> int:
+        """Tokens of the generations that a key started since then, once every worker has written those that it knows.
+
+        Raises:
+            AppError: no worker can tell.
+        """
+        await self._hub.ask(WRITE, within=_WITHIN)
+        start = round(since.timestamp()) * 1_000_000
+        for channel in self._hub.channels:
+            if channel.was_heard:
+                with suppress(ChannelError, TimeoutError):
+                    async with asyncio.timeout(_LEDGER_WITHIN):
+                        return int(await channel.ask(USED, (principal_id, start)))
+        raise LimitsUnavailable("The budget of this key cannot be checked at present: no worker can tell.")
