@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from quart import Quart
 
 from mlops_backend import __version__
 from mlops_backend.blueprints import add_routes
 from mlops_backend.cli import COMMANDS
 from mlops_backend.config import Settings, load_settings
-from mlops_backend.lifespan import live_with
+from mlops_backend.lifespan import Part, live_with
 from mlops_backend.middleware.exchange import Exchange, NoSessions
 from mlops_backend.middleware.json_body import JSONRequest
 from mlops_backend.middleware.request_context import services_of
 from mlops_backend.middleware.wiring import add_middleware
+from mlops_backend.services.llm.generation import Admission
 from mlops_backend.services.llm.wiring import build_llm
 from mlops_backend.services.other.conversations import build_conversations
 from mlops_backend.services.other.database import build_database
@@ -20,6 +23,7 @@ from mlops_backend.services.other.info import InfoService
 from mlops_backend.services.other.keys import build_keys
 from mlops_backend.services.other.limits import ByteBudget, build_limits
 from mlops_backend.services.other.usage import GenerationMeter, Usage, build_usage
+from mlops_backend.services.other.whole import State, Whole
 from mlops_backend.shared import Shared
 from mlops_backend.telemetry.logging import configure_logging, lines_dropped
 from mlops_backend.telemetry.metrics import Metrics
@@ -69,5 +73,7 @@ def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -
     upstream, inference = build_llm(services, settings, meter, room, shared)
     replies = build_conversations(services, settings)
     services.add(InfoService(__version__, {"auth": settings.auth_enabled, "docs": settings.docs_enabled}))
-    parts = (database, keys, upstream, limiter, ledger, retention, replies, inference)
+    admission = services.get(Admission)
+    services.add(Whole(metrics, lambda: State(admission.stopping, degraded=not database.up), shared))
+    parts: Sequence[Part] = (database, keys, upstream, limiter, ledger, *retention, replies, inference)
     live_with(app, parts)

@@ -26,6 +26,8 @@ def banner(
         lines.append(f"  database  DATABASE_URL: {' '.join(database_trouble.split())}")
     if redis_trouble:
         lines.append(f"  redis     REDIS_URL: {' '.join(redis_trouble.split())}")
+    if settings.workers > 1:
+        lines.append(f"  workers   {settings.workers} processes")
     lines.append(f"  key       {_describe_key(settings)}")
     if settings.docs_enabled:
         lines.append(f"  docs      {address}/docs")

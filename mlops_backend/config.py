@@ -87,6 +87,7 @@ class Settings(BaseSettings):
     host: str = "0.0.0.0"
     port: int = Field(default=8000, ge=0, le=65535)
     debug: bool = False
+    workers: int = Field(default=1, ge=1, le=64)
     event_loop: Choice = "auto"
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ("http://localhost:3000", "http://localhost")
     default_model: str = ""

@@ -20,7 +20,7 @@ from hypercorn.utils import LifespanFailureError, LifespanTimeoutError, check_fo
 from mlops_backend.app import create_app
 from mlops_backend.banner import banner
 from mlops_backend.config import Settings
-from mlops_backend.connections import Listener, listen, register_for, serve
+from mlops_backend.connections import Listener, Others, listen, register_for, serve
 from mlops_backend.event_loop import factory_of
 from mlops_backend.memory import be_considerate, calm_garbage_collector
 from mlops_backend.middleware.drain import LiveAnswers
@@ -31,6 +31,7 @@ from mlops_backend.services.llm.generation import Admission
 from mlops_backend.services.other.database import Database, NewerDatabase, UnusableDatabase
 from mlops_backend.services.other.limits import RouteLimiter
 from mlops_backend.services.registry import Services
+from mlops_backend.shared import Shared
 from mlops_backend.telemetry.logging import say
 
 BACKLOG: Final = 2048
@@ -44,6 +45,7 @@ _LAST_RESORT: Final = 4.0
 _RELOAD_POLL: Final = 1.0
 # A signal to the process group of `make run` comes twice, make passes its own on; systemd signals the group as well.
 _ECHO: Final = 0.3
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 # What keeps the service from starting is told in a line.
 _REFUSALS: Final = (EngineUnavailable, NewerDatabase, UnusableDatabase)
 
@@ -74,7 +76,7 @@ def serve_forever(settings: Settings) -> int:
         with asyncio.Runner(loop_factory=factory_of(settings.event_loop)) as runner:
             runner.run(server.run())
     except (LifespanFailureError, LifespanTimeoutError) as error:
-        print(f"The service cannot start: {_reason(error)}", file=sys.stderr)
+        print(refusal_of(error), file=sys.stderr)
         return 1
     if server.reload:
         os.execv(sys.executable, [sys.executable, "-m", "mlops_backend"])  # noqa: S606 - our own command again
@@ -82,11 +84,31 @@ def serve_forever(settings: Settings) -> int:
 
 
 class Server:
-    """One serving of the application, from start-up to the end of its drain."""
+    """One serving of the application, from start-up to the end of its drain.
 
-    def __init__(self, settings: Settings, bound: socket.socket) -> None:
+    Args:
+        settings: of this process.
+        bound: the listening socket.
+        shared: its place among several workers.
+        others: the connections of the other workers.
+        announce: takes the banner once clients are served.
+
+    Raises:
+        ConfigError: a setting that cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        bound: socket.socket,
+        *,
+        shared: Shared | None = None,
+        others: Others | None = None,
+        announce: Callable[[str], None] = say,
+    ) -> None:
         self._settings = settings
-        self._register = register_for(settings)
+        self._announce = announce
+        self._register = register_for(settings, others)
         self._listener = Listener(bound, self._register)
         self._port: int = bound.getsockname()[1]
         self._stop = asyncio.Event()
@@ -94,7 +116,7 @@ class Server:
         self._serving: asyncio.Task[None] | None = None
         self._started = False
         self._echo_until = 0.0
-        self._app = create_app(settings)
+        self._app = create_app(settings, shared)
         self._app.logger.addFilter(_is_news)
         self._services: Services = services_of(self._app.extensions)
         self._services.get(Database).steps_apart = True
@@ -103,6 +125,8 @@ class Server:
     async def run(self) -> None:
         """Serve, drain when told to, and come back even when something will not end."""
         _on_signals(self._signalled)
+        if self._stop.is_set():
+            return
         config = hypercorn_config()
         config.graceful_timeout = _CLOSING
         self._serving = serving = asyncio.create_task(
@@ -125,7 +149,7 @@ class Server:
         watcher = asyncio.create_task(self._watch_files(files_to_watch())) if self._settings.debug else None
         probes = await self._services.get(BackendPool).probe()
         troubles = self._services.get(Database).trouble, self._services.get(RouteLimiter).trouble
-        say(banner(self._settings, self._port, probes, *troubles))
+        self._announce(banner(self._settings, self._port, probes, *troubles))
         await self._stop.wait()
         if watcher is not None:
             watcher.cancel()
@@ -152,13 +176,18 @@ class Server:
 
     def _signalled(self) -> None:
         """Drain; a second signal ends the process at once."""
-        now = asyncio.get_running_loop().time()
+        if self._stop.is_set() and asyncio.get_running_loop().time() > self._echo_until:
+            os._exit(1)
+        self.stop()
+
+    def stop(self) -> None:
+        """Drain; before anybody is served, end."""
         if self._stop.is_set():
-            if now > self._echo_until:
-                os._exit(1)
             return
-        self._echo_until = now + _ECHO
+        # A worker may be told by its parent before the signal comes that both were sent.
+        self._echo_until = asyncio.get_running_loop().time() + _ECHO
         self._stop.set()
+        self._register.others.leave()
         if self._serving is not None and not self._started:
             self._serving.cancel()
 
@@ -179,8 +208,10 @@ def _exit_within(seconds: float) -> None:
 
 def _on_signals(handler: Callable[[], Any]) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:
         loop.add_signal_handler(number, handler)
+    # A worker is started with these waiting, so that none finds it without a handler.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 def _is_news(entry: logging.LogRecord) -> bool:
@@ -188,6 +219,7 @@ def _is_news(entry: logging.LogRecord) -> bool:
     return entry.exc_info is None or not isinstance(entry.exc_info[1], _REFUSALS)
 
 
-def _reason(error: Exception) -> str:
-    """The start-up's own words, without Hypercorn's around them."""
-    return str(error).removeprefix("Lifespan failure in startup. ").strip("'")
+def refusal_of(error: Exception) -> str:
+    """Why the start-up failed, in its own words, without Hypercorn's around them."""
+    reason = str(error).removeprefix("Lifespan failure in startup. ").strip("'")
+    return f"The service cannot start: {reason}"

@@ -7,6 +7,7 @@ from quart_schema import tag
 
 from mlops_backend.middleware.request_context import service
 from mlops_backend.openapi import document_media_types
+from mlops_backend.services.other.whole import Whole
 from mlops_backend.telemetry.metrics import Metrics
 
 blueprint = Blueprint("metrics", __name__)
@@ -19,7 +20,6 @@ async def read_metrics() -> Response:
     """Tell how the service is, in Prometheus's text format.
 
     Running generations, the ledger's buffer, the limits that could not be checked, whether database and Redis answer.
-    Of this process alone: several workers are scraped one by one.
+    Of all workers that `WORKERS` starts, whichever answers; other processes are scraped one by one.
     """
-    metrics = service(Metrics)
-    return Response(metrics.text(), content_type=metrics.content_type)
+    return Response(await service(Whole).metrics(), content_type=Metrics.content_type)

@@ -14,11 +14,12 @@ from mlops_backend.middleware.root_path import public_path
 from mlops_backend.openapi import document_media_types, document_open
 from mlops_backend.schemas.service import HealthResponse, ReadyResponse, ServiceResponse
 from mlops_backend.services.llm.ollama_service import OllamaService
-from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.info import InfoService
+from mlops_backend.services.other.whole import Whole
 
 # Ollama's own answer at its base address: some of its clients look for exactly that.
 _OLLAMAS: Final = "Ollama is running"
+_STOPPING: Final = "The service is stopping."
 # Strangers may read it: where the database is, and what is wrong with it, is in the log.
 _WITHOUT_DATABASE: Final = (
     "The database cannot be read and written: new keys, usage and stored conversations are 503. The log says why."
@@ -99,7 +100,9 @@ async def check_readiness() -> ResponseReturnValue:
     503 while the service drains, or when no backend answers; `reason` says which, and what to do. A service whose
     database is away goes on, and is ready; `degraded` says then what it cannot do.
     """
-    degraded = {} if service(Database).up else {"degraded": _WITHOUT_DATABASE}
-    if (reason := await service(OllamaService).unready()) is None:
+    state = await service(Whole).state()
+    degraded = {"degraded": _WITHOUT_DATABASE} if state.degraded else {}
+    reason = _STOPPING if state.stopping else await service(OllamaService).unreachable()
+    if reason is None:
         return {"status": "ready", **degraded}, 200
     return {**degraded, "status": "not_ready", "reason": reason}, 503, {"Retry-After": "5"}

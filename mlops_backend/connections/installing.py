@@ -9,21 +9,28 @@ from hypercorn.asyncio import run
 
 from mlops_backend.config import Settings
 from mlops_backend.connections.connection import Connection
-from mlops_backend.connections.register import Register, Rules
+from mlops_backend.connections.register import Others, Register, Rules
 from mlops_backend.services.other.file_limit import raise_file_limit
 
 
-def register_for(settings: Settings) -> Register:
-    """What knows all connections of this process; a `Listener` asks it whether there is room."""
+def register_for(settings: Settings, others: Others | None = None) -> Register:
+    """What knows all connections of this process; a `Listener` asks it whether there is room.
+
+    Args:
+        settings: their rules; `MAX_CONNECTIONS` is for this process and the others together.
+        others: the other processes that serve the same address.
+    """
     files = raise_file_limit(settings.max_connections, settings.upstream_max_connections)
     return Register(
         Rules(
-            most=min(settings.max_connections, files),
+            most=settings.max_connections if others else min(settings.max_connections, files),
             per_address=settings.max_connections_per_address,
             exempt=settings.trusted_proxies,
             idle=settings.keep_alive_timeout,
             send=settings.send_timeout,
-        )
+        ),
+        others,
+        files,
     )
 
 

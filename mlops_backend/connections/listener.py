@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import select
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
+from time import monotonic
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -17,6 +19,8 @@ from mlops_backend.in_turns import InTurns
 # More than these in one turn of the loop, and everybody waits meanwhile.
 _IN_A_TURN: Final = 2
 _LATER: Final = 0.1
+# A process that has more connections than another leaves it the next one, and looks again whether it was taken.
+_A_MOMENT: Final = 0.001
 # How much of a client is read at once.
 _AT_ONCE: Final = 16 * 1024
 _SHORT_OF: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -43,6 +47,7 @@ class Listener:
         self._tasks: set[asyncio.Task[None]] = set()
         self._serve: Serve | None = None
         self._later: asyncio.TimerHandle | None = None
+        self._left_since: float | None = None
 
     def start(self, serve: Serve, backlog: int) -> None:
         """Accept from now on; each connection is served in a task of its own."""
@@ -75,6 +80,8 @@ class Listener:
 
     def _watch(self) -> None:
         self._later = None
+        if self._left_since is not None and not _has_somebody(self._socket):
+            self._left_since = None
         asyncio.get_running_loop().add_reader(self._socket, self._accept)
 
     def _accept(self) -> None:
@@ -85,6 +92,9 @@ class Listener:
                 self._register.tell("connections are at their limit", limit=rules.most, setting="MAX_CONNECTIONS")
                 self._register.make_room()
                 self._pause()
+                return
+            if self._is_for_others():
+                self._pause(_A_MOMENT)
                 return
             try:
                 connection, _ = self._socket.accept()
@@ -119,22 +129,25 @@ class Listener:
             return
         await self._serve(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
 
-    def _pause(self) -> None:
+    def _is_for_others(self) -> bool:
+        """Whether another process has fewer connections, and may still come to take this one."""
+        patience = self._register.others.patience()
+        if not patience:
+            self._left_since = None
+            return False
+        now = monotonic()
+        self._left_since = self._left_since or now
+        return now - self._left_since < patience
+
+    def _pause(self, seconds: float = _LATER) -> None:
         """Accept nobody for a moment; the loop has nothing to do meanwhile."""
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._socket)
-        self._later = loop.call_later(_LATER, self._watch)
+        self._later = loop.call_later(seconds, self._watch)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening address; bound before anything is started, so that a taken port costs nothing."""
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    bound.setblocking(False)
-    try:
-        bound.bind((host, port))
-    except OSError:
-        bound.close()
-        raise
-    return bound
+def _has_somebody(bound: socket.socket) -> bool:
+    """Whether a client waits to be accepted."""
+    poll = select.poll()
+    poll.register(bound, select.POLLIN)
+    return bool(poll.poll(0))

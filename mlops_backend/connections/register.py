@@ -47,6 +47,39 @@ class Watched(Protocol):
         """End it if it has been idle for longer than `idle` seconds, or stuck for too long."""
 
 
+class Others(Protocol):
+    """The other processes that serve the same address."""
+
+    @property
+    def open(self) -> int:
+        """How many connections they have."""
+
+    def note(self, connections: int) -> None:
+        """This process has so many."""
+
+    def patience(self) -> float:
+        """How many seconds the next connection is left to others, of whom one has fewer."""
+
+    def leave(self) -> None:
+        """This process takes none any more, where another can."""
+
+
+class Nobody:
+    """There are no others."""
+
+    open = 0
+
+    def note(self, connections: int) -> None:
+        """Nobody reads it."""
+
+    def patience(self) -> float:
+        """None."""
+        return 0.0
+
+    def leave(self) -> None:
+        """Nobody could."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What connections may do.
@@ -67,10 +100,18 @@ class Rules:
 
 
 class Register:
-    """The open connections."""
+    """The open connections.
 
-    def __init__(self, rules: Rules) -> None:
+    Args:
+        rules: what they may do; `most` is for those of all processes together.
+        others: the other processes.
+        room: how many this process can hold, should that be less.
+    """
+
+    def __init__(self, rules: Rules, others: Others | None = None, room: int | None = None) -> None:
         self.rules = rules
+        self.others: Others = others or Nobody()
+        self._room = rules.most if room is None else room
         self._open: set[Watched] = set()
         self._of_address: Counter[str] = Counter()
         self._looking: asyncio.TimerHandle | None = None
@@ -86,7 +127,7 @@ class Register:
     @property
     def full(self) -> bool:
         """Whether there is no room for another."""
-        return len(self._open) >= self.rules.most
+        return self._is_filled(1.0)
 
     def enter(self, connection: Watched) -> bool:
         """Count a connection; false when it is one too many, and must be closed."""
@@ -102,6 +143,7 @@ class Register:
             )
         else:
             self._open.add(connection)
+            self.others.note(len(self._open))
             self._of_address[site] += 1
             if self._looking is None:
                 self._look_later()
@@ -113,6 +155,7 @@ class Register:
         """A connection that was counted is over."""
         if connection in self._open:
             self._open.discard(connection)
+            self.others.note(len(self._open))
             site = _site(connection.address)
             self._of_address[site] -= 1
             if not self._of_address[site]:
@@ -136,6 +179,10 @@ class Register:
             self._quiet_until[sentence] = monotonic() + _QUIET
             log.warning(sentence, open=self.open, **facts)
 
+    def _is_filled(self, share: float) -> bool:
+        own = len(self._open)
+        return own >= share * self._room or own + self.others.open >= share * self.rules.most
+
     def _is_exempt(self, address: str) -> bool:
         try:
             parsed = ip_address(address)
@@ -155,8 +202,7 @@ class Register:
 
     def _look_at_all(self) -> None:
         now = monotonic()
-        crowded = len(self._open) >= _CROWDED * self.rules.most
-        idle = min(_IDLE_IN_A_CROWD, self.rules.idle) if crowded else self.rules.idle
+        idle = min(_IDLE_IN_A_CROWD, self.rules.idle) if self._is_filled(_CROWDED) else self.rules.idle
         for connection in tuple(self._open):
             connection.look(now, 0.0 if self._stopping else idle)
 

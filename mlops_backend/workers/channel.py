@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from types import CoroutineType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 
@@ -154,8 +154,7 @@ class Channel(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a stream's
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by their class
         self._loop = asyncio.get_running_loop()
 
     def data_received(self, data: bytes) -> None:

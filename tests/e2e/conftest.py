@@ -9,11 +9,18 @@ import pytest
 import pytest_asyncio
 
 from mlops_backend.config import Settings
+from tests.e2e import server_process
 from tests.e2e.clients.clients import CLIENTS_VARIABLES, Faked, Live
 from tests.e2e.real_ollama import MODEL, NO_ENGINE, engine_is_installed, real_ollama
 from tests.fakes.ollama import FakeOllama
 from tests.fakes.ollama_modes import Script
 from tests.service import serving, settings_for
+
+
+@pytest.fixture(params=["1", "2"], ids=["one_process", "two_workers"])
+def _any_number_of_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a module's tests say holds for one process and for several workers."""
+    monkeypatch.setattr(server_process, "WORKERS", request.param)
 
 
 @pytest.fixture(scope="session")

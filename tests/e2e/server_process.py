@@ -18,6 +18,8 @@ from tests.e2e.processes import REPOSITORY, clean_environment
 
 KEY = "key-of-the-process-tests"
 COMMAND = (sys.executable, "-m", "mlops_backend")
+# How many processes the service has; fixtures of modules whose tests hold for any number set it.
+WORKERS = "1"
 _ADDRESS = re.compile(r"^ +address +(http://\S+)$", re.MULTILINE)
 _STARTED = re.compile(r"^ +key +.*$", re.MULTILINE)
 
@@ -61,7 +63,7 @@ class ServerProcess:
         """Send a signal to the process alone."""
         self._process.send_signal(number)
 
-    async def printed(self, pattern: str | re.Pattern[str], seconds: float = 15) -> None:
+    async def printed(self, pattern: str | re.Pattern[str], seconds: float = 30) -> None:
         """Wait until standard output matches."""
         try:
             async with asyncio.timeout(seconds):
@@ -141,6 +143,7 @@ async def serving_process(folder: Path, *backends: str, **variables: str) -> Asy
         "API_KEY": KEY,
         "EMBEDDED_ENGINE": "off",
         "OLLAMA_BASE_URL": ",".join(backends),
+        "WORKERS": WORKERS,
         # What leaks, or is never awaited, shows on standard error.
         "PYTHONWARNINGS": "always::RuntimeWarning,always::ResourceWarning",
         **variables,

@@ -20,7 +20,7 @@ from tests.e2e.server_process import KEY, ServerProcess, running, serving_proces
 from tests.fakes.gate import Gate
 from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
 
-pytestmark = pytest.mark.drain
+pytestmark = [pytest.mark.drain, pytest.mark.usefixtures("_any_number_of_workers")]
 
 STREAMS = 50
 BODY = {"model": "llama3", "prompt": "Hi"}

@@ -31,7 +31,10 @@ async def test_nothing_that_is_counted_is_kept_back(service: Service) -> None:
     names = {line.partition(" ")[0] for line in told.splitlines() if not line.startswith("#")}
     assert names >= {
         *(f"mlops_{name}" for name in ("body_bytes", "database_up", "database_writable", "generations_running")),
-        *(f"mlops_{name}" for name in ("ledger_waiting", "redis_up", "replies_waiting", "settlements_waiting")),
+        *(
+            f"mlops_{name}"
+            for name in ("ledger_waiting", "redis_up", "replies_waiting", "settlements_waiting", "workers")
+        ),
         *(f"mlops_{name}_total" for name in ("ledger_dropped", "ledger_written", "log_lines_dropped")),
         *(
             f"mlops_{name}_total"

@@ -159,10 +159,9 @@ class OllamaService:
         """End what goes on in the background."""
         await self._catalogue.aclose()
 
-    async def unready(self) -> str | None:
-        """Why no new generation would be taken, in a sentence; None when one would."""
-        stopping = self._admission.draining or self._admission.leaving
-        return "The service is stopping." if stopping else await self._pool.unreachable()
+    async def unreachable(self) -> str | None:
+        """Why no backend would take a new generation, in a sentence; None when one would."""
+        return await self._pool.unreachable()
 
     async def _asked(
         self, operation: Operation, body: Mapping[str, Any], record: RequestRecord, *, stream: bool

@@ -9,14 +9,14 @@ import structlog
 from mlops_backend.config import DEFAULT_OLLAMA_URL, PLACEHOLDER_KEY, Settings
 from mlops_backend.errors import AppError
 from mlops_backend.services.llm.backends import AbsentOllama, Backend, OllamaBackend, OpenAIBackend
-from mlops_backend.services.llm.embedded import EmbeddedBackend, EmbeddedEngine, EngineUnavailable
+from mlops_backend.services.llm.embedded import EmbeddedBackend, Engine, EngineUnavailable
 from mlops_backend.services.llm.upstream import Upstream
 
 EMBEDDED_HOST: Final = "embedded.invalid"
 _INSTALL_OLLAMA: Final = "Install and start Ollama (ollama.com) and run `ollama pull llama3.2`"
 
 
-async def choose_backends(settings: Settings, upstream: Upstream, engine: EmbeddedEngine) -> list[Backend]:
+async def choose_backends(settings: Settings, upstream: Upstream, engine: Engine) -> list[Backend]:
     """The named ones, Ollamas first; the embedded engine beside or instead of them as `EMBEDDED_ENGINE` says.
 
     `auto` starts the engine when no backend is named and no Ollama with a model answers at the default address.
@@ -32,7 +32,7 @@ async def choose_backends(settings: Settings, upstream: Upstream, engine: Embedd
         return named or [
             AbsentOllama(DEFAULT_OLLAMA_URL, upstream, host, f"{_INSTALL_OLLAMA}, or set EMBEDDED_ENGINE=auto.")
         ]
-    if settings.embedded_engine == "auto" and await _has_a_model(ollama):
+    if settings.embedded_engine == "auto" and await engine.is_spared(others_serve=await _has_a_model(ollama)):
         return [ollama]
     try:
         await engine.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlops_backend import __version__
 from mlops_backend.config import Settings
 from mlops_backend.services.llm.backends import BackendPool
-from mlops_backend.services.llm.embedded import EmbeddedEngine
+from mlops_backend.services.llm.embedded import EmbeddedEngine, Engine, EngineOfParent
 from mlops_backend.services.llm.generation import Admission, Clocks, Meter
 from mlops_backend.services.llm.model_names import ModelRules, allowed_default
 from mlops_backend.services.llm.ollama_service import OllamaService
@@ -20,7 +20,7 @@ from mlops_backend.telemetry.metrics import Metrics
 class Inference:
     """The part of the lifespan that chooses the backends, and lets go of them."""
 
-    def __init__(self, settings: Settings, engine: EmbeddedEngine, services: Services) -> None:
+    def __init__(self, settings: Settings, engine: Engine, services: Services) -> None:
         self._settings = settings
         self._engine = engine
         self._services = services
@@ -57,7 +57,7 @@ def build_llm(
         room: for bodies that wait in memory.
         shared: its place among several workers, whose parent has the embedded engine.
     """
-    engine = EmbeddedEngine()
+    engine = EngineOfParent(shared) if shared is not None and shared.engine else EmbeddedEngine()
     admission = services.add(Admission())
     pool = services.add(BackendPool(timeout=settings.connect_timeout))
     clocks = Clocks(settings.first_byte_timeout, settings.idle_timeout)

@@ -39,7 +39,7 @@ from mlops_backend.services.llm.dialects.openai import (
 )
 from mlops_backend.services.llm.dialects.openai import listing as openai_listing
 from mlops_backend.services.llm.dialects.openai import replies as openai_replies
-from mlops_backend.services.llm.embedded.engine import EmbeddedEngine
+from mlops_backend.services.llm.embedded.engine import Engine
 from mlops_backend.services.llm.model_names import canonical
 from mlops_backend.services.llm.upstream import Reply, Target, Upstream, gathered
 from mlops_backend.telemetry.record import RequestRecord
@@ -62,13 +62,13 @@ class EmbeddedBackend(OpenAIBackend):
         upstream: the shared client.
     """
 
-    def __init__(self, url: str, engine: EmbeddedEngine, upstream: Upstream) -> None:
+    def __init__(self, url: str, engine: Engine, upstream: Upstream) -> None:
         # The engine closes a connection behind a stream without saying so: one kept would fail its next request.
         headers = {"Authorization": f"Bearer {engine.api_key}", "Connection": "close"}
         super().__init__(url, upstream, places=Places(Target(url + API, headers)))
         self.address = "embedded engine"
         self._engine = engine
-        self._turn = asyncio.Lock()
+        self._turn = engine.turn
         self._root = Target(url, headers)
 
     async def version(self) -> str:

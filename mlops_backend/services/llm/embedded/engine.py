@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -30,7 +30,7 @@ from mlops_backend.services.llm.embedded.files import (
 )
 from mlops_backend.services.llm.embedded.process import EngineProcess
 
-__all__ = ["EmbeddedEngine", "EngineUnavailable"]
+__all__ = ["EmbeddedEngine", "Engine", "EngineUnavailable"]
 
 STABLE_AFTER: Final = 60.0
 # Each computing thread spins while it waits for the others: on two busy processors two threads were measured at
@@ -38,6 +38,52 @@ STABLE_AFTER: Final = 60.0
 _MAX_THREADS: Final = 4
 # Each connection holds one of the server's threads, waiting for a slot or not; health checks need one as well.
 _HTTP_THREADS: Final = 256
+# Beside the socket, where workers take turns by it.
+TURN_NAME: Final = "turn"
+
+
+class Turn(Protocol):
+    """One text to embed at a time."""
+
+    async def acquire(self) -> Any:
+        """Wait for one's turn."""
+
+    def release(self) -> None:
+        """Let the next one in."""
+
+
+class Engine(Protocol):
+    """An engine that this process reaches, whoever runs it."""
+
+    model: str
+    batch: int
+    version: str
+    facts: ModelFacts
+
+    @property
+    def turn(self) -> Turn:
+        """Of all who have a text embedded there."""
+
+    @property
+    def socket_path(self) -> Path:
+        """Where it listens."""
+
+    @property
+    def api_key(self) -> str:
+        """What it asks for."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is listening at this moment."""
+
+    async def is_spared(self, *, others_serve: bool) -> bool:
+        """Whether no engine is needed, since others serve."""
+
+    async def start(self) -> None:
+        """Have it run; raises `EngineUnavailable`."""
+
+    async def stop(self) -> None:
+        """End it, if it is this process's own."""
 
 
 class EmbeddedEngine:
@@ -52,9 +98,10 @@ class EmbeddedEngine:
         restart_delays: seconds before the first restart after a death, and the most that doubling makes of it.
         locate: finds the packages; raises `EngineUnavailable`.
         sha256: what the model's file must have.
+        changed: is called whenever `ready` may be another.
     """
 
-    model: Final = MODEL_NAME
+    model: str = MODEL_NAME
 
     def __init__(
         self,
@@ -66,17 +113,20 @@ class EmbeddedEngine:
         restart_delays: tuple[float, float] = (0.25, 30.0),
         locate: Callable[[], EngineFiles] = locate_files,
         sha256: str = MODEL_SHA256,
+        changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.socket_path = new_socket_path()
         self.api_key = secrets.token_hex(32)
         self.batch = batch
         self.version = ""
+        self.turn: Turn = asyncio.Lock()
         self.facts = ModelFacts()
         self._limits = {"slots": slots, "context": context, "batch": batch, "http_threads": _HTTP_THREADS}
         self._threads = threads or max(1, min((os.cpu_count() or 1) - 1, _MAX_THREADS))
         self._restart_delays = restart_delays
         self._locate = locate
         self._sha256 = sha256
+        self._changed = changed
         self._config: dict[str, Any] = {}
         self._link = self.socket_path.with_name(RUNTIME_NAME)
         self._runtime: Path | None = None
@@ -93,6 +143,10 @@ class EmbeddedEngine:
     def pid(self) -> int | None:
         """The child's process id while it is ready."""
         return self._child.pid if self._child else None
+
+    async def is_spared(self, *, others_serve: bool) -> bool:
+        """Whether no engine is needed, since others serve."""
+        return others_serve
 
     async def start(self) -> None:
         """Check the model, start the child, and return when it listens.
@@ -144,7 +198,11 @@ class EmbeddedEngine:
             "socket": str(self.socket_path),
             "api_key": self.api_key,
             "threads": self._threads,
-            "remove": [str(self._link), *([str(self._claim.path)] if self._claim else [])],
+            "remove": [
+                str(self._link),
+                str(self.socket_path.with_name(TURN_NAME)),
+                *([str(self._claim.path)] if self._claim else []),
+            ],
             **self._limits,
         }
 
@@ -173,10 +231,12 @@ class EmbeddedEngine:
                 delay = shortest if monotonic() - started > STABLE_AFTER else delay
                 _log_death(self._child.last_words, exit_code=code, restart_in=delay)
                 self._child = None
+                self._changed()
             await asyncio.sleep(delay)
             delay, started = min(2 * delay, longest), monotonic()
             try:
                 self._child = await self._spawn()
+                self._changed()
             except EngineUnavailable as error:
                 _log_death(str(error), restart_in=delay)
 

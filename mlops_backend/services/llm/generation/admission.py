@@ -36,6 +36,11 @@ class Admission:
         self.leaving = False
 
     @property
+    def stopping(self) -> bool:
+        """Whether no new generation is to be sent here."""
+        return self.draining or self.leaving
+
+    @property
     def running(self) -> int:
         """How many generations run now."""
         return len(self._running)

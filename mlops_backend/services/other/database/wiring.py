@@ -35,8 +35,9 @@ def build_database(services: Services, settings: Settings) -> Database:
     """The one database of the process; opened by the lifespan."""
     database = services.add(_database(settings))
     metrics = services.get(Metrics)
-    metrics.gauge("database_up", "1 while the database answers.", lambda: database.reading_state.up)
-    metrics.gauge("database_writable", "1 while the database is written to.", lambda: database.writing_state.up)
+    metrics.gauge("database_up", "1 while the database answers.", lambda: database.reading_state.up, of_all="least")
+    writable = "1 while the database is written to."
+    metrics.gauge("database_writable", writable, lambda: database.writing_state.up, of_all="least")
     return database
 
 

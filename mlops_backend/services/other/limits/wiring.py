@@ -31,7 +31,7 @@ def build_limits(services: Services, settings: Settings, spent: Seed, shared: Sh
     bodies = services.add(budget_of_bodies(settings))
     metrics = services.get(Metrics)
     metrics.gauge("body_bytes", "Bytes of request bodies in memory.", lambda: bodies.held)
-    metrics.gauge("redis_up", "1 while Redis answers, or none is used.", lambda: limiter.redis_up)
+    metrics.gauge("redis_up", "1 while Redis answers, or none is used.", lambda: limiter.redis_up, of_all="least")
     metrics.counter("limits_unchecked", "Generations let through without Redis.", lambda: limiter.failed_open)
     metrics.counter("limits_refused", "Generations refused without Redis.", lambda: limiter.failed_closed)
     metrics.gauge("settlements_waiting", "Ends that Redis does not know yet.", lambda: limiter.pending_settlements)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mlops_backend.config import Settings
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.usage.ledger import Ledger
@@ -14,8 +16,16 @@ from mlops_backend.shared import Shared
 from mlops_backend.telemetry.metrics import Metrics
 
 
-def build_usage(services: Services, settings: Settings, shared: Shared | None = None) -> tuple[Ledger, Retention]:
-    """The ledger, what is asked of it, and what ends in it; both that come back are opened by the lifespan."""
+def build_usage(
+    services: Services, settings: Settings, shared: Shared | None = None
+) -> tuple[Ledger, Sequence[Retention]]:
+    """The ledger, what is asked of it, and what ends in it; what comes back is opened by the lifespan.
+
+    Args:
+        services: where they go.
+        settings: prices, and how much is kept.
+        shared: its place among several workers, of which one alone rolls up old days.
+    """
     database = services.get(Database)
     prices = PriceList(settings.prices)
     ledger = services.add(Ledger(database, prices, settings.usage_buffer))
@@ -24,4 +34,5 @@ def build_usage(services: Services, settings: Settings, shared: Shared | None = 
     metrics.gauge("ledger_waiting", "Generations that are not in the database yet.", lambda: ledger.waiting)
     metrics.counter("ledger_written", "Generations that were written into the ledger.", lambda: ledger.written)
     metrics.counter("ledger_dropped", "Generations that the ledger lost.", lambda: ledger.dropped)
-    return ledger, Retention(database, settings.usage_retention_days)
+    sweeps = shared is None or shared.is_first
+    return ledger, [Retention(database, settings.usage_retention_days)] if sweeps else []
