@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from mlops_backend.config import Settings
 from mlops_backend.errors import LimitsUnavailable
-from mlops_backend.services.llm.streams import StreamTickets, keep_for_workers
-from mlops_backend.services.other.limits import USED, ParentCounters, ParentFailedKeys, budget_of_bodies
+from mlops_backend.services.llm.streams import keep_for_workers
+from mlops_backend.services.other.limits import USED, ParentCounters, ParentFailedKeys
 from mlops_backend.workers.channel import Channel
 from mlops_backend.workers.frames import ChannelError
 from mlops_backend.workers.hub import Hub
+from mlops_backend.workers.wiring import build_tickets
 
 # The names by which houses that the parent has no use for hear of this; their modules would bring their libraries.
 WRITE: Final = "ledger.write"
@@ -36,7 +37,7 @@ class Common:
         self._hub = hub
         for name in (WRITE, KEY_CHANGED):
             hub.handlers.on(name, partial(self._pass_on, name))
-        keep_for_workers(hub.handlers, StreamTickets(budget_of_bodies(settings)))
+        keep_for_workers(hub.handlers, build_tickets(settings))
         if settings.auth_failure_limit:
             ParentFailedKeys(hub.handlers, self._others, settings.auth_failure_limit)
         if not settings.redis_url.get_secret_value():

@@ -60,6 +60,8 @@ class Hub:
                 answer = channel.asked(name, payload)
                 if channel.was_heard:
                     asked.append(answer)
+                else:
+                    answer.cancel()  # nobody looks at it
         if not asked:
             return []
         done, late = await asyncio.wait(asked, timeout=within)

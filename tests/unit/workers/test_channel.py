@@ -154,6 +154,7 @@ async def test_all_workers_are_told_and_asked(ends: Ends) -> None:
         await worker.aclose()
     later = Handlers()
     later.on("news", lambda channel, what: heard.append(f"4 {what}"))
+    later.on("name", lambda channel, what: 4)
     worker = await Channel.over(silent, later)
     await worker.ask("hello")
     assert heard[3:] == ["4 a", "4 b"]
