@@ -9,6 +9,7 @@ import asyncio
 import socket
 import sys
 from random import Random
+from typing import Any
 
 from mlops_backend.errors import LimitExceeded
 from mlops_backend.principal import Limits, Principal
@@ -19,7 +20,7 @@ from mlops_backend.workers.channel import Channel
 from mlops_backend.workers.handlers import Handlers
 
 AT_ONCE = 40
-KEYS = {
+KEYS: dict[str, dict[str, Any]] = {
     "rates": {"requests": "600/minute burst 90", "tokens": "90000/minute burst 9000"},
     "budgets": {"tokens_per_day": 400_000, "tokens_per_month": 700_000},
     "few": {"concurrent": 7, "requests": "9000/minute"},

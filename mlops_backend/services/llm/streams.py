@@ -189,7 +189,7 @@ def keep_for_workers(hears: Hears, tickets: StreamTickets) -> None:
 
     def redeem(_: object, ticket_id: str) -> tuple[Operation, bytes, Principal, float] | None:
         ticket = tickets.redeem(ticket_id)
-        return ticket and (ticket.operation, ticket.body, ticket.principal, ticket.expires_at)
+        return None if ticket is None else (ticket.operation, ticket.body, ticket.principal, ticket.expires_at)
 
     hears.on(CHECK, lambda _, principal: tickets.check(principal), Principal)
     hears.on(ISSUE, issue, tuple[str, bytes, Principal])
