@@ -96,9 +96,7 @@ class Channel(asyncio.Protocol):
         await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=end)
 
     async def ask(self, name: str, payload: Any = None) -> Any:
-        """Ask the other end, and wait for its answer.
-
-        Whoever is cancelled while they wait have been heard nevertheless.
+        """Ask the other end, and wait for its answer; whoever is cancelled meanwhile has been heard nevertheless.
 
         Raises:
             ChannelError: the channel is lost, too much waits already, or the handler failed.
@@ -125,9 +123,7 @@ class Channel(asyncio.Protocol):
         return answer
 
     def tell(self, name: str, payload: Any = None) -> None:
-        """Tell the other end; it answers nothing. An end that does not read what it is told is left.
-
-        What is told to an end that is gone is lost.
+        """Tell the other end, if it is there; it answers nothing. One that does not read what it is told is left.
 
         Raises:
             ChannelError: it is longer than any message may be.
@@ -288,10 +284,7 @@ class Channel(asyncio.Protocol):
             self.leave("it does not read its answers")
 
     def _look_at_clock(self, patience: float) -> None:
-        """Leave an end that has not answered in time; the oldest question stands first.
-
-        Who stood still themselves read first what came meanwhile.
-        """
+        """Leave an end that has not answered in time; who stood still themselves read first what came meanwhile."""
         self._clock = None
         if not self._asked:
             return

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from struct import pack
 from typing import Any
@@ -70,14 +70,19 @@ async def test_each_question_gets_its_own_answer(ends: Ends) -> None:
     assert answers[1000:] == [number * 2 for number in range(1000)]
 
 
-def counted(write: Callable[[bytes], None], written: list[int]) -> Callable[[bytes], None]:
-    """The same, which takes down how much it was given."""
+class Counted:
+    """A transport that takes down how much is written at a time."""
 
-    def counting(data: bytes) -> None:
-        written.append(len(data))
-        write(data)
+    def __init__(self, transport: asyncio.Transport, written: list[int]) -> None:
+        self._transport, self._written = transport, written
 
-    return counting
+    def write(self, data: bytes) -> None:
+        """As the transport's own."""
+        self._written.append(len(data))
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 async def test_what_is_said_in_one_turn_leaves_in_one_write(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +90,7 @@ async def test_what_is_said_in_one_turn_leaves_in_one_write(ends: Ends, monkeypa
     ends.hub.handlers.on("same", lambda channel, what: what)
     written: list[int] = []
     for end in (ends.at_worker, ends.at_parent):
-        monkeypatch.setattr(end._transport, "write", counted(end._transport.write, written))
+        monkeypatch.setattr(end, "_transport", Counted(end._transport, written))
     assert await asyncio.gather(*(ends.at_worker.ask("same", n) for n in range(100))) == list(range(100))
     assert len(written) == 2
 
