@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import beside, bounds, decisions, workers
+from bench import beside, bounds, decisions, gaps, workers
 from bench.builds import build_of, short_name, this_build
 from bench.contests import Contest
 from bench.jobs import Jobs
@@ -23,7 +23,7 @@ from bench.table import render, table
 
 Say = Callable[[str], None]
 OF_FAMILIES = ("burst", "steady", "calls", "idle")
-PARTS = (*OF_FAMILIES, "stored", "workers", "decisions")
+PARTS = (*OF_FAMILIES, "stored", "workers", "stalls", "decisions")
 
 
 class Run:
@@ -46,6 +46,8 @@ class Run:
             self.attempt(contest.name, partial(self._contest, contest, only))
         if "workers" in self._parts:
             self.attempt("workers", partial(self._workers, of))
+        if "stalls" in self._parts:
+            self.attempt("stalls", self._stalls)
         if "decisions" in self._parts:
             self.attempt("decisions", self._decisions)
 
@@ -90,6 +92,13 @@ class Run:
         rows = workers.rows_of(result)
         self._tell("workers", rows, dict(result))
         print(f"\n{workers.TITLE}\n{table(rows, list(workers.CORES), workers.TWO, workers.ONE)}", flush=True)
+
+    def _stalls(self) -> None:
+        self._say(gaps.TITLE)
+        found = gaps.stalls(self._say)
+        rows = gaps.rows_of(found)
+        self._tell("stalls", rows, {"stalls": [asdict(stall) for stall in found]})
+        print(f"\n{gaps.TITLE}\n{table(rows, gaps.COLUMNS, 'gap', 'bound')}", flush=True)
 
     def _decisions(self) -> None:
         if why := decisions.impossible():
