@@ -63,6 +63,7 @@ VALUES: dict[str, Callable[[], bytes]] = {
     "500,000 numbers": lambda: _list(b"1.5e10", 3_500_000),
     "100,000 objects": lambda: _list(b'{"a":1}', 800_000),
 }
+CALL = b'{"id":"call_1","function":{"name":"f","arguments":{"path":"/a","text":"some words"}}}'
 MESSAGES: dict[str, Callable[[], bytes]] = {
     "a million messages": lambda: _list(b'{"role":"user","content":"x"}'),
     "9,000 messages": lambda: _list(b'{"role":"user","content":"' + b"some words " * 300 + b'"}'),
@@ -73,7 +74,6 @@ MESSAGES: dict[str, Callable[[], bytes]] = {
         b'{"role":"assistant","content":"' + b"x" * 900 + b'","tool_calls":[' + CALL + b"]}"
     ),
 }
-CALL = b'{"id":"call_1","function":{"name":"f","arguments":{"path":"/a","text":"some words"}}}'
 
 
 def _images(count: int) -> bytes:

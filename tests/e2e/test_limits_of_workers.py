@@ -119,10 +119,10 @@ async def test_twenty_thousand_requests_over_two_workers_are_decided_as_the_mode
     assert len(decided) > REQUESTS * 0.97
     assert sum(message == "" for message, *_ in decided.values()) > REQUESTS // 10
     assert sum(message != "" for message, *_ in decided.values()) > REQUESTS // 10
-    for channel, told in counters.played.items():
+    for worker, told in counters.played.items():
         assert len(told) > REQUESTS // 2 * 0.9
         for number, *said in told:
-            assert tuple(said) == decided[channel, number]
+            assert tuple(said) == decided[worker, number]
     for name, account in counters.limiter._accounts.items():
         assert (account.open, account.held) == (0, 0), name
 

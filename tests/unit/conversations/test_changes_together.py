@@ -60,7 +60,7 @@ class World:
 
     async def asking(self, *questions: Awaitable[Any]) -> list[asyncio.Future[Any]]:
         """Ask them in this order; the first one is being written while the others come."""
-        tasks = []
+        tasks = list[asyncio.Future[Any]]()
         for each in questions:
             tasks.append(asyncio.ensure_future(each))
             for _ in range(5):  # turns of the loop

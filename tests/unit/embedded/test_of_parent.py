@@ -59,7 +59,7 @@ class Crew:
         self._workers: list[Handlers] = []
         self.engine: Any = None
         self.of_all = EngineOfWorkers(self._hears, self._tell_all, cast(Any, self._make))
-        self.engine.failure = failure
+        cast(Any, self.engine).failure = failure
 
     def worker(self) -> EngineOfParent:
         """What another worker has of the engine."""

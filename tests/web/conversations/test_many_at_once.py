@@ -72,7 +72,7 @@ async def test_a_history_is_the_same_read_along_or_by_itself(
 ) -> None:
     """What a model is shown of a short conversation, with a system's words, tools and replaced replies."""
     call = {"function": {"name": "look", "arguments": {"at": "é\0"}}}
-    said = [
+    said: list[dict[str, Any]] = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "One"},
         {"role": "assistant", "content": "", "thinking": "Hm.", "tool_calls": [call]},
