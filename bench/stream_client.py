@@ -6,6 +6,7 @@ import socket
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import cast
 
 from bench.families import Family
 from bench.wire import HOST, Address
@@ -69,7 +70,7 @@ class Stream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask."""
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
         self._transport = transport
         transport.write(self._request)
 

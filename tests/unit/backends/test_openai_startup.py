@@ -15,6 +15,7 @@ class NoEngine:
     """An engine that only says whether it was started."""
 
     api_key = "k"
+    turn: Any = None  # it is never used
 
     def __init__(self) -> None:
         self.started = False

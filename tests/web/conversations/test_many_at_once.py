@@ -50,14 +50,19 @@ async def test_many_exchanges_take_few_transactions(
             while not waiting or len(next(iter(waiting.values()))) < MANY - 1:
                 await asyncio.sleep(0.01)
         go.set()
-        for client in clients:
-            assert await client.head() == 200
+        async with asyncio.timeout(30):
+            while sum(request.path == "/api/chat" for request in fake.requests) < MANY:
+                await asyncio.sleep(0.01)
         assert transactions == 2
         for client in clients[::3]:
             await client.leave()
+        async with asyncio.timeout(30):
+            while sum(request.disconnected_at is not None for request in fake.requests) < len(clients[::3]):
+                await asyncio.sleep(0.01)
         fake.release()
         for place, client in enumerate(clients):
             if place % 3:
+                assert await client.head() == 200
                 assert heard(b"\n".join(await client.lines())).place["stored"] is True
         assert await consistent(service)
         for place, address in enumerate(addresses):

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
-from time import perf_counter, time
+from time import monotonic, perf_counter, time
 from typing import Any, Final, Literal, Protocol
 
 from mlops_backend.principal import Principal
@@ -24,6 +24,8 @@ _LONGEST_NAME: Final = 512
 _CLIENT_WAITS: Final = 5.0
 _DRAINED_CLIENT_WAITS: Final = 0.3
 # In a text the quotes would stand behind a backslash; a false find only keeps a chunk until the next one.
+# What was read with the question may have been deleted since, if the model's context had to be asked for meanwhile.
+_FRESH: Final = 0.02
 _LAST: Final = re.compile(rb'"done"\s*:\s*true|"error"\s*:')
 
 
@@ -91,8 +93,9 @@ class Replies:
 
     async def _body(self, turn: Turn, asked: Mapping[str, Any], record: RequestRecord) -> tuple[dict[str, Any], int]:
         model = str(asked.get("model") or turn.model)
+        since = monotonic()
         context = _wanted_context(asked) or await self._door.context_length(model, record.caller) or self._context
-        if turn.shown is not None:
+        if turn.shown is not None and monotonic() - since < _FRESH:
             shown = await of_all(turn.shown, room(context, asked))
         else:
             async with self._database.reading() as connection:

@@ -83,7 +83,8 @@ class Database:
     @property
     def trouble(self) -> str:
         """What keeps it from being read or written to, for the operator; empty when nothing does."""
-        return self.reading_state.trouble or self.writing_state.trouble
+        told, host = self.reading_state.trouble or self.writing_state.trouble, self._url.host
+        return told if not told or host is None or host in told else f"{told} ({host})"
 
     @property
     def is_sqlite(self) -> bool:
