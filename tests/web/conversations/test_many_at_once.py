@@ -27,6 +27,12 @@ async def _asked(service: Service, scope: AsyncExitStack, address: str) -> RawCl
     return client
 
 
+async def _until(it_is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not it_is_so():
+            await asyncio.sleep(0.01)
+
+
 async def test_many_exchanges_take_few_transactions(
     serve: ServeFactory, fake: FakeOllama, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,19 +52,13 @@ async def test_many_exchanges_take_few_transactions(
         fake.hold()
         clients = [await _asked(service, scope, address) for address in addresses]
         waiting = service.services.get(Turns)._together._waiting
-        async with asyncio.timeout(10):
-            while not waiting or len(next(iter(waiting.values()))) < MANY - 1:
-                await asyncio.sleep(0.01)
+        await _until(lambda: sum(map(len, waiting.values())) == MANY - 1)
         go.set()
-        async with asyncio.timeout(30):
-            while sum(request.path == "/api/chat" for request in fake.requests) < MANY:
-                await asyncio.sleep(0.01)
+        await _until(lambda: sum(request.path == "/api/chat" for request in fake.requests) == MANY)
         assert transactions == 2
         for client in clients[::3]:
             await client.leave()
-        async with asyncio.timeout(30):
-            while sum(request.disconnected_at is not None for request in fake.requests) < len(clients[::3]):
-                await asyncio.sleep(0.01)
+        await _until(lambda: sum(request.disconnected_at is not None for request in fake.requests) == len(clients[::3]))
         fake.release()
         for place, client in enumerate(clients):
             if place % 3:
