@@ -88,7 +88,12 @@ def _caddy(program: str, block: str, folder: Path, port: int) -> Made:
 
 def _apache(program: str, block: str, folder: Path, port: int) -> Made:
     lines = [f"LoadModule {name}_module {_MODULES}/mod_{name}.so" for name in _APACHE]
-    lines += [f"ServerRoot {folder}", f"DefaultRuntimeDir {folder}", f"PidFile {folder}/pid", "ErrorLog /dev/stderr"]
+    lines += [
+        f"ServerRoot {folder}",
+        f"DefaultRuntimeDir {folder}",
+        f"PidFile {folder}/pid",
+        f"ErrorLog {folder}/errors",
+    ]
     lines += ["ServerName localhost", f"Listen 127.0.0.1:{port}"]
     lines += ["User nobody", "Group nogroup"] if os.geteuid() == 0 else []
     text = "\n".join(lines) + "\n" + block.replace("*:443", f"127.0.0.1:{port}")

@@ -174,7 +174,7 @@ async def test_what_outlasts_the_drain_is_told_so(fake: FakeOllama, tmp_path: Pa
         assert all(map(refused_as_draining, await asyncio.gather(*waiting)))
         assert await ended_well(service, 5)
         await fake.wait_until(lambda: fake.active == 0)
-        assert service.output.count('"outcome": "drained"') == STREAMS + 4
+        assert service.output.count('"outcome":"drained"') == STREAMS + 4
 
 
 @pytest.mark.parametrize("stop", STOPS)
@@ -194,7 +194,9 @@ async def test_second_signal_ends_at_once(fake: FakeOllama, tmp_path: Path, stop
         assert (await client.get("/health")).status_code == 200, "an echo of the first signal is not a second one"
         service.signal(stop)
         assert await service.ended(2) != 0
-        assert not service.left_something()
+        async with asyncio.timeout(2):  # the kernel ends a parent's workers
+            while service.left_something():
+                await asyncio.sleep(0.01)
         with pytest.raises(httpx.TransportError):
             await stream.rest()
 

@@ -73,7 +73,7 @@ async def database_full(scene: Scene) -> None:
 
 
 def _complaints(log: str) -> int:
-    return sum('"event": "request"' not in line and '"level": "info"' not in line for line in log.splitlines())
+    return sum('"event":"request"' not in line and '"level":"info"' not in line for line in log.splitlines())
 
 
 async def descriptors(scene: Scene) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, replace
-from time import monotonic, perf_counter, time
+from time import perf_counter, time
 from typing import Any, Final, Literal, Protocol
 
 from mlops_backend.principal import Principal
@@ -24,8 +24,6 @@ _LONGEST_NAME: Final = 512
 _CLIENT_WAITS: Final = 5.0
 _DRAINED_CLIENT_WAITS: Final = 0.3
 # In a text the quotes would stand behind a backslash; a false find only keeps a chunk until the next one.
-# What was read with the question may have been deleted since, if the model's context had to be asked for meanwhile.
-_FRESH: Final = 0.02
 _LAST: Final = re.compile(rb'"done"\s*:\s*true|"error"\s*:')
 
 
@@ -93,9 +91,11 @@ class Replies:
 
     async def _body(self, turn: Turn, asked: Mapping[str, Any], record: RequestRecord) -> tuple[dict[str, Any], int]:
         model = str(asked.get("model") or turn.model)
-        since = monotonic()
+        turned: list[None] = []  # whether others had a turn meanwhile, who may have deleted what was read before
+        turn_of_others = asyncio.get_running_loop().call_soon(turned.append, None)
         context = _wanted_context(asked) or await self._door.context_length(model, record.caller) or self._context
-        if turn.shown is not None and monotonic() - since < _FRESH:
+        turn_of_others.cancel()
+        if turn.shown is not None and not turned:
             shown = await of_all(turn.shown, room(context, asked))
         else:
             async with self._database.reading() as connection:
