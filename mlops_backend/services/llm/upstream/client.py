@@ -170,7 +170,7 @@ class Upstream:
             try:
                 return await self._sent(method, url, headers, content)
             except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
-                if not (left and isinstance(error.__cause__ or error, StaleConnection)):
+                if not (left and StaleConnection in {type(error), type(error.__cause__)}):
                     raise without_frames(classify(error), error) from None
                 left -= 1
 
