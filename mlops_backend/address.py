@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -17,3 +18,12 @@ def listen(host: str, port: int) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def listen_or_say(host: str, port: int) -> socket.socket | None:
+    """The same; `None` where that cannot be, once standard error has the reason in a line that names the settings."""
+    try:
+        return listen(host, port)
+    except OSError as error:
+        sys.stderr.write(f"HOST, PORT: cannot listen on {host}:{port}: {error.strerror}\n")
+        return None

@@ -21,18 +21,17 @@ class Begun(Generic[T]):
     It must not ask for the current task (as `asyncio.timeout` does) before its first wait: it goes on in another one.
     """
 
-    __slots__ = ("_rest", "_result", "_waits_for", "done")
+    __slots__ = ("_rest", "_waits_for", "done")
 
     def __init__(self, begun: Coroutine[Any, Any, T]) -> None:
         """Run it; raises what it raises."""
-        self._result: T | None = None
         self._rest: Coroutine[Any, Any, T] | None = None
         self._waits_for: Any = None
         self.done = False
         try:
             self._waits_for = begun.send(None)
-        except StopIteration as end:
-            self.done, self._result = True, end.value
+        except StopIteration:
+            self.done = True
         else:
             self._rest = begun
 

@@ -17,10 +17,11 @@ import structlog
 from hypercorn.config import Config
 from hypercorn.utils import LifespanFailureError, LifespanTimeoutError, check_for_updates, files_to_watch
 
+from mlops_backend.address import listen_or_say
 from mlops_backend.app import create_app
 from mlops_backend.banner import banner
 from mlops_backend.config import Settings
-from mlops_backend.connections import Listener, Others, listen, register_for, serve
+from mlops_backend.connections import Listener, Others, register_for, serve
 from mlops_backend.event_loop import factory_of
 from mlops_backend.memory import be_considerate, calm_garbage_collector
 from mlops_backend.middleware.drain import LiveAnswers
@@ -64,10 +65,7 @@ def hypercorn_config() -> Config:
 
 def serve_forever(settings: Settings) -> int:
     """Serve until a signal, drain, and return the exit status; with `DEBUG`, start anew when a file changes."""
-    try:
-        bound = listen(settings.host, settings.port)
-    except OSError as error:
-        print(f"HOST, PORT: cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)
+    if (bound := listen_or_say(settings.host, settings.port)) is None:
         return 1
     server = Server(settings, bound)
     calm_garbage_collector()

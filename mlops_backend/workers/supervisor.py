@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from mlops_backend.address import listen
+from mlops_backend.address import listen_or_say
 from mlops_backend.config import ConfigError, Settings
 from mlops_backend.event_loop import factory_of
 from mlops_backend.telemetry.logging import configure_logging, finish_log, say
@@ -43,10 +43,7 @@ def serve_together(settings: Settings) -> int:
     """
     if settings.debug:
         raise ConfigError("WORKERS: with DEBUG=true there is one, which starts anew when a file changes")
-    try:
-        bound = listen(settings.host, settings.port)
-    except OSError as error:
-        print(f"HOST, PORT: cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)
+    if (bound := listen_or_say(settings.host, settings.port)) is None:
         return 1
     configure_logging(settings)
     with asyncio.Runner(loop_factory=factory_of(settings.event_loop)) as runner:

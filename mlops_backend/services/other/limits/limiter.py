@@ -100,6 +100,19 @@ class Limiter(Protocol):
         ...
 
 
+class WithoutRedis:
+    """What a limiter says whose counters are not in Redis: nothing is away, and nothing waits to be counted."""
+
+    redis_up, redis_trouble = True, ""
+    pending_settlements = dropped_settlements = 0
+
+    async def open(self) -> None:
+        """Nothing runs beside the requests."""
+
+    async def aclose(self) -> None:
+        """Nothing is left to settle."""
+
+
 class NoSeed:
     """There is no ledger: every counter begins at nothing."""
 

@@ -12,7 +12,7 @@ from mlops_backend.principal import Principal
 from mlops_backend.services.other.limits.account import Account, MemoryReservation, taken, unseeded
 from mlops_backend.services.other.limits.charge import Charge, whole_tokens
 from mlops_backend.services.other.limits.decision import Seen, exceeded, standings
-from mlops_backend.services.other.limits.limiter import UNLIMITED, NoSeed, Reservation, Seed
+from mlops_backend.services.other.limits.limiter import UNLIMITED, NoSeed, Reservation, Seed, WithoutRedis
 from mlops_backend.services.other.limits.pricing import price
 from mlops_backend.services.other.limits.seeds import Seeds
 from mlops_backend.services.other.limits.windows import wall_clock, windows_at
@@ -22,7 +22,7 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
-class MemoryLimiter:
+class MemoryLimiter(WithoutRedis):
     """Limits of one process: exact, and gone with it, save what the ledger knows."""
 
     def __init__(
@@ -40,15 +40,6 @@ class MemoryLimiter:
         self._accounts: OrderedDict[str, Account] = OrderedDict()
         self._routes: OrderedDict[tuple[str, str], int] = OrderedDict()
         self.failed_open = self.failed_closed = 0
-        self.pending_settlements = self.dropped_settlements = 0
-        self.redis_up = True
-        self.redis_trouble = ""
-
-    async def open(self) -> None:
-        """Nothing runs beside the requests."""
-
-    async def aclose(self) -> None:
-        """Nothing is left to settle."""
 
     async def reserve(
         self, principal: Principal, prompt_tokens: int, max_tokens: int | None, answers: int = 1

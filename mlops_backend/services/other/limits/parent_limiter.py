@@ -10,7 +10,7 @@ from mlops_backend.errors import Unavailable
 from mlops_backend.principal import Principal
 from mlops_backend.services.other.limits.charge import Charge, whole_tokens
 from mlops_backend.services.other.limits.decision import Seen, Standing, exceeded, standings
-from mlops_backend.services.other.limits.limiter import UNLIMITED, Reservation, Seed
+from mlops_backend.services.other.limits.limiter import UNLIMITED, Reservation, Seed, WithoutRedis
 from mlops_backend.services.other.limits.parent_counters import RELEASE, RESERVE, SETTLE, TAKE, USED
 from mlops_backend.services.other.limits.pricing import price
 from mlops_backend.services.other.limits.seeds import Seeds
@@ -40,7 +40,7 @@ class ParentReservation:
             self._shared.parent.tell(name, what)
 
 
-class ParentLimiter:
+class ParentLimiter(WithoutRedis):
     """Limits of all workers together: exact, and gone with their parent, save what the ledger knows.
 
     Args:
@@ -55,16 +55,7 @@ class ParentLimiter:
         self._default_reserve = default_reserve
         self._number = 0
         self.failed_open = self.failed_closed = 0
-        self.pending_settlements = self.dropped_settlements = 0
-        self.redis_up = True
-        self.redis_trouble = ""
         shared.hears.on(USED, self._used, tuple[str, int])
-
-    async def open(self) -> None:
-        """Nothing runs beside the requests."""
-
-    async def aclose(self) -> None:
-        """What was told is on its way."""
 
     async def reserve(
         self, principal: Principal, prompt_tokens: int, max_tokens: int | None, answers: int = 1
