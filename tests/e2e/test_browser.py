@@ -16,6 +16,8 @@ from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
 from tests.fakes.ollama_shapes import RUNNER_DIED
 from tests.service import ORDINARY_KEY, Service
 
+# On a slow machine a click alone takes seconds (ms).
+PATIENCE = 60_000
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 BLOCKS: Final = read_blocks()
@@ -73,7 +75,8 @@ async def _browser() -> AsyncIterator[Browser]:
 async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page with a storage of its own."""
     context = await browser.new_context()
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
     yield await context.new_page()
     await context.close()
 

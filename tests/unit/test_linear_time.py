@@ -28,6 +28,7 @@ Work = Callable[[], object]
 _TIMES = 4
 _MOST = 9.0
 _LONG_ENOUGH = 0.004
+_AGAIN = 5
 
 TEXTS: dict[str, Callable[[int], bytes]] = {
     "digits": lambda size: b'{"prompt":"' + (b"1" * 299 + b" ") * (size // 300) + b'"}',
@@ -102,7 +103,13 @@ def assert_linear(make: Callable[[int], Work]) -> None:
     while (before := seconds(work)) < _LONG_ENOUGH and size < 1_000_000:
         size *= 2
         work = make(size)
-    after = seconds(make(size * _TIMES))
+    larger = make(size * _TIMES)
+    after = seconds(larger)
+    # Memory and caches are shared with whatever else the machine does: what is quadratic is so each time.
+    for _ in range(_AGAIN):
+        if after < _MOST * max(before, _LONG_ENOUGH):
+            break
+        before, after = max(before, seconds(work)), min(after, seconds(larger))
     assert after < _MOST * max(before, _LONG_ENOUGH), f"{size}: {before:.4f} s, four times as much: {after:.4f} s"
 
 

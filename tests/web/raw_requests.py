@@ -31,7 +31,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
-async def ask(service: Service, request: bytes, seconds: float = 2) -> Answer:
+async def ask(service: Service, request: bytes, seconds: float = 20) -> Answer:
     """Send bytes, and read until the service closes or says nothing more."""
     parts = urlsplit(service.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)

@@ -85,7 +85,7 @@ async def test_pieces_come_in_the_turn_that_brings_them() -> None:
     handler.data_received(b"5\r\nthree\r\n")
     handler.data_received(b"4\r\nfour\r\n")
     assert taken == [b"one", b"twothree", b"three"]
-    await asyncio.wait_for(running, 1)
+    await asyncio.wait_for(running, 20)
     assert handler.tap is None
 
 
@@ -102,7 +102,7 @@ async def test_what_came_before_comes_first() -> None:
     running = asyncio.ensure_future(tap.run(take))
     await asyncio.sleep(0)
     handler.data_received(b"3\r\ntwo\r\n0\r\n\r\n")
-    await asyncio.wait_for(running, 1)
+    await asyncio.wait_for(running, 20)
     assert taken == [b"one", b"two"]
 
 
@@ -117,7 +117,7 @@ async def test_whoever_takes_may_fail() -> None:
     await asyncio.sleep(0)
     handler.data_received(b"3\r\none\r\n")
     with pytest.raises(ValueError, match="no"):
-        await asyncio.wait_for(running, 1)
+        await asyncio.wait_for(running, 20)
     assert handler.tap is None
 
 
@@ -167,7 +167,7 @@ async def test_a_connection_may_fail_amid_a_look(*, before: bool) -> None:
     await asyncio.sleep(0)
     if not before:
         handler.data_received(b"3\r\none\r\n")
-    await asyncio.wait_for(running, 1)
+    await asyncio.wait_for(running, 20)
     assert (taken, handler.tap) == ([b"one"], None)
 
 
@@ -191,10 +191,10 @@ async def test_a_body_whose_framing_breaks_is_over(*, tapped: bool) -> None:
     await asyncio.sleep(0)
     handler.set_exception(HttpProcessingError(code=400, message="broken"))
     if tapped:
-        await asyncio.wait_for(reading, 1)
+        await asyncio.wait_for(reading, 20)
     else:
         with pytest.raises(aiohttp.ClientPayloadError):
-            await asyncio.wait_for(reading, 1)
+            await asyncio.wait_for(reading, 20)
 
 
 async def test_a_body_that_has_come_needs_no_tap() -> None:

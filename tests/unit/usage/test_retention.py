@@ -125,7 +125,7 @@ async def test_it_runs_by_itself(database_url: str) -> None:
         async with asyncio.timeout(5):
             while await stored(database):
                 await asyncio.sleep(0.02)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(20):
             await retention.aclose()
 
 

@@ -128,7 +128,7 @@ async def test_a_drain_ends_a_stream_with_an_error(service: Service, fake: FakeO
         assert await client.head() == 200
         stream = await client.chunk()
         await service.admission.drain(0.05)
-        while chunk := await asyncio.wait_for(client.chunk(), 2):
+        while chunk := await asyncio.wait_for(client.chunk(), 20):
             stream += chunk
     family.last(stream)
     await settled(service)
@@ -159,7 +159,7 @@ async def test_progress_is_relayed_as_it_comes(service: Service, fake: FakeOllam
             fake.release(1)
             if not number:
                 assert await client.head() == 200
-            assert masked(await asyncio.wait_for(client.chunk(), 2)) == masked(line)
+            assert masked(await asyncio.wait_for(client.chunk(), 20)) == masked(line)
         assert await client.chunk() == b""
     assert expected[-1] == b'{"status":"success"}\n'
 
@@ -198,6 +198,6 @@ async def test_progress_ends_with_its_client_or_with_the_service(service: Servic
     async with await begin_progress(service, path) as client:
         assert await client.head() == 200
         await service.admission.drain(0.05)
-        lines = await asyncio.wait_for(client.lines(), 2)
+        lines = await asyncio.wait_for(client.lines(), 20)
     assert json.loads(lines[-1])["code"] == "draining"
     await fake.wait_for_disconnect(1)

@@ -65,7 +65,7 @@ async def test_each_event_arrives_before_the_next_leaves(service: Service, fake:
             fake.release(1)
             if not number:
                 assert await client.head() == 200
-            assert masked(await asyncio.wait_for(client.chunk(), 2)) == masked(event)
+            assert masked(await asyncio.wait_for(client.chunk(), 20)) == masked(event)
         assert await client.chunk() == b""
 
 
@@ -80,7 +80,7 @@ async def test_a_stream_without_its_usage_is_not_late(service: Service, fake: Fa
             fake.release(2 if number == len(expected) - 1 else 1)
             if not number:
                 assert await client.head() == 200
-            assert masked(await asyncio.wait_for(client.chunk(), 2)) == masked(event)
+            assert masked(await asyncio.wait_for(client.chunk(), 20)) == masked(event)
         assert await client.chunk() == b""
 
 
