@@ -11,8 +11,7 @@ from mlops_backend.blueprints import add_routes
 from mlops_backend.cli import COMMANDS
 from mlops_backend.config import Settings, load_settings
 from mlops_backend.lifespan import Part, live_with
-from mlops_backend.middleware.exchange import Exchange, NoSessions
-from mlops_backend.middleware.json_body import JSONRequest
+from mlops_backend.middleware.application import Application
 from mlops_backend.middleware.request_context import services_of
 from mlops_backend.middleware.wiring import add_middleware
 from mlops_backend.services.llm.generation import Admission
@@ -41,10 +40,7 @@ def create_app(settings: Settings | None = None, shared: Shared | None = None) -
     """
     settings = settings or load_settings()
     configure_logging(settings)
-    app = Quart(__name__, static_folder=None)
-    app.request_class = JSONRequest
-    app.asgi_http_class = Exchange
-    app.session_interface = NoSessions()  # type: ignore[assignment]
+    app = Application(__name__)
     app.config.update(
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
         PROPAGATE_EXCEPTIONS=False,

@@ -14,21 +14,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Awaitable
 from contextlib import suppress
 from ssl import SSLError
 from time import monotonic
 from typing import Any, Final
 
-from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from mlops_backend.begun import Begun
-from mlops_backend.connections.http1 import Http1, error_body
+from mlops_backend.connections.http1 import Http1, WholeAnswer, error_body
 from mlops_backend.connections.outgoing import Outgoing
 from mlops_backend.connections.register import Register
+from mlops_backend.connections.tasks import Tasks
 from mlops_backend.middleware.asgi import CLIENT_LEFT, STRAIGHT, ClientLeft
 
 _AHEAD: Final = MAX_RECV
@@ -75,7 +76,7 @@ class Connection(TCPServer):
         """Serve the connection to its end."""
         try:
             peer, here, tls = self._ends()
-            self._task_group = task_group = TaskGroup(self.loop)
+            self._task_group = task_group = Tasks(self.loop)
             state = ConnectionState(self.state)
             self._http: Http1 = Http1(
                 self.app, self.config, self.context, task_group, state, tls, peer, here, self.protocol_send
@@ -107,8 +108,10 @@ class Connection(TCPServer):
 
     async def protocol_send(self, event: Event) -> None:
         """Send what Hypercorn has made of an answer."""
-        if isinstance(event, RawData):
-            await self._send(event.data)
+        if isinstance(event, WholeAnswer):
+            await self._send(self._out.send_whole(event.data))
+        elif isinstance(event, RawData):
+            await self._send(self._out.send_framed(event.data))
         elif isinstance(event, Updated):
             self._out.send_head()
             self._note(idle=event.idle)
@@ -119,9 +122,9 @@ class Connection(TCPServer):
         else:
             raise TypeError(f"a connection sends no {type(event).__name__}")
 
-    async def _send(self, data: bytes) -> None:
+    async def _send(self, sending: Awaitable[None]) -> None:
         try:
-            await self._out.send_framed(data)
+            await sending
         except (ConnectionError, RuntimeError):
             self._left.set()
             await self.protocol.handle(Closed())

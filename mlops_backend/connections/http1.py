@@ -6,17 +6,23 @@ HTTP/2 without TLS is for a proxy in front: Hypercorn 0.18 knows no back-pressur
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from http import HTTPStatus
+from time import time
 from typing import Any, Final
 
 import h11
+from hypercorn.config import Config
 from hypercorn.events import Closed, Event
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.events import Request, Response
+from hypercorn.protocol.events import Request, Response, StreamClosed
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
-from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
+from hypercorn.utils import build_and_validate_headers
 
+from mlops_backend.connections.whole import Headers, WholeAnswers
+from mlops_backend.middleware.asgi import WHOLE
 from mlops_backend.services.llm.dialects import dumped
 
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
@@ -33,8 +39,20 @@ class _Refused(Exception):
     """A request that gets an error instead of a stream."""
 
 
+@dataclass(frozen=True, slots=True)
+class WholeAnswer(Event):
+    """Head and body of an answer."""
+
+    data: bytes
+
+
 class Http1(H11Protocol):
     """One connection's requests, one after the other."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._answers = WholeAnswers(h11.SERVER, self.config.h11_max_incomplete_size)
+        self.connection = self._answers
 
     async def handle(self, event: Event) -> None:
         """Take bytes, or the end of the connection."""
@@ -59,6 +77,15 @@ class Http1(H11Protocol):
             event = replace(event, headers=[*event.headers, (b"connection", b"close")])
         await super().stream_send(event)
 
+    async def send_whole(self, status: int, headers: Headers, body: bytes) -> bool:
+        """Send a whole answer at once, as the event by event way does; whether that can be done."""
+        if self.keep_alive_requests >= self.config.keep_alive_max_requests:
+            return False
+        framed = self._answers.frame(status, [*headers, *_own_headers(self.config)], body)
+        if framed is not None:
+            await self.send(WholeAnswer(framed))
+        return framed is not None
+
     async def _check_protocol(self, event: h11.Request) -> None:
         if not event.http_version.startswith(b"1."):
             raise _Refused
@@ -68,7 +95,8 @@ class Http1(H11Protocol):
             self.keep_alive_requests = self.config.keep_alive_max_requests  # Hypercorn closes behind the answer
 
     async def _create_stream(self, request: h11.Request) -> None:
-        self.stream = HTTPStream(
+        self.stream = Stream(
+            self.send_whole,
             self.app,
             self.config,
             self.context,
@@ -104,6 +132,52 @@ class Http1(H11Protocol):
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         await self._send_h11_event(h11.Data(data=body))
         await self._send_h11_event(h11.EndOfMessage())
+
+
+class Stream(HTTPStream):
+    """Hypercorn's request and its answer; an answer that is whole leaves at once.
+
+    Args:
+        whole: sends status, headers and body; whether it could.
+        args: what Hypercorn gives to an `HTTPStream`.
+    """
+
+    def __init__(self, whole: Callable[[int, Headers, bytes], Awaitable[bool]], *args: Any) -> None:
+        super().__init__(*args)
+        self._send_whole = whole
+        self._head: Any = None
+
+    async def app_send(self, message: Any) -> None:
+        """Take what the application sends; `None` behind all of it."""
+        if self._head is not None:
+            head, self._head = self._head, None
+            if message is not None and await self._sent(head, message.get("body", b"")):
+                return
+            await super().app_send(head)
+        elif message is not None and WHOLE in message and self.state is ASGIHTTPState.REQUEST:
+            self._head = message  # its body is the next
+            return
+        await super().app_send(message)
+
+    async def _sent(self, head: Any, body: bytes) -> bool:
+        if not await self._send_whole(head["status"], build_and_validate_headers(head["headers"]), body):
+            return False
+        self.response, self.state = head, ASGIHTTPState.CLOSED
+        await self.config.log.access(self.scope, head, time() - self.start_time)
+        await self.send(StreamClosed(self.stream_id))
+        return True
+
+
+_told: tuple[float, list[tuple[bytes, bytes]]] = (0, [])
+
+
+def _own_headers(config: Config) -> list[tuple[bytes, bytes]]:
+    """What Hypercorn adds to each answer; it changes with the second."""
+    global _told
+    now = time() // 1
+    if _told[0] != now:
+        _told = now, config.response_headers("h11")
+    return _told[1]
 
 
 def error_body(status: int, sentence: str = "") -> bytes:

@@ -46,6 +46,10 @@ class Outgoing:
             self._in_chunks = _CHUNKED in data.lower()
         asyncio.get_running_loop().call_soon(self.send_head)
 
+    async def send_whole(self, data: bytes) -> None:
+        """Send a head with all of its body."""
+        await self._write(data)
+
     def send_head(self) -> None:
         """Send a head that nothing came with."""
         head, self._head = self._head, b""

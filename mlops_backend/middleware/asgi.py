@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, AnyStr, Final
 from urllib.parse import urlsplit
 
@@ -46,6 +47,9 @@ CLIENT_LEFT: Final[ContextVar[ClientLeft | None]] = ContextVar("client_left", de
 STRAIGHT: Final[ContextVar[Straight | None]] = ContextVar("straight", default=None)
 
 
+# Stands in the message that begins an answer whose body is all in the next one: our own server sends both at once.
+WHOLE: Final = "mlops_backend.whole"
+
 _HOST: Final = re.compile(rb"(?:([A-Za-z0-9._~%-]*)|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 
 
@@ -69,6 +73,7 @@ def is_readable(scope: Scope) -> bool:
     return path_of(scope).startswith("/") and scope["query_string"].isascii() and all(map(_may_be_host, hosts))
 
 
+@lru_cache(maxsize=64)
 def _may_be_host(value: bytes) -> bool:
     if (host := _HOST.fullmatch(value)) is None:
         return False

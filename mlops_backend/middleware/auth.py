@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-from quart import Request, g, request
+from quart import g
 from werkzeug.datastructures import Headers
 
 from mlops_backend.config import PLACEHOLDER_KEY
@@ -15,7 +15,7 @@ from mlops_backend.middleware.access import SCOPES, TABLE, Access, Methods, may
 from mlops_backend.middleware.asgi import Scope, path_of
 from mlops_backend.middleware.client_address import client_address, is_from_this_machine
 from mlops_backend.middleware.guess_guard import GuessGuard, presented_keys
-from mlops_backend.middleware.request_context import record_of
+from mlops_backend.middleware.request_context import at_hand, record_of
 from mlops_backend.principal import ANONYMOUS, Principal
 from mlops_backend.services.other.keys import KeyStore
 from mlops_backend.setting_addresses import Network
@@ -122,7 +122,7 @@ def wants_json(headers: Headers) -> bool:
 
 async def authenticate_with(gate: Gate, trusted_proxies: Sequence[Network], guard: GuessGuard) -> None:
     """Put the request at hand before the gate, and note who asks; called by the `before_request` hook."""
-    asked: Request = request._get_current_object()  # type: ignore[attr-defined] # each look through the proxy costs
+    asked = at_hand()
     scope, headers = cast(Scope, asked.scope), asked.headers
     # The router takes //health for /health; a route has one name here.
     named = asked.url_rule if not path_of(scope).startswith("//") else None

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from quart import Quart, Response, request
+from quart import Quart, Response
 from quart_cors import cors
+
+from mlops_backend.middleware.request_context import at_hand
 
 # What Ollama's own server allows, and what we and newer clients add. quart-cors knows no prefixes: each is listed.
 # Firefox and Safari send the User-Agent that ollama-js, openai-node and the AI SDK set.
@@ -80,10 +82,10 @@ def allow_pages(app: Quart, origins: Sequence[str]) -> None:
 
     @app.after_request
     async def tell_pages(response: Response) -> Response:
-        if "Origin" in request.headers:
+        if any([name == b"origin" for name, _ in at_hand().scope["headers"]]):
             return await policy(response)  # type: ignore[no-any-return]
-        if "Vary" in response.headers:
+        if any([name.lower() == "vary" for name, _ in response.headers]):
             response.vary.add("Origin")
         else:
-            response.headers["Vary"] = "Origin"
+            response.headers.add("Vary", "Origin")
         return response

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable
-from typing import Any, Final, cast
+from typing import Final, cast
 from urllib.parse import quote
 
-from quart import Request, Response, request
+from quart import Request, Response
+from quart.wrappers.response import DataBody
 from werkzeug.datastructures import Headers
 
 from mlops_backend.errors import NotFound
@@ -14,12 +15,15 @@ from mlops_backend.middleware.asgi import STRAIGHT, Scope
 from mlops_backend.middleware.body_limit import body_of
 from mlops_backend.middleware.body_stream import body_stream_of
 from mlops_backend.middleware.compressed_body import plain_body
-from mlops_backend.middleware.request_context import record, service
+from mlops_backend.middleware.request_context import at_hand, record, service
 from mlops_backend.services.llm.asked import Asked, Task, read_asked
 from mlops_backend.services.llm.generation import Forwarded
 from mlops_backend.services.llm.ollama_service import OllamaService
 from mlops_backend.services.llm.upstream import Pairs, for_backend
 
+_LENGTH: Final = "content-length"
+# Instead of none, to which a response would add a type; the backend's headers take their place.
+_NAMELESS: Final = Headers([("Content-Type", "")])
 _STREAM_HEADERS: Final = {"X-Accel-Buffering": "no", "Cache-Control": "no-cache"}
 
 
@@ -38,7 +42,8 @@ async def forward(task: Task, path: str = "") -> Response:
 
 async def asked_by(task: Task, path: str = "") -> Asked:
     """The request at hand, read as far as authorisation, routing and metering need it."""
-    return read_asked(task, request.method, path or route(), client_headers(), await body())
+    asked = at_hand()
+    return read_asked(task, asked.method, path or _route_of(asked), _headers_of(asked), await _body_of(asked))
 
 
 async def answer(asked: Asked) -> Response:
@@ -48,21 +53,21 @@ async def answer(asked: Asked) -> Response:
 
 def route() -> str:
     """The matched route, which has no values in it: a backend is asked by this name, not by the client's."""
-    assert request.url_rule is not None  # noqa: S101 - a view runs for a matched rule only
-    return request.url_rule.rule
+    return _route_of(at_hand())
 
 
 def client_headers() -> Pairs:
     """The client's headers that are for the backend."""
-    return for_backend((name, value) for name, value in request.headers.items())
+    return _headers_of(at_hand())
 
 
 def framed_headers() -> Pairs:
     """The same for a body that is streamed, with its length if that is how the client framed it (RFC 9112, 6.3)."""
-    length = request.headers.get("Content-Length")
-    if not length or "Transfer-Encoding" in request.headers:
-        return client_headers()
-    return (*client_headers(), ("Content-Length", length))
+    asked = at_hand()
+    length = asked.headers.get("Content-Length")
+    if not length or "Transfer-Encoding" in asked.headers:
+        return _headers_of(asked)
+    return (*_headers_of(asked), ("Content-Length", length))
 
 
 async def body() -> bytes:
@@ -73,7 +78,19 @@ async def body() -> bytes:
         BadRequest: a compressed body that cannot be read.
         AppError: there is no memory for it.
     """
-    asked: Request = request._get_current_object()  # type: ignore[attr-defined] # each look through the proxy costs
+    return await _body_of(at_hand())
+
+
+def _route_of(asked: Request) -> str:
+    assert asked.url_rule is not None  # noqa: S101 - a view runs for a matched rule only
+    return asked.url_rule.rule
+
+
+def _headers_of(asked: Request) -> Pairs:
+    return for_backend(list(asked.headers))
+
+
+async def _body_of(asked: Request) -> bytes:
     if asked.method in {"GET", "HEAD"}:
         return b""
     data = cast(bytes, await asked.get_data(cache=False, as_text=False))
@@ -87,7 +104,7 @@ async def body() -> bytes:
 
 def uploaded() -> AsyncIterable[bytes]:
     """The body of a streamed route, as it arrives."""
-    return body_stream_of(cast(Scope, request.scope)).pieces()
+    return body_stream_of(cast(Scope, at_hand().scope)).pieces()
 
 
 def segment(value: str) -> str:
@@ -106,8 +123,8 @@ def as_response(answered: Forwarded) -> Response:
     if isinstance(answered.body, bytes):
         return _whole(answered)
     record().straight = STRAIGHT.get()
-    response = Response(answered.body, status=answered.status)
-    _replace_headers(response, answered.headers, without=("content-length",))
+    response = Response(answered.body, answered.status, _NAMELESS)
+    response.headers = Headers([each for each in answered.headers if each[0].lower() != _LENGTH])
     for name, value in _STREAM_HEADERS.items():
         response.headers.setdefault(name, value)
     response.timeout = None  # Quart would cut the body after RESPONSE_TIMEOUT
@@ -115,16 +132,11 @@ def as_response(answered: Forwarded) -> Response:
 
 
 def _whole(answered: Forwarded) -> Response:
-    response = Response(cast(bytes, answered.body), status=answered.status)
-    if request.method == "HEAD":
-        _replace_headers(response, answered.headers)
-    else:
-        length = response.headers["Content-Length"]
-        _replace_headers(response, answered.headers, without=("content-length",))
-        response.headers["Content-Length"] = length
+    """A body of bytes: Quart would encode, type and measure it, and throw that away for the backend's headers."""
+    data = cast(bytes, answered.body)
+    headers = list(answered.headers)
+    if at_hand().method != "HEAD":
+        headers = [*(each for each in headers if each[0].lower() != _LENGTH), ("Content-Length", str(len(data)))]
+    response = Response(DataBody(data), answered.status, _NAMELESS)
+    response.headers = Headers(headers)
     return response
-
-
-def _replace_headers(response: Response, headers: Pairs, without: tuple[str, ...] = ()) -> None:
-    kept: Any = [(name, value) for name, value in headers if name.lower() not in without]
-    response.headers = Headers(kept)

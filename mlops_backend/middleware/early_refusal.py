@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
-from quart import request
+from quart import Request
 
-from mlops_backend.middleware.request_context import record, service
+from mlops_backend.middleware.asgi import Scope
+from mlops_backend.middleware.request_context import at_hand, record_of, service
 from mlops_backend.services.llm.ollama_service import OllamaService
 
 # A smaller body is here already, and its limits are looked at when it has been read.
@@ -19,11 +20,12 @@ async def refuse_early() -> None:
     Raises:
         LimitExceeded, LimitsUnavailable: see `OllamaService.check_limits`.
     """
-    noted = record()
-    if noted.generates and noted.caller is not None and _is_large():
+    asked = at_hand()
+    noted = record_of(cast(Scope, asked.scope))
+    if noted.generates and noted.caller is not None and _is_large(asked):
         await service(OllamaService).check_limits(noted.caller)
 
 
-def _is_large() -> bool:
-    length = request.content_length
+def _is_large(asked: Request) -> bool:
+    length = asked.content_length
     return length is None or length > _LARGE

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Final
 
-from quart import Quart
+from quart import Quart, Response
 from quart_schema import APIKeySecurityScheme, DataSource, Info, OpenAPIProvider, QuartSchema, Server, Tag
 from quart_schema.openapi import HttpSecurityScheme
 from quart_schema.typing import Model
@@ -85,6 +85,16 @@ class Documentation(OpenAPIProvider):
         return (super().operation_id(method, path, func) or "").removeprefix(f"{method.lower()}_")
 
 
+def _pass_responses(app: Quart) -> None:
+    """What is a response already, as each relayed answer, is nothing to be made one of a model."""
+    of_models = app.make_response
+
+    async def make_response(result: Any) -> Any:
+        return result if isinstance(result, Response) else await of_models(result)
+
+    app.make_response = make_response  # type: ignore[method-assign]
+
+
 def add_schema(app: Quart, version: str, *, docs_enabled: bool) -> None:
     """Let quart-schema validate bodies and, when enabled, serve `/openapi.json`; the `docs` blueprint shows it."""
     QuartSchema(
@@ -115,6 +125,7 @@ def add_schema(app: Quart, version: str, *, docs_enabled: bool) -> None:
         },
         security=[{"ApiKey": []}, {"Bearer": []}],
     )
+    _pass_responses(app)
     app.json.sort_keys = False  # type: ignore[attr-defined]
 
 

@@ -59,14 +59,14 @@ async def connected(service: Service) -> AsyncIterator[tuple[asyncio.StreamReade
 
 
 async def test_a_call_makes_one_task(serve: ServeFactory, fake: FakeOllama) -> None:
-    """Hypercorn's, in which it is answered; the body is here, the backend's connection is kept, nobody leaves."""
+    """The connection's, in which it is answered; the body is here, the backend's connection is kept, nobody leaves."""
     async with serve(fake.url) as service, connected(service) as (reader, writer):
         first = await call(service, reader, writer)
         async with tasks_made() as made:
             second = await call(service, reader, writer)
     assert first.startswith(b"HTTP/1.1 200")
     assert second.startswith(b"HTTP/1.1 200")
-    assert made == ["_handle"]
+    assert made == ["_answer"]
 
 
 async def test_a_body_that_comes_late_is_waited_for(serve: ServeFactory, fake: FakeOllama) -> None:

@@ -7,7 +7,7 @@ and translates those of Ollama.
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
@@ -17,7 +17,7 @@ from mlops_backend.errors import BackendNonsense, BackendRefused
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends.statuses import raise_for_status
 from mlops_backend.services.llm.dialects import ollama
-from mlops_backend.services.llm.upstream import Pairs, Tap, Target, Upstream, for_client
+from mlops_backend.services.llm.upstream import Pairs, Tap, Target, Upstream, for_client, gathered
 from mlops_backend.telemetry.logging import mask_url
 from mlops_backend.telemetry.record import RequestRecord
 
@@ -30,8 +30,8 @@ class Answer:
     """A backend's answer to a drop-in request: its body is still to be read, and `chunks` to be closed.
 
     `lacks_model` marks a refusal that says so in other words than a 404; `tap` gives the same chunks the short way,
-    where there is one. One that `is_looked_at` fails before its first piece if that tells of a failure, and gives
-    empty ones until it comes.
+    where there is one, and `read` all of them at once. One that `is_looked_at` fails before its first piece if that
+    tells of a failure, and gives empty ones until it comes.
     """
 
     status: int
@@ -41,10 +41,15 @@ class Answer:
     lacks_model: bool = False
     is_looked_at: bool = False
     tap: Tap = field(default_factory=Tap)
+    read: Callable[[], Awaitable[bytes]] | None = None
+
+    async def whole(self) -> bytes:
+        """The whole body; raises what its chunks raise, and `BackendNonsense` where it is too large."""
+        return await (gathered(self.chunks) if self.read is None else self.read())
 
     def changed(self, chunks: AsyncGenerator[bytes, None]) -> Answer:
         """The answer with another body, made of its own: `tap` would give what it was made of."""
-        return replace(self, chunks=chunks, tap=Tap())
+        return replace(self, chunks=chunks, tap=Tap(), read=None)
 
 
 class Backend(Protocol):
@@ -142,7 +147,13 @@ async def passed_on(upstream: Upstream, target: Target, asked: Asked, record: Re
     async with upstream.stream(asked.method, target, asked.path, record, asked.content, asked.headers) as response:
         if 300 <= response.status < 400:
             raise BackendNonsense(f"The backend answered with status {response.status}.")
-        answer = Answer(response.status, for_client(response.headers), response.content_type, response.chunks())
+        answer = Answer(
+            response.status,
+            for_client(response.headers),
+            response.content_type,
+            response.chunks(),
+            read=response.read,
+        )
         response.open(answer.tap)
         yield answer
 

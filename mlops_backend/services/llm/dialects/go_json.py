@@ -28,6 +28,7 @@ _LONGEST_INTEGER: Final = 300
 # A request has some tens of fields and, but for its images and texts, some thousands of values. Each costs time on the
 # event loop and some hundred bytes.
 _MOST_MEMBERS: Final = 1000
+_BLANKS: Final = frozenset(" \t\r\n")
 _SHORT_NAME: Final = 64
 _MOST_COMMAS: Final = 2_000_000
 
@@ -101,8 +102,11 @@ def value_of(body: bytes | LargeBody) -> Any:
 
 def last_of(found: Sequence[Member], name: str) -> Any:
     """The value that Go keeps in a field called `name`: the last that is not `null`; else `None`."""
-    values = [member.value for member in found if member.value is not None and folded(member.name) == name]
-    return values[-1] if values else None
+    length, last = len(name), None
+    for member in found:  # folding changes no length
+        if len(member.name) == length and member.value is not None and folded(member.name) == name:
+            last = member.value
+    return last
 
 
 def _members(text: str, at: int) -> Iterator[Member]:
@@ -111,29 +115,35 @@ def _members(text: str, at: int) -> Iterator[Member]:
         return
     while True:
         start = at
-        _expect(text, at, '"')
-        name, at = _DECODER.raw_decode(text, at)
-        at = _behind_space(text, at)
-        _expect(text, at, ":")
-        value_start = _behind_space(text, at + 1)
+        name, value_start = _named(text, at)
         value, at = _DECODER.raw_decode(text, value_start)
         yield Member(name, value, start, value_start, at)
-        at = _behind_space(text, at)
+        if text[at] in _BLANKS:
+            at = _behind_space(text, at)
         if text[at] == "}":
             return
-        _expect(text, at, ",")
-        at = _behind_space(text, at + 1)
+        if text[at] != ",":
+            raise ValueError("no end")
+        at += 1
+        if text[at] in _BLANKS:
+            at = _behind_space(text, at)
+
+
+def _named(text: str, at: int) -> tuple[str, int]:
+    """A member's name, and where its value begins."""
+    if text[at] != '"':
+        raise ValueError("no name")
+    name, at = _DECODER.raw_decode(text, at)
+    if text[at] != ":" and text[at := _behind_space(text, at)] != ":":
+        raise ValueError("no value")
+    at += 1
+    return name, _behind_space(text, at) if text[at] in _BLANKS else at
 
 
 def _behind_space(text: str, at: int) -> int:
     found = _SPACE.match(text, at)
     assert found is not None  # noqa: S101 - it matches nothing as well
     return found.end()
-
-
-def _expect(text: str, at: int, mark: str) -> None:
-    if text[at] != mark:
-        raise ValueError("not JSON")
 
 
 def _integer(digits: str) -> int | float:

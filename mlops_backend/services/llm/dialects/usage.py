@@ -29,8 +29,8 @@ def read_usage(told: Mapping[str, Any], record: RequestRecord) -> bool:
     in its `response`, Anthropic at a stream's start in its `message`.
     """
     for holder in (told, told.get("response"), told.get("message")):
-        usage = holder.get("usage") if isinstance(holder, Mapping) else None
-        if isinstance(usage, Mapping):
+        usage = holder.get("usage") if isinstance(holder, dict) else None
+        if isinstance(usage, dict):
             return _take(usage, record)
     if told.get("done") is True:
         record.prompt_tokens = record.completion_tokens = 0
@@ -58,6 +58,6 @@ def _take(usage: Mapping[str, Any], record: RequestRecord) -> bool:
 def _first(usage: Mapping[str, Any], names: Sequence[str]) -> int | None:
     for name in names:
         value = usage.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
+        if type(value) is int:  # no bool
             return value
     return None

@@ -36,7 +36,7 @@ from mlops_backend.services.llm.generation.admission import Admission
 from mlops_backend.services.llm.generation.metering import Meter, Metered, metered
 from mlops_backend.services.llm.generation.relay import UNTIMED, Clocks, Opened, relay
 from mlops_backend.services.llm.generation.token_estimate import estimate_prompt_tokens
-from mlops_backend.services.llm.upstream import Pairs, gathered
+from mlops_backend.services.llm.upstream import Pairs
 from mlops_backend.telemetry.record import RequestRecord
 
 _STREAMED: Final = ("text/event-stream", "application/x-ndjson")
@@ -118,7 +118,7 @@ class Forwarder:
         answer = await self._ask(asked, record, stack)
         answered.status, answered.headers = answer.status, answer.headers
         if asked.ending is None or answer.status != _OK or not answer.content_type.startswith(_STREAMED):
-            answered.body = await gathered(answer.chunks)
+            answered.body = await answer.whole()
             record.outcome = _outcome(answer.status)
             _read_whole(asked, answer, answered.body, record)
             return None

@@ -23,7 +23,7 @@ from mlops_backend.errors import PoolFull
 from mlops_backend.services.llm.upstream.answers import Reply, UpstreamResponse
 from mlops_backend.services.llm.upstream.errors import classify, without_frames
 from mlops_backend.services.llm.upstream.overhead import BoundedHandler, StaleConnection
-from mlops_backend.services.llm.upstream.transport import HEADER_LIMIT, Transport
+from mlops_backend.services.llm.upstream.transport import ADDRESS, HEADER_LIMIT, KnownHeaders, Transport
 from mlops_backend.telemetry.record import RequestRecord
 
 POOL_WAIT: Final = 1.0
@@ -88,7 +88,7 @@ class Upstream:
         self._unix_sockets = dict(unix_sockets or {})
         self._slots = asyncio.Semaphore(max_connections)
         self._max_connections = max_connections
-        self._urls: dict[str, httpx.URL] = {}
+        self._urls: dict[str, tuple[httpx.URL, bytes]] = {}
         self._client: httpx.AsyncClient | None = None
         self.active = 0
 
@@ -178,23 +178,28 @@ class Upstream:
         self, method: str, url: str, headers: list[tuple[bytes, bytes]], content: bytes | AsyncIterable[bytes] | None
     ) -> httpx.Response:
         assert self._client is not None, "Upstream.open() comes first"  # noqa: S101 - a programming error
-        parsed = self._parsed(url)
+        parsed, host = self._parsed(url)
         # Not by `build_request`, which merges and parses all headers some five times.
         named = {name.lower() for name, _ in headers}
-        own = [each for each in ((b"Host", parsed.netloc), *self._own_headers) if each[0].lower() not in named]
+        own = [each for each in ((b"Host", host), *self._own_headers) if each[0].lower() not in named]
         # Nor with its content, of which httpx would make headers once more.
         request = httpx.Request(
-            method, parsed, headers=[*own, *headers], stream=_body(content), extensions={"timeout": self._clocks}
+            method,
+            parsed,
+            headers=KnownHeaders([*own, *headers]),
+            stream=_body(content),
+            extensions={"timeout": self._clocks, ADDRESS: url},
         )
         return await self._client.send(request)
 
-    def _parsed(self, url: str) -> httpx.URL:
-        """Parsed once: a process calls a handful of addresses, those of its backends' routes; few name a model."""
+    def _parsed(self, url: str) -> tuple[httpx.URL, bytes]:
+        """It and its `Host`, parsed once: a process calls its backends' routes, a handful; few name a model."""
         parsed = self._urls.get(url)
         if parsed is None:
             if len(self._urls) >= _PARSED_URLS:
                 del self._urls[next(iter(self._urls))]
-            parsed = self._urls[url] = httpx.URL(url)
+            address = httpx.URL(url)
+            parsed = self._urls[url] = address, address.netloc
         return parsed
 
     async def _take_slot(self) -> None:

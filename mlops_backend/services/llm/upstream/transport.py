@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,6 +30,18 @@ _MOST_HEADERS: Final = 128
 _SWITCHING: Final = 101
 _FORBIDDEN: Final = re.compile(rb"[\r\n\0]")
 _ANSWERED: Final = {"http_version": b"HTTP/1.1"}
+
+
+# What a request was given as its URL, in its extensions: httpx would put it together again.
+ADDRESS: Final = "mlops_backend.address"
+
+
+class KnownHeaders(httpx.Headers):
+    """Headers that are bytes already; httpx looks at each, and at its type, to make them so."""
+
+    def __init__(self, raw: Sequence[tuple[bytes, bytes]]) -> None:
+        self._list = [(name, name.lower(), value) for name, value in raw]
+        self._encoding = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +105,14 @@ class Transport(AiohttpTransport):
             raise
         return httpx.Response(
             message.code,
-            headers=message.raw_headers,
+            headers=KnownHeaders(message.raw_headers),
             stream=Arriving(connection, content),
             request=request,
             extensions=_ANSWERED,
         )
 
     def _target(self, session: aiohttp.ClientSession, request: httpx.Request) -> _Target:
-        key = request.method, str(request.url)
+        key = request.method, request.extensions.get(ADDRESS) or str(request.url)
         target = self._targets.get(key)
         if target is None:
             if len(self._targets) >= _MOST_TARGETS:
@@ -157,8 +169,8 @@ def _written(request: httpx.Request) -> bytes:
         httpx.LocalProtocolError: a header holds what would end it.
     """
     headers = request.headers.raw
-    if _FORBIDDEN.search(b"".join(part for header in headers for part in header)):
+    if _FORBIDDEN.search(b"".join([part for header in headers for part in header])):
         raise httpx.LocalProtocolError("a header holds a line's end", request=request)
     body = request.stream
     assert isinstance(body, httpx.ByteStream)  # noqa: S101 - the caller looked
-    return b"".join((*(b"%b: %b\r\n" % header for header in headers), b"\r\n", *body))
+    return b"".join([*[b"%b: %b\r\n" % header for header in headers], b"\r\n", *body])

@@ -1,0 +1,39 @@
+"""Quart, without what it finds out anew at each request though it does not change."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+from quart import Quart
+from quart.sessions import NullSession, SessionInterface
+
+from mlops_backend.middleware.exchange import Exchange
+from mlops_backend.middleware.json_body import JSONRequest
+
+# Hooks, views and handlers; there are some hundred.
+_FUNCTIONS: Final = 2048
+
+
+class NoSessions(SessionInterface):
+    """Nobody has a session: there are no cookies here, and nothing is looked for."""
+
+    async def open_session(self, *_: object) -> NullSession:
+        """The same for everybody; it cannot be written to."""
+        return _NONE
+
+
+_NONE: Final = NullSession()
+
+
+class Application(Quart):
+    """The application's class; what it answers is Quart's."""
+
+    request_class = JSONRequest
+    asgi_http_class = Exchange
+    session_interface = NoSessions()  # type: ignore[assignment]
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, static_folder=None)
+        # Whether a function is asynchronous is asked of `inspect` four times a request.
+        self.ensure_async = lru_cache(_FUNCTIONS)(super().ensure_async)  # type: ignore[method-assign]
