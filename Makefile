@@ -54,8 +54,12 @@ run: install ## Start the service; writes .env with a fresh random key if there 
 	@exec $(BIN)/python -m mlops_backend
 
 .PHONY: test
-test: install-dev ## Run every test but the soak and the clients, in two processes; ARGS go to pytest; LOOP=asyncio is the other loop
+test: install-dev ## Run every test but the long ones and those of the targets below, in two processes; ARGS go to pytest; LOOP=asyncio is the other loop
 	@EVENT_LOOP=$(LOOP) $(BIN)/python -m pytest $(BESIDE) $(ARGS)
+
+.PHONY: test-long
+test-long: install-dev ## The tests that take long and have another of their kind in `make test`: before a release
+	@EVENT_LOOP=$(LOOP) $(BIN)/python -m pytest $(BESIDE) -m long $(ARGS)
 
 .PHONY: test-loop
 test-loop: install-dev ## The tests that lean on the event loop, on LOOP=asyncio or another

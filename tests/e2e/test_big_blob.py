@@ -32,7 +32,11 @@ async def send(client: RawClient, process: psutil.Process, size: int, *, chunked
     return peak
 
 
-@pytest.mark.parametrize(("size", "chunked"), [(2 * GIGABYTE, False), (GIGABYTE // 2, True)], ids=["sized", "chunked"])
+@pytest.mark.parametrize(
+    ("size", "chunked"),
+    [pytest.param(2 * GIGABYTE, False, marks=pytest.mark.long), (GIGABYTE // 2, True)],
+    ids=["sized", "chunked"],
+)
 async def test_gigabytes_pass_through_little_memory(tmp_path: Path, size: int, chunked: bool) -> None:
     """2 GiB, and half of one in chunks, arrive whole at a slow backend, and cost less than 32 MiB at any moment."""
     port = free_port()

@@ -63,7 +63,9 @@ async def test_a_primary_that_becomes_a_standby_is_left(pair: PostgresPair) -> N
     assert set(seen.refused) <= {"database_down", "database_busy", "rate_limited"}
 
 
-@pytest.mark.parametrize("program", [redis_program, valkey_program], ids=["redis", "valkey"])
+@pytest.mark.parametrize(
+    "program", [redis_program, pytest.param(valkey_program, marks=pytest.mark.long)], ids=["redis", "valkey"]
+)
 async def test_a_redis_that_becomes_a_replica_is_left(program: Callable[[], str]) -> None:
     """Budgets are 503 for a moment, and are kept before and after it."""
 
@@ -154,6 +156,7 @@ async def test_what_ends_a_statement_is_a_state_of_the_database(
         await database.aclose()
 
 
+@pytest.mark.long
 async def test_a_path_that_swallows_packets_costs_seconds(pair: PostgresPair) -> None:
     """Neither a minute nor a 500: every request has its 503 within seconds, and is served when the path is back."""
 

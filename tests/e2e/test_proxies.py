@@ -22,6 +22,8 @@ from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
 from tests.service import ORDINARY_KEY, Service, serving, settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+# One of them stands for all in each run.
+ONE_AND_ALL = [name if name == "nginx" else pytest.param(name, marks=pytest.mark.long) for name in PROXIES]
 in_front = pytest.mark.parametrize("version", VERSIONS)
 
 STREAM: Final = "/api/llm/stream"
@@ -42,7 +44,7 @@ class Stand:
     fake: FakeOllama
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=list(PROXIES))
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=ONE_AND_ALL)
 async def stand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stand]:
     """All three, for the tests of one proxy."""
     proxy, folder = PROXIES[request.param], tmp_path_factory.mktemp(request.param)
@@ -81,6 +83,7 @@ async def test_tokens_come_one_by_one(stand: Stand, version: str) -> None:
     assert median(took) < 0.15, took
 
 
+@pytest.mark.long
 async def test_haproxy_waits_for_nothing_in_clear(tmp_path: Path) -> None:
     """Without TLS, too: there it is the line `option http-no-delay` that lets each token out."""
     PROXIES["haproxy"].find()
@@ -144,7 +147,7 @@ async def test_names_with_slashes_arrive(stand: Stand, version: str) -> None:
     assert (status, answer) == (f"{version[4:]} {direct.status_code}", direct.text)
 
 
-@pytest.mark.parametrize("name", PROXIES)
+@pytest.mark.parametrize("name", ONE_AND_ALL)
 async def test_a_killed_service_is_a_cut(name: str, tmp_path: Path) -> None:
     """A client sees that a stream is not whole when the service is killed, but for the proxies that the page names."""
     proxy = PROXIES[name]

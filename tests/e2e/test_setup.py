@@ -124,6 +124,7 @@ def _prepared(clone: Path) -> Path:
     return clone
 
 
+@pytest.mark.long
 def test_make_run_in_a_fresh_clone_streams_a_models_words(clone: Path, tmp_path: Path) -> None:
     """One command, and a model's words stream within 5 s of the banner; SIGTERM ends it with 0."""
     made = Made(clone, tmp_path / "log", **({"EMBEDDED_ENGINE": "on"} if ollama_listens() else {}))
@@ -145,6 +146,7 @@ def test_make_run_in_a_fresh_clone_streams_a_models_words(clone: Path, tmp_path:
         made.kill()
 
 
+@pytest.mark.long
 def test_second_make_run_changes_nothing_and_leaves_nothing(prepared: Path, tmp_path: Path) -> None:
     """A second run keeps key and environment, and a signal to its whole group leaves no process."""
     kept = [prepared / ".env", *(prepared / ".venv" / ".locks").iterdir()]
@@ -161,6 +163,7 @@ def test_second_make_run_changes_nothing_and_leaves_nothing(prepared: Path, tmp_
     assert [(path, path.stat().st_mtime_ns) for path in kept] == before
 
 
+@pytest.mark.long
 def test_make_install_with_unchanged_locks_takes_no_time(prepared: Path) -> None:
     """Where nothing changed, make install prints nothing and is done within about a second."""
     started = time.monotonic()
@@ -291,6 +294,7 @@ def _wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_environment_follows_its_locks(
     environment: make_env.Environment, wheels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
