@@ -262,7 +262,6 @@ async def test_counts_of_a_backend_that_is_believed_stay(serve: ServeFactory, fa
     """Though another one was asked before, whose counts are not."""
     async with FakeOpenAI(refusal=(503, {"error": {"message": "busy"}})) as busy:
         async with serve(fake.url, openai_backends=f"{busy.url} model=llama3 counts=estimated") as service:
-            await service.client.get("/api/llm/health")  # both have been looked at
             for _ in range(2):
                 answer = await service.client.post("/v1/chat/completions", json={**CHAT, "model": "llama3"})
                 row = await in_ledger(service, answer)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from time import monotonic, perf_counter
 from typing import Any, Final
@@ -39,12 +40,30 @@ class Probe:
     aliases: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Candidates:
-    """The backends to ask, one after the other; `complete` when no other one can have the model."""
+    """The backends to ask, one after the other; `complete` when no other one can have the model.
+
+    `late` are those that nothing was known of yet, for the first that needs them.
+    """
 
     backends: Sequence[Backend]
     complete: bool = True
+    late: Callable[[], Awaitable[Sequence[Backend]]] | None = None
+
+    async def is_last(self, backend: Backend) -> bool:
+        """Whether there is none behind this one, which is of no use."""
+        if backend is self.backends[-1] and self.late is not None:
+            late, self.late = self.late, None
+            self.backends = [*self.backends, *await late()]
+        return backend is self.backends[-1]
+
+    def __iter__(self) -> Iterator[Backend]:
+        """Each, also those that come late."""
+        at = 0
+        while at < len(self.backends):
+            yield self.backends[at]
+            at += 1
 
 
 class _Look:
@@ -179,7 +198,8 @@ class BackendPool:
         asked, and for no model any will do.
 
         As soon as one that lists it is known, no other is waited for; but in the operator's order one that comes before
-        it, and of which nothing is known, has `PATIENCE` seconds to say that it lists it too.
+        it, and of which nothing is known, has `PATIENCE` seconds to say that it lists it too; and so has any other when
+        those that are known cannot answer.
 
         Raises:
             NoUsableBackend: there is none, or none answers.
@@ -192,12 +212,23 @@ class BackendPool:
 
         known = await (self._known_in_order(lists) if in_order else self._known_until(lists, KNOWN_LIFE))
         if having := _backends(known, lists):
-            return Candidates(having if in_order else self._turned(having))
+            unknown = any(look.known(KNOWN_LIFE) is None for look in self._looks)
+            late = partial(self._late, model, having) if unknown else None
+            return Candidates(having if in_order else self._turned(having), late=late)
         if not (answering := _backends(known, _answers)):
             raise no_usable(known)
         if had := [look.backend for look in self._looks if look.absent and look.had(model)]:
             return Candidates(had)
         return Candidates(answering, complete=all(look.seen for look in self._looks))
+
+    async def _late(self, model: str, having: Sequence[Backend]) -> Sequence[Backend]:
+        """Who lists `model`, too, of those that were not waited for: a healthy one takes milliseconds to say so."""
+        waiting = {look.refresh() for look in self._looks if look.known(KNOWN_LIFE) is None}
+        if waiting:
+            await asyncio.wait(waiting, timeout=PATIENCE)
+        return [
+            each for each in _backends(self._known(KNOWN_LIFE), lambda probe: _has(probe, model)) if each not in having
+        ]
 
     @property
     def home(self) -> Backend:

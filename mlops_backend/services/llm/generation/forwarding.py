@@ -140,17 +140,16 @@ class Forwarder:
         """
         candidates = await self._backends(asked)
         reasons = [] if candidates.complete else [_Why.AWAY]
-        for backend in candidates.backends:
-            is_last = backend is candidates.backends[-1]
+        for backend in candidates:
             try:
                 answer = await entered(backend, asked, record, stack)
             except AppError as error:
                 reason = _why_failed(error)
-                if reason is None or (is_last and reason <= min(reasons, default=reason)):
+                if reason is None or (await candidates.is_last(backend) and reason <= min(reasons, default=reason)):
                     raise
             else:
                 reason = _why_not(answer)
-                if reason is None or (is_last and reason <= min(reasons, default=reason)):
+                if reason is None or (await candidates.is_last(backend) and reason <= min(reasons, default=reason)):
                     return answer
                 await stack.aclose()
             reasons.append(reason)

@@ -1,0 +1,82 @@
+"""A backend of which nothing is known yet is not waited for, unless those that are known are of no use."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from mlops_backend.services.llm.backends import pool as routing
+from mlops_backend.services.llm.backends.pool import BackendPool
+
+
+class Listing:
+    """A backend that lists one model, once it may."""
+
+    note = ""
+
+    def __init__(self, name: str, *, at_once: bool = True) -> None:
+        self.address = name
+        self.may = asyncio.Event()
+        if at_once:
+            self.may.set()
+
+    async def version(self) -> str:
+        """Its version."""
+        return "1"
+
+    async def tags(self) -> list[dict[str, Any]]:
+        """Its model."""
+        await self.may.wait()
+        return [{"name": "llama3:latest", "model": "llama3:latest"}]
+
+    def aliases(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
+
+@asynccontextmanager
+async def pooled(*backends: Any) -> AsyncIterator[BackendPool]:
+    """A pool of them, about which nothing is known."""
+    pool = BackendPool(timeout=5)
+    pool.use(backends)
+    yield pool
+    await pool.close()
+
+
+@pytest.mark.parametrize("in_order", [False, True])
+async def test_it_is_asked_when_the_known_ones_are_of_no_use(in_order: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says within `PATIENCE` that it has the model too."""
+    monkeypatch.setattr(routing, "PATIENCE", 20)
+    quick, slow = Listing("quick"), Listing("slow", at_once=False)
+    async with pooled(quick, slow) as pool:
+        candidates = await pool.candidates("llama3", in_order=in_order)
+        tried = []
+        for backend in candidates:
+            tried.append(backend.address)
+            slow.may.set()
+            assert await candidates.is_last(backend) is (backend.address == slow.address)
+    assert tried == ["quick", "slow"]
+
+
+async def test_who_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than `PATIENCE`."""
+    monkeypatch.setattr(routing, "PATIENCE", 0.01)
+    quick, silent = Listing("quick"), Listing("silent", at_once=False)
+    async with pooled(quick, silent) as pool:
+        candidates = await pool.candidates("llama3")
+        assert [await candidates.is_last(backend) for backend in candidates] == [True]
+        assert [backend.address for backend in candidates] == ["quick"]
+
+
+async def test_nobody_is_late_where_all_are_known() -> None:
+    """And so nobody is waited for."""
+    one, two = Listing("one"), Listing("two")
+    async with pooled(one, two) as pool:
+        await pool.probe()
+        candidates = await pool.candidates("llama3")
+        assert candidates.late is None
+        assert {backend.address for backend in candidates} == {"one", "two"}
