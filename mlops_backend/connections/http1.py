@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import h11
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.events import Request, Response, StreamClosed
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
@@ -75,6 +75,11 @@ class Http1(H11Protocol):
         """
         if isinstance(event, Response) and event.status_code >= HTTPStatus.OK and self.wants_more:
             event = replace(event, headers=[*event.headers, (b"connection", b"close")])
+        if isinstance(event, Response) and self.keep_alive_requests < self.config.keep_alive_max_requests:
+            head = self._answers.frame_head(event.status_code, [*event.headers, *_own_headers(self.config)])
+            if head is not None:
+                await self.send(RawData(head))
+                return
         await super().stream_send(event)
 
     async def send_whole(self, status: int, headers: Headers, body: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Whole answers past h11: head and body framed at once, in one step of its state.
+"""Whole answers, and heads of streams, past h11: framed at once, in one step of its state.
 
 h11 makes and checks an event for each part of an answer, 150 calls of functions for a short one. What is framed here
 is what h11 would make of it; anything out of the ordinary is left to it. This module alone leans on names that are
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import h11
+from h11._writers import ChunkedWriter
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -22,6 +23,7 @@ _WITHOUT_BODY: Final = frozenset({204, 304})
 _LINES: Final = re.compile(
     rb"(?:[-!#$%&'*+.^_`|~0-9a-z]+: (?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?\r\n)*"
 )
+_LENGTH: Final = b"content-length"
 _FRAMING: Final = frozenset({b"transfer-encoding", b"connection"})
 
 
@@ -34,20 +36,38 @@ class WholeAnswers(h11.Connection):
         Returns:
             `None` where h11 has to frame it, event by event; nothing has happened then.
         """
-        state = self._cstate
-        if state.states != _TO_BE_ANSWERED or self._request_method == b"HEAD":
+        if not self._may_frame(status) or not _has_length(headers, len(body)):
             return None
-        if status < 200 or status in _WITHOUT_BODY or not _has_length(headers, len(body)):
+        if (head := _head(status, headers)) is None:
             return None
-        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-        if lines.count(b"\n") != len(headers) or _LINES.fullmatch(lines) is None:
-            return None  # a header that is two, or none
-        state.states[h11.SERVER] = h11.DONE
+        self._cstate.states[h11.SERVER] = h11.DONE
         self._writer = None
-        return b"HTTP/1.1 %d \r\n%b\r\n%b" % (status, lines, body)
+        return b"%b\r\n%b" % (head, body)
+
+    def frame_head(self, status: int, headers: Headers) -> bytes | None:
+        """The head of an answer whose body comes in chunks, which counts as sent then; `None` as of `frame`."""
+        if not self._may_frame(status) or any([name in _FRAMING or name == _LENGTH for name, _ in headers]):
+            return None
+        if (head := _head(status, headers)) is None:
+            return None
+        self._cstate.states[h11.SERVER] = h11.SEND_BODY
+        self._writer = ChunkedWriter()
+        return head + b"Transfer-Encoding: chunked\r\n\r\n"
+
+    def _may_frame(self, status: int) -> bool:
+        ordinary = self._cstate.states == _TO_BE_ANSWERED and self._request_method != b"HEAD"
+        return ordinary and status >= 200 and status not in _WITHOUT_BODY
 
 
 def _has_length(headers: Headers, length: int) -> bool:
     """Whether one length, which is right, is all that is said of the body's framing."""
-    told = [value for name, value in headers if name == b"content-length"]
+    told = [value for name, value in headers if name == _LENGTH]
     return told == [b"%d" % length] and not any([name in _FRAMING for name, _ in headers])
+
+
+def _head(status: int, headers: Headers) -> bytes | None:
+    """The lines of a head, without the last; `None` where a header is two, or none."""
+    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+    if lines.count(b"\n") != len(headers) or _LINES.fullmatch(lines) is None:
+        return None
+    return b"HTTP/1.1 %d \r\n%b" % (status, lines)

@@ -24,7 +24,7 @@ from mlops_backend.services.llm.upstream import Pairs, for_backend
 _LENGTH: Final = "content-length"
 # Instead of none, to which a response would add a type; the backend's headers take their place.
 _NAMELESS: Final = Headers([("Content-Type", "")])
-_STREAM_HEADERS: Final = {"X-Accel-Buffering": "no", "Cache-Control": "no-cache"}
+_STREAM_HEADERS: Final = (("X-Accel-Buffering", "no"), ("Cache-Control", "no-cache"))
 
 
 async def forward(task: Task, path: str = "") -> Response:
@@ -123,10 +123,10 @@ def as_response(answered: Forwarded) -> Response:
     if isinstance(answered.body, bytes):
         return _whole(answered)
     record().straight = STRAIGHT.get()
+    headers = [each for each in answered.headers if each[0].lower() != _LENGTH]
+    named = {name.lower() for name, _ in headers}
     response = Response(answered.body, answered.status, _NAMELESS)
-    response.headers = Headers([each for each in answered.headers if each[0].lower() != _LENGTH])
-    for name, value in _STREAM_HEADERS.items():
-        response.headers.setdefault(name, value)
+    response.headers = Headers([*headers, *[own for own in _STREAM_HEADERS if own[0].lower() not in named]])
     response.timeout = None  # Quart would cut the body after RESPONSE_TIMEOUT
     return response
 

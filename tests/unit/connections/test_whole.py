@@ -75,6 +75,31 @@ def test_a_whole_answer_is_what_h11_makes_of_it(status: int, more: list[tuple[by
     assert ours.frame(200, with_length(b"x"), b"x") == by_h11(theirs, 200, with_length(b"x"), b"x")
 
 
+@given(
+    st.sampled_from([200, 206, 404, 500]), st.lists(st.tuples(NAMES.map(lambda name: b"x-" + name), VALUES), max_size=3)
+)
+def test_a_streams_head_is_what_h11_makes_of_it(status: int, more: list[tuple[bytes, bytes]]) -> None:
+    """Byte by byte; its chunks and its end go through h11, and the connection takes its next request."""
+    ours, theirs = asked(POST), asked(POST)
+    headers = [TYPE, *more]
+    framed = ours.frame_head(status, headers)
+    try:
+        expected = theirs.send(h11.Response(status_code=status, headers=headers))
+    except h11.LocalProtocolError:
+        assert framed is None
+        return
+    if framed is None:
+        assert not all(ORDINARY.fullmatch(value) for _, value in more)
+        return
+    assert framed == expected
+    for event in (h11.Data(data=b"one"), h11.Data(data=b""), h11.EndOfMessage()):
+        assert ours.send(event) == theirs.send(event)
+    assert ours.states == theirs.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}
+    ours.start_next_cycle()
+    ours.receive_data(GET)
+    assert isinstance(ours.next_event(), h11.Request)
+
+
 @pytest.mark.parametrize(
     ("request_", "status", "headers", "body"),
     [
@@ -88,7 +113,6 @@ def test_a_whole_answer_is_what_h11_makes_of_it(status: int, more: list[tuple[by
         (POST, 103, with_length(b""), b""),
         (POST, 204, with_length(b""), b""),
         (POST, 304, with_length(b""), b""),
-        (POST, 200, [TYPE], b"ab"),
         (POST, 200, with_length(b"abc"), b"ab"),
         (POST, 200, [*with_length(b"ab"), *with_length(b"ab")], b"ab"),
         (POST, 200, with_length(b"ab", (b"transfer-encoding", b"chunked")), b"ab"),
@@ -107,7 +131,14 @@ def test_what_is_out_of_the_ordinary_is_left_to_h11(
     connection = asked(request_)
     before = dict(connection.states)
     assert connection.frame(status, headers, body) is None
+    assert connection.frame_head(status, headers) is None
     assert connection.states == before
+
+
+def test_a_body_without_its_length_is_left_to_h11() -> None:
+    """It would be cut, or be one with what follows."""
+    for headers in ([TYPE], with_length(b"abc"), [*with_length(b"ab"), *with_length(b"ab")]):
+        assert asked(POST).frame(200, headers, b"ab") is None
 
 
 async def test_an_inbox_is_a_queue() -> None:
