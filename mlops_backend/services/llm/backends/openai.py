@@ -151,7 +151,7 @@ class OpenAIBackend:
         top, told = openai_requests.top_logprobs(body), told_apart(body, model, record)
         translator = StreamTranslator(operation, model.name, top, **told)
         async with self._answer(path, content, record) as response, aclosing(response.chunks()) as chunks:
-            response.open(tap, translator.feed, lambda: translator.stopped)
+            response.open(tap, translator.feed, (lambda: translator.stopped) if told["stops"] else None)
             async for chunk in chunks:
                 yield translator.feed(chunk)  # nothing, often: whoever waits for the server sees that it is at work
                 if translator.stopped:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
+from time import time_ns
 from typing import Any, Final, Literal
 
 from mlops_backend.errors import BackendNonsense
@@ -16,11 +18,20 @@ from mlops_backend.errors import BackendNonsense
 Conversing = Literal["generate", "chat"]
 Estimate = Callable[[int, int], Mapping[str, int]]
 _NANOSECONDS_PER_MS: Final = 1_000_000
+_NANOSECONDS_PER_SECOND: Final = 1_000_000_000
+NOT_AN_EVENT: Final = "The backend's stream is not made of the events that its protocol promises."
 
 
 def now() -> str:
     """The present time as Ollama writes it: RFC 3339, UTC, with a fraction."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+    second, rest = divmod(time_ns(), _NANOSECONDS_PER_SECOND)
+    return f"{_second(second)}.{rest // 1000:06d}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(since_epoch: int) -> str:
+    """Formatted once: thousands of tokens may share it."""
+    return datetime.fromtimestamp(since_epoch, UTC).isoformat()[:19]
 
 
 def no_estimate(characters: int, frames: int) -> Mapping[str, int]:
@@ -148,6 +159,23 @@ def spoken(message: Mapping[str, Any]) -> tuple[str, str]:
     if not isinstance(content or "", str) or not isinstance(thinking, str):
         raise BackendNonsense("What the backend's model says is not a text.")
     return content or "", thinking
+
+
+def said_now(choice: Mapping[str, Any]) -> tuple[str, str, Any]:
+    """The text, the thinking and the fragments of tool calls of one piece of a stream.
+
+    Raises:
+        BackendNonsense: it is no piece.
+    """
+    delta = choice.get("delta", choice)
+    if isinstance(delta, dict):
+        text = delta.get("text" if delta is choice else "content")
+        if text.__class__ is str and not (delta.get("reasoning_content") or delta.get("reasoning")):
+            return text, "", delta.get("tool_calls")
+        return *spoken({**delta, "content": text}), delta.get("tool_calls")
+    if delta is None:
+        return "", "", None
+    raise BackendNonsense(NOT_AN_EVENT)
 
 
 def _part_text(part: Any) -> str:

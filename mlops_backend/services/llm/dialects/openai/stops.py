@@ -53,6 +53,11 @@ class StopWatch:
         return whole[: len(whole) - kept]
 
     @property
+    def watches(self) -> bool:
+        """Whether there is any text to watch for."""
+        return bool(self._stops)
+
+    @property
     def holds(self) -> bool:
         """Whether an end is held back, since a stop may begin there."""
         return bool(self._held)

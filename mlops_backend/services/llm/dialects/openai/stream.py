@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from time import perf_counter_ns
@@ -14,6 +13,7 @@ from mlops_backend.errors import BackendNonsense
 from mlops_backend.services.llm.dialects import dump_line, error_text, texts_in
 from mlops_backend.services.llm.dialects.openai.calls import CallGatherer, told_call
 from mlops_backend.services.llm.dialects.openai.pieces import (
+    NOT_AN_EVENT,
     Conversing,
     Estimate,
     done_reason,
@@ -23,14 +23,14 @@ from mlops_backend.services.llm.dialects.openai.pieces import (
     no_estimate,
     now,
     said,
-    spoken,
+    said_now,
     told_usage,
     usage_of,
 )
+from mlops_backend.services.llm.dialects.openai.plain import PlainPieces
 from mlops_backend.services.llm.dialects.openai.stops import StopWatch
 
 MAX_EVENT_BYTES: Final = 8 * 1024 * 1024
-_NOT_AN_EVENT: Final = "The backend's stream is not made of the events that its protocol promises."
 
 
 class StreamTranslator:
@@ -65,7 +65,7 @@ class StreamTranslator:
         self._stop = StopWatch(stops)
         self._started = perf_counter_ns()
         self._waited = 0
-        self._frames = self._characters = self._of_calls = self._called = 0
+        self._of_calls = self._called = 0
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._calls = CallGatherer()
@@ -74,10 +74,8 @@ class StreamTranslator:
         self._timings: Any = None
         self._failure: BackendNonsense | None = None
         self._ended = False
-        chat = operation == "chat"
-        self._before_time = f'{{"model":{json.dumps(model, ensure_ascii=False)},"created_at":"'
-        self._before_text = '","message":{"role":"assistant","content":' if chat else '","response":'
-        self._after_text = '},"done":false}\n' if chat else ',"done":false}\n'
+        self._pieces = PlainPieces(operation, model)
+        self._is_amid = self._is_plain = self._is_thinking = self._tells_counts = False
 
     @property
     def stopped(self) -> bool:
@@ -95,6 +93,17 @@ class StreamTranslator:
             BackendNonsense: not events of JSON objects, or one longer than `MAX_EVENT_BYTES`. Lines that came before
                 it are given first.
         """
+        if self._is_amid and (lines := self._pieces.like_learnt(data)):
+            return lines
+        is_cut = bool(self._held)
+        self._is_amid = self._is_plain = self._tells_counts = False
+        lines = self._in_full(data)
+        self._is_amid = not (self._held or self._ended or self._reason or self._failure)
+        if self._is_amid and self._is_plain and not (is_cut or self._tells_counts):
+            self._pieces.learn(data, thinking=self._is_thinking)
+        return lines
+
+    def _in_full(self, data: bytes) -> bytes:
         if self._failure is not None:
             raise self._failure
         head, newline, tail = data.rpartition(b"\n")
@@ -142,18 +151,24 @@ class StreamTranslator:
         if event.get("error") or event.get("object") == "error":
             self._ended = True
             return dump_line({"error": error_text(event)})
-        if isinstance(usage := event.get("usage"), Mapping):
-            self._usage = usage
-        self._timings = event.get("timings") or self._timings
+        self._take_counts(event)
         choice = first_choice(event)
         line = self._piece(choice) if choice is not None else b""
         if self._ended:
             return line
-        if self._reason and told_usage({"usage": self._usage}, self._characters + self._of_calls) is not None:
+        if self._reason and told_usage({"usage": self._usage}, self._pieces.characters + self._of_calls) is not None:
             return line + self._last_line()
         if self._reason and self._calls and not self._stop.holds:
             line += self._called_lines(self._calls.told())
         return line
+
+    def _take_counts(self, event: Mapping[str, Any]) -> None:
+        """The usage and the engine's own figures, where an event tells them."""
+        usage, timings = event.get("usage"), event.get("timings")
+        if isinstance(usage, dict):
+            self._usage = usage
+        self._timings = timings or self._timings
+        self._tells_counts = self._tells_counts or bool(timings) or isinstance(usage, dict)
 
     def _bare_error(self, data: bytes) -> bytes:
         """An error outside an event: llama.cpp once wrote `error: {…}`, and a proxy may write plain JSON."""
@@ -167,18 +182,15 @@ class StreamTranslator:
             self._waited = perf_counter_ns() - self._started
         if choice.get("finish_reason"):
             self._reason = done_reason(choice["finish_reason"])
-        text, thinking, calls = _said_now(choice)
+        text, thinking, calls = said_now(choice)
         if text:
-            self._frames += 1
-            self._characters += len(text)
+            self._pieces.count(text)
             text = self._stop.feed(text)
         if (scores := choice.get("logprobs")) or thinking or calls:
             line = self._rich_piece(text, thinking, scores, calls or ())
-        elif text:
-            quoted = json.dumps(text, ensure_ascii=False)
-            line = f"{self._before_time}{now()}{self._before_text}{quoted}{self._after_text}".encode()
         else:
-            line = b""
+            self._is_plain, self._is_thinking = bool(text) and not self._stop.watches, False
+            line = self._pieces.line(text) if text else b""
         if self._stop.met:
             self._reason = "stop"
             return line + self._last_line()
@@ -186,16 +198,16 @@ class StreamTranslator:
 
     def _rich_piece(self, text: str, thinking: str, scores: Any, calls: Any) -> bytes:
         if thinking:
-            self._frames += 1
-            self._characters += len(thinking)
+            self._pieces.count(thinking)
+        self._is_plain = self._is_thinking = not (text or scores or calls)
         line = b""
         if text or thinking or scores:
             told = {"model": self._model, "created_at": now(), **said(self._operation, text, thinking), "done": False}
             line = dump_line({**told, "logprobs": logprobs(scores, self._top)} if scores else told)
         if not isinstance(calls, Sequence):
-            raise BackendNonsense(_NOT_AN_EVENT)
+            raise BackendNonsense(NOT_AN_EVENT)
         if calls:
-            self._frames += 1
+            self._pieces.frames += 1
             self._of_calls += sum(map(len, texts_in({"tool_calls": calls})))
         for call in calls:
             self._calls.add(call)
@@ -216,13 +228,15 @@ class StreamTranslator:
         self._ended = True
         left = self._calls.rest()
         lines = self._called_lines(left)
-        if left and not (self._called or self._characters) and self._reason != "length":
+        if left and not (self._called or self._pieces.characters) and self._reason != "length":
             raise BackendNonsense("The backend's tool call is not in its form.")
         if rest := self._stop.rest():
             lines = dump_line({**self._start(), **said(self._operation, rest), "done": False}) + lines
         total = perf_counter_ns() - self._started
         told = {"usage": self._usage}
-        usage = usage_of(told, self._characters + self._of_calls, self._frames, self._estimate, believed=self._believed)
+        usage = usage_of(
+            told, self._pieces.characters + self._of_calls, self._pieces.frames, self._estimate, believed=self._believed
+        )
         figures = metrics(usage, self._timings, total, self._waited)
         # A client that reads slowly lengthens the total: what counts is the time until the first event.
         waited = max(0, self._waited - figures["prompt_eval_duration"])
@@ -234,24 +248,11 @@ class StreamTranslator:
         return {"model": self._model, "created_at": now()}
 
 
-def _said_now(choice: Mapping[str, Any]) -> tuple[str, str, Any]:
-    """The text, the thinking and the fragments of tool calls of one piece."""
-    delta = choice.get("delta", choice)
-    if isinstance(delta, Mapping):
-        text = delta.get("text" if delta is choice else "content")
-        if text.__class__ is str and not (delta.get("reasoning_content") or delta.get("reasoning")):
-            return text, "", delta.get("tool_calls")
-        return *spoken({**delta, "content": text}), delta.get("tool_calls")
-    if delta is None:
-        return "", "", None
-    raise BackendNonsense(_NOT_AN_EVENT)
-
-
 def _object(data: bytes) -> Mapping[str, Any]:
     try:
         value = from_json(data)
     except ValueError:
         value = None
-    if not isinstance(value, Mapping):
-        raise BackendNonsense(_NOT_AN_EVENT)
+    if not isinstance(value, dict):
+        raise BackendNonsense(NOT_AN_EVENT)
     return value
