@@ -123,13 +123,9 @@ def test_most_events_of_real_servers_are_read_by_their_text_alone(name: str, way
 
 def test_a_server_that_writes_another_id_into_each_event_is_read_in_full(ways: Ways) -> None:
     """It is not learnt for ever: what does not help is left."""
-    chunks = [piece("word", id=str(number)) for number in range(30)]
+    chunks = [*(piece("word", id=str(number)) for number in range(30)), *[piece("word")] * 5]
     assert translated(chunks) == translated(chunks, learns=False)
     assert ways.quick == 0
-    translator = StreamTranslator("chat", "m")
-    for chunk in chunks:
-        translator.feed(chunk)
-    assert translator._pieces._misses < 15
 
 
 def test_an_envelope_that_changes_is_learnt_again(ways: Ways) -> None:
@@ -189,6 +185,7 @@ UNUSUAL: Final = {
     "half an event": piece("a")[:-20],
     "an event and a half": piece("a") + piece("b")[:-20],
     "an event and another": piece("a") + event({"delta": {"content": "b"}}),
+    "an event and one of another id": piece("a") + piece("b", id="d") + piece("c"),
     "an event and the end": piece("a") + b"data: [DONE]\n\n",
 }
 
@@ -230,6 +227,35 @@ def test_what_is_learnt_is_where_the_text_stands(name: str, text: str) -> None:
     others = [first[:at] + f'"{text}"'.encode() + first[first.index(b'"', at + 1) + 1 :] for at in places]
     for other in others:
         assert translated([first, other]) == translated([first, other], learns=False)
+
+
+@pytest.mark.parametrize(
+    "more", [{"usage": USAGE}, {"timings": {"prompt_ms": 1, "predicted_ms": 2}}], ids=["usage", "figures"]
+)
+def test_figures_beside_a_text_are_taken_each_time(more: dict[str, Any]) -> None:
+    """The last ones count, also where they are those of an event before the last but one."""
+    other = event(usage={"prompt_tokens": 9, "completion_tokens": 9}, timings={"prompt_ms": 9, "predicted_ms": 9})
+    end = event({"index": 0, "delta": {}, "finish_reason": "stop"})
+    chunks = [piece("a", **more), other, piece("b", **more), end, b"data: [DONE]\n\n"]
+    names = (
+        "prompt_eval_count",
+        "eval_count",
+        *(("prompt_eval_duration", "eval_duration") if "timings" in more else ()),
+    )
+    told = []
+    for misses in (0, 1000):
+        translator = StreamTranslator("chat", "m")
+        translator._pieces._misses = misses
+        last = json.loads(b"".join(map(translator.feed, chunks)).splitlines()[-1])
+        told.append([last[name] for name in names])
+    assert told[0] == told[1]
+
+
+def test_an_event_whose_beginning_came_before_is_not_learnt() -> None:
+    """What comes of it may look like an event of its own."""
+    chunks = [b'data: {"q":"', b'data:","choices":[{"delta":{"content":"a"}}]}\n\n', piece("b")]
+    assert translated(chunks) == translated(chunks, learns=False)
+    assert b'"content":"a"' in b"".join(translated(chunks))
 
 
 def test_stops_are_watched_for(ways: Ways) -> None:
