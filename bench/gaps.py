@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from bench.report import Row, with_results
-from bench.stalls import Case, Stall, cases, measured
+from bench.stall_bodies import Case, cases
+from bench.stalls import Stall, measured
 
 TITLE = "stalls: the longest wait of /health beside one large body"
 BOUND = 100
