@@ -32,10 +32,12 @@ class Packages:
     Attributes:
         pins: the packages; the first gives the version.
         by_uv: whether uv chooses what they need, since pip takes many minutes for it.
+        python: the Python that they ask for, if it is not the one of the tests; uv finds it, or fetches it.
     """
 
     pins: tuple[str, ...]
     by_uv: bool = False
+    python: str = ""
 
     @property
     def of_npm(self) -> bool:
@@ -81,6 +83,11 @@ def _commands(packages: Packages, folder: Path) -> list[list[str]]:
         python = str(folder / "bin" / "python")
         by_pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         by_uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", python]
+        if packages.python:
+            minor, _, _ = packages.python.rpartition(".")
+            made = [sys.executable, "-m", "uv", "venv", "--quiet", "--python", minor, str(folder)]
+            # What asks for 3.13.2 runs on each 3.13.
+            return [made, [*by_uv, "--python-version", packages.python, *packages.pins]]
         install = by_uv if packages.by_uv else by_pip
         return [[sys.executable, "-m", "venv", str(folder)], [*install, *packages.pins]]
     node = Path(node_program())

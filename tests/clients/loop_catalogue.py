@@ -151,6 +151,29 @@ LOOPS: Final = (
         by_uv("google-adk==2.13.0", "litellm==1.110.2"),
         (*BOTH, *ON_V1),
     ),
+    Looping(
+        "CrewAI over litellm",
+        "loop_crewai.py",
+        by_uv("crewai==1.15.30", "litellm==1.110.2"),
+        (*BOTH, *ON_V1, "whole without litellm", "streamed without litellm"),
+        {STREAMED: JOINED, ON_V1[1]: "it drops the ids of a stream's calls, so that its history has none"},
+    ),
+    Looping(
+        "Home Assistant",
+        "loop_home_assistant.py",
+        Packages(
+            (
+                "homeassistant==2026.2.3",
+                "hassil==3.5.0",
+                "home-assistant-intents==2026.1.28",
+                "numpy==2.3.2",
+                "ollama==0.5.1",
+                "PyTurboJPEG==1.8.0",
+            ),
+            python="3.13.2",
+        ),
+        (STREAMED,),
+    ),
     Looping("aider", "loop_aider.py", by_uv("aider-chat==0.86.2"), script=Script((), EDIT)),
     Looping(
         "Open Interpreter over litellm",

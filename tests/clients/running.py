@@ -124,4 +124,4 @@ def environment(stage: Place, folder: Path, home: Path) -> dict[str, str]:
         "NO_PROXY": "*",
         "no_proxy": "*",
     }
-    return clean_environment(**added, PYTHONDONTWRITEBYTECODE="1", PACKAGES=str(folder))
+    return clean_environment(**added, PACKAGES=str(folder))

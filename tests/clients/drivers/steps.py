@@ -53,6 +53,6 @@ def attempt(step, act):
 
 
 def tell(step, **said):
-    """Print one line."""
-    sys.stdout.write(json.dumps({"step": step, **said}) + "\n")
+    """Print one line; a client may have left one of its own without an end."""
+    sys.stdout.write("\n" + json.dumps({"step": step, **said}) + "\n")
     sys.stdout.flush()
