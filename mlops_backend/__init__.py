@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mlops_backend.postponed import postpone
+
 if TYPE_CHECKING:
     from mlops_backend.app import create_app as create_app
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "create_app"]
+
+postpone()
 
 
 def __getattr__(name: str) -> Any:
