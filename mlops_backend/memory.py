@@ -23,12 +23,14 @@ def give_back_memory() -> None:
     Left alone it raises the bound of what is large to 32 MiB, once such a block was freed: bodies then grow between
     small blocks that live long, and what they leave is lost. Other C libraries are left as they are.
     """
-    if sys.platform != "linux":
-        return
-    with suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_MMAP_THRESHOLD, _LARGE)
-        mallopt(_TRIM_THRESHOLD, _LEFT)
+    _tell_glibc("mallopt", _MMAP_THRESHOLD, _LARGE)
+    _tell_glibc("mallopt", _TRIM_THRESHOLD, _LEFT)
+
+
+def _tell_glibc(function: str, *values: int) -> None:
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            getattr(ctypes.CDLL(None), function)(*values)
 
 
 def let_the_loop_first() -> None:
@@ -47,11 +49,12 @@ def be_considerate() -> None:
 
 
 def calm_garbage_collector() -> None:
-    """Leave what start-up made out of every later collection, and collect less often.
+    """Leave what start-up made out of every later collection, collect less often, and give back what imports left.
 
     With 1,000 streams arriving at once the default thresholds cost more than the relay itself: measured, the p99 time
     to the first token fell by a third, at 3 % more memory.
     """
     gc.collect()
     gc.freeze()
+    _tell_glibc("malloc_trim", 0)
     gc.set_threshold(10_000, 20, 50)

@@ -8,11 +8,10 @@ the transport reports alike (refused, unresolvable, vanished, timed out) is told
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence, Sized
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +23,7 @@ from mlops_backend.services.llm.upstream.answers import Reply, UpstreamResponse
 from mlops_backend.services.llm.upstream.errors import classify, without_frames
 from mlops_backend.services.llm.upstream.overhead import BoundedHandler, StaleConnection
 from mlops_backend.services.llm.upstream.transport import ADDRESS, HEADER_LIMIT, KnownHeaders, Transport
+from mlops_backend.services.llm.upstream.trust import AUTHORITIES
 from mlops_backend.telemetry.record import RequestRecord
 
 POOL_WAIT: Final = 1.0
@@ -96,8 +96,8 @@ class Upstream:
         """Make the client; its pool belongs to the running loop."""
         self._client = _RelayClient(
             transport=Transport(
-                client=lambda: _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE)),
-                verify=_certificates(),
+                client=lambda: _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE, ssl=AUTHORITIES)),
+                verify=AUTHORITIES,
             ),
             mounts={f"http://{host}": _unix_transport(path) for host, path in self._unix_sockets.items()},
             limits=httpx.Limits(max_connections=self._max_connections),
@@ -258,12 +258,6 @@ def _merged(
     if content is not None and not any(name.lower() == "content-type" for name, _ in merged):
         merged.append(("Content-Type", "application/json"))
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in merged]
-
-
-@cache
-def _certificates() -> ssl.SSLContext:
-    """Whom to trust; read once in a process, since it takes 20 ms."""
-    return httpx.create_ssl_context()
 
 
 def _unix_transport(path: Path) -> Transport:

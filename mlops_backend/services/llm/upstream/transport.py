@@ -18,10 +18,15 @@ from typing import Any, Final
 
 import aiohttp
 import httpx
+from aiohttp import connector
 from aiohttp.http_exceptions import HttpProcessingError
 from httpx_aiohttp import AiohttpTransport
 from yarl import URL
 
+from mlops_backend.services.llm.upstream.trust import AUTHORITIES
+
+# aiohttp reads the authorities twice when it is imported, for who names none; here all do (`trust.py`).
+connector._SSL_CONTEXT_VERIFIED = connector._SSL_CONTEXT_UNVERIFIED = AUTHORITIES
 _MOST_TARGETS: Final = 256
 _READ_AT_ONCE: Final = 16 * 1024
 _READ_BUFFER: Final = 256 * 1024
