@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+from mlops_backend.schemas.schema import Schema
 
 
-class InfoResponse(BaseModel):
+class InfoResponse(Schema):
     """Uptime, versions and feature switches."""
 
     version: str

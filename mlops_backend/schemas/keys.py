@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, Field
 
 from mlops_backend.principal import ORDINARY, Rate, Scope
+from mlops_backend.schemas.schema import Schema
 
 MOST_METADATA: Final = 16 * 1024
 LONGEST_OVERLAP: Final = 30 * 86400
@@ -71,7 +72,7 @@ When = Annotated[
 Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
 
 
-class _Body(BaseModel):
+class _Body(Schema):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
@@ -140,7 +141,7 @@ class RotateKeyRequest(_Body):
     )
 
 
-class ListKeysQuery(BaseModel):
+class ListKeysQuery(Schema):
     """Which keys are listed."""
 
     model_config = ConfigDict(extra="forbid")
@@ -152,7 +153,7 @@ class ListKeysQuery(BaseModel):
     revoked: bool = Field(False, description="Revoked keys too")
 
 
-class KeyResponse(BaseModel):
+class KeyResponse(Schema):
     """A key, without its secret; times are RFC 3339 in UTC."""
 
     id: str
@@ -175,14 +176,14 @@ class KeyWithSecretResponse(KeyResponse):
     key: str
 
 
-class KeyListResponse(BaseModel):
+class KeyListResponse(Schema):
     """A page of keys, oldest first; `next` continues it."""
 
     keys: list[KeyResponse]
     next: str | None
 
 
-class OwnKeyResponse(BaseModel):
+class OwnKeyResponse(Schema):
     """The key that asks; `limits` are those in force."""
 
     id: str

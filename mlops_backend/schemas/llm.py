@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Discriminator,
     Field,
@@ -22,6 +21,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from mlops_backend.schemas.schema import Schema
+
 Number = Annotated[float, Field(allow_inf_nan=False)]
 T = TypeVar("T")
 # The first wrong element is enough: one error each would cost seconds and gigabytes for a few megabytes of them.
@@ -29,7 +30,7 @@ ListOf = Annotated[list[T], Field(fail_fast=True)]
 Images = Annotated[ListOf[str], Field(description="Base64 without a data: prefix")]
 
 
-class _Body(BaseModel):
+class _Body(Schema):
     model_config = ConfigDict(extra="allow", strict=True, protected_namespaces=())
 
     @model_validator(mode="before")
@@ -164,7 +165,7 @@ class StreamRequest(
         return "chat" if isinstance(self.root, ChatRequest) else "generate"
 
 
-class _Answer(BaseModel):
+class _Answer(Schema):
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
 

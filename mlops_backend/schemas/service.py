@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
+
+from mlops_backend.schemas.schema import Schema
 
 
-class ServiceResponse(BaseModel):
+class ServiceResponse(Schema):
     """Name, version and where to go."""
 
     name: str
@@ -15,14 +17,14 @@ class ServiceResponse(BaseModel):
     links: dict[str, str]
 
 
-class HealthResponse(BaseModel):
+class HealthResponse(Schema):
     """The process runs."""
 
     status: Literal["ok"]
     version: str
 
 
-class ReadyResponse(BaseModel):
+class ReadyResponse(Schema):
     """Whether a generation would be taken now; 503 when not. `degraded` says what else does not work."""
 
     status: Literal["ready", "not_ready"]
@@ -30,7 +32,7 @@ class ReadyResponse(BaseModel):
     degraded: str | None = None
 
 
-class ErrorDetail(BaseModel):
+class ErrorDetail(Schema):
     """One thing that is wrong with a body."""
 
     loc: list[Any]
@@ -38,7 +40,7 @@ class ErrorDetail(BaseModel):
     type: str
 
 
-class ErrorResponse(BaseModel):
+class ErrorResponse(Schema):
     """Every error of our own routes."""
 
     error: str
@@ -47,7 +49,7 @@ class ErrorResponse(BaseModel):
     details: list[ErrorDetail] | None = None
 
 
-class OllamaErrorResponse(BaseModel):
+class OllamaErrorResponse(Schema):
     """An error of Ollama's routes: a server's own has `error`, a refusal of this service the others too."""
 
     model_config = ConfigDict(extra="allow")
@@ -58,13 +60,13 @@ class OllamaErrorResponse(BaseModel):
     details: list[ErrorDetail] | None = None
 
 
-class OpenAIErrorResponse(BaseModel):
+class OpenAIErrorResponse(Schema):
     """An error of OpenAI's routes: `error` has `message`, `type`, `param` and `code`, unless a backend has its own."""
 
     model_config = ConfigDict(extra="allow")
 
 
-class AnthropicErrorResponse(BaseModel):
+class AnthropicErrorResponse(Schema):
     """An error of Anthropic's routes: `error` has `type` and `message`, unless a backend has its own."""
 
     model_config = ConfigDict(extra="allow")

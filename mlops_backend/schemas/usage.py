@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from mlops_backend.schemas.schema import Schema
 
 MOST_ROWS: Final = 1000
 _WRITTEN: Final = "write it as 2026-01-31, 2026-01-31T12:00:00Z (a + as %2B), or in seconds since 1970"
@@ -73,7 +75,7 @@ Time = Annotated[int, BeforeValidator(milliseconds), WithJsonSchema(_TIME)] | No
 Text = Annotated[str, AfterValidator(_without_nul), Field(max_length=1024)] | None
 
 
-class GenerationsQuery(BaseModel):
+class GenerationsQuery(Schema):
     """Which generations."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
@@ -109,7 +111,7 @@ class AnyUsageQuery(UsageQuery):
     key: Text = Field(None, description="A key's id")
 
 
-class UsageAmounts(BaseModel):
+class UsageAmounts(Schema):
     """Sums; `estimated` of the generations have counts that are guesses. `price` is a decimal number."""
 
     generations: int
@@ -136,7 +138,7 @@ class UsageRow(UsageAmounts):
     route: str | None = None
 
 
-class UsageResponse(BaseModel):
+class UsageResponse(Schema):
     """Usage from `from` to before `to`; `total` is all of it, whatever `rows` holds."""
 
     start: str = Field(alias="from")
@@ -149,7 +151,7 @@ class UsageResponse(BaseModel):
     hourly_from: str | None = Field(None, description="With `interval=hour`: what is older is known by days only")
 
 
-class GenerationResponse(BaseModel):
+class GenerationResponse(Schema):
     """One generation; times in milliseconds, `price` a decimal number."""
 
     id: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from mlops_backend.schemas.llm import Generating, ListOf
+from mlops_backend.schemas.schema import Schema
 
 LONGEST_TEXT: Final = 1024 * 1024
 LONGEST_TITLE: Final = 200
@@ -50,7 +51,7 @@ ToolName = Annotated[str, Field(max_length=256)]
 Role = Literal["system", "user", "assistant", "tool"]
 
 
-class _Body(BaseModel):
+class _Body(Schema):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
@@ -145,7 +146,7 @@ class AskRequest(RegenerateRequest):
 OWN_FIELDS: Final = frozenset({"content", "images", "role", "tool_name", "stream"})
 
 
-class ListConversationsQuery(BaseModel):
+class ListConversationsQuery(Schema):
     """Which conversations are listed."""
 
     model_config = ConfigDict(extra="forbid")
@@ -157,7 +158,7 @@ class ListConversationsQuery(BaseModel):
     )
 
 
-class ReadConversationQuery(BaseModel):
+class ReadConversationQuery(Schema):
     """What is shown of a conversation."""
 
     model_config = ConfigDict(extra="forbid")
@@ -165,13 +166,13 @@ class ReadConversationQuery(BaseModel):
     replaced: bool = Field(False, description="Replies that were replaced, too")
 
 
-class VersionHeaders(BaseModel):
+class VersionHeaders(Schema):
     """Which version of a conversation is to be changed."""
 
     if_match: str | None = Field(None, description="An `ETag`: when the conversation is at another version, 412")
 
 
-class ImageResponse(BaseModel):
+class ImageResponse(Schema):
     """An image of a message: at `/api/database/conversations/{id}/images/{hash}`."""
 
     hash: str
@@ -179,7 +180,7 @@ class ImageResponse(BaseModel):
     size: int
 
 
-class MessageResponse(BaseModel):
+class MessageResponse(Schema):
     """A message as it is kept; what has no value is left out."""
 
     id: str
@@ -202,14 +203,14 @@ class MessageResponse(BaseModel):
     replaced_at: str | None = None
 
 
-class MatchResponse(BaseModel):
+class MatchResponse(Schema):
     """Where a search found its words; `message_id` is `null` for the title."""
 
     message_id: str | None
     excerpt: str
 
 
-class ConversationSummary(BaseModel):
+class ConversationSummary(Schema):
     """A conversation without its messages; times are RFC 3339 in UTC."""
 
     id: str
@@ -228,27 +229,27 @@ class ConversationResponse(ConversationSummary):
     messages: list[MessageResponse]
 
 
-class ConversationListResponse(BaseModel):
+class ConversationListResponse(Schema):
     """A page of conversations, the newest first; `next` continues it."""
 
     conversations: list[ConversationSummary]
     next: str | None
 
 
-class DeletedResponse(BaseModel):
+class DeletedResponse(Schema):
     """How many conversations there were."""
 
     deleted: int
 
 
-class AppendedResponse(BaseModel):
+class AppendedResponse(Schema):
     """What was put at the end."""
 
     messages: list[MessageResponse]
     version: int
 
 
-class ReplyPlace(BaseModel):
+class ReplyPlace(Schema):
     """What became of a reply: in the last object of its answer."""
 
     id: str
@@ -259,7 +260,7 @@ class ReplyPlace(BaseModel):
     stored: bool
 
 
-class ReplyResponse(BaseModel):
+class ReplyResponse(Schema):
     """A reply as `/api/llm/chat` gives it; its last or only object says where it is kept."""
 
     model_config = ConfigDict(extra="allow")

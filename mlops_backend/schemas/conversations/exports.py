@@ -7,10 +7,11 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from mlops_backend.schemas.conversations.bodies import MOST_IMAGES, ConversationSummary, MaybeTitle, Role, ToolName
 from mlops_backend.schemas.llm import ListOf
+from mlops_backend.schemas.schema import Schema
 
 FORMAT: Final = "mlops_backend.conversations"
 VERSION: Final = 1
@@ -87,7 +88,7 @@ _IMAGES: Final = {"type": "object", "additionalProperties": {"type": "string", "
 Images = Annotated[dict[str, str], BeforeValidator(_texts), WithJsonSchema(_IMAGES)]
 
 
-class _Part(BaseModel):
+class _Part(Schema):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
@@ -182,13 +183,13 @@ class ConversationsDocument(_Part):
     ]
 
 
-class ImportedResponse(BaseModel):
+class ImportedResponse(Schema):
     """What was made, in the order of the document."""
 
     conversations: list[ConversationSummary]
 
 
-class ExportQuery(BaseModel):
+class ExportQuery(Schema):
     """How a file is written."""
 
     model_config = ConfigDict(extra="forbid")
