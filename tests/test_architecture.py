@@ -19,7 +19,7 @@ LAYERS = (
     ("schemas", "telemetry", "migrations"),
     ("errors", "config", "__init__"),
     ("setting_values", "setting_stores", "setting_addresses", "setting_files", "setting_servers"),
-    ("principal", "shared", "shares", "folding", "begun", "event_loop", "in_turns", "address"),
+    ("principal", "shared", "shares", "folding", "begun", "event_loop", "in_turns", "address", "postponed"),
 )
 # The houses of `services`, from the top; each may import from those on lower floors, through their faces.
 FLOORS = (
