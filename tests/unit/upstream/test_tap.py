@@ -89,6 +89,23 @@ async def test_pieces_come_in_the_turn_that_brings_them() -> None:
     assert handler.tap is None
 
 
+async def test_a_piece_is_read_as_the_reader_itself_reads_it() -> None:
+    """What the reader knows of itself afterwards is the same."""
+    (tap, tapped), (handler, payload) = await opened(), await begun()
+    taken: list[bytes] = []
+    read: list[bytes] = []
+    running = asyncio.ensure_future(tap.run(lambda piece: not taken.append(piece)))
+    await asyncio.sleep(0)
+    for data in (b"3\r\none\r\n", b"3\r\ntw", b"o\r\n", b"1\r\na\r\n1\r\nb\r\n", b"9\r\n123456789\r\n0\r\n\r\n"):
+        tapped.data_received(data)
+        handler.data_received(data)
+        read.append(payload.read_nowait())
+        names = ("_buffer", "_buffer_offset", "_cursor", "_eof", "_http_chunk_splits", "_size", "total_bytes")
+        assert [getattr(tap._payload, name) for name in names] == [getattr(payload, name) for name in names]
+    await asyncio.wait_for(running, 20)
+    assert taken == [piece for piece in read if piece]
+
+
 async def test_what_came_before_comes_first() -> None:
     """Nothing is overtaken."""
     tap, handler = await opened()
@@ -219,4 +236,15 @@ async def test_unknown_parts_give_no_tap_and_one_line() -> None:
             assert not tap.is_open
             await tap.run(lambda _: True)
     assert [entry["event"] for entry in logs] == ["streams go the long way"]
+    module._tell.cache_clear()
+
+
+async def test_a_reader_of_other_parts_gives_none_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A newer aiohttp's, where any of the names that are read here has gone."""
+    handler, payload = await begun()
+    monkeypatch.setattr(module, "_KNOWN", (*module._KNOWN, "_gone"))
+    module._tell.cache_clear()
+    tap = Tap()
+    tap.open(httpx.Response(200, stream=_Stream(_Answer(handler, payload))))
+    assert not tap.is_open
     module._tell.cache_clear()

@@ -25,6 +25,7 @@ from mlops_backend.services.llm.upstream.transport import Arriving
 log: Final = structlog.get_logger(__name__)
 
 Take = Callable[[bytes], bool]
+_KNOWN: Final = ("_buffer", "_buffer_offset", "_cursor", "_eof", "_exception", "_http_chunk_splits", "_size")
 
 
 class Tap:
@@ -54,7 +55,7 @@ class Tap:
         stream = response.stream
         answer: Any = stream if isinstance(stream, Arriving) else getattr(stream, "_aiohttp_response", None)
         payload = getattr(answer, "content", None)
-        if not isinstance(payload, aiohttp.StreamReader):
+        if not (isinstance(payload, aiohttp.StreamReader) and all(hasattr(payload, name) for name in _KNOWN)):
             _tell()
         elif answer.connection is not None:  # let go where the whole body has come
             self._hang_on(answer.connection.protocol, payload)
@@ -105,7 +106,7 @@ class Tap:
             done.set_exception(error)
             del done, take  # the error knows this frame
         else:
-            if goes_on and payload.exception() is None and not payload.is_eof():
+            if goes_on and payload._exception is None and not payload._eof:
                 self._take = take
                 return
             done.set_result(None)
@@ -114,13 +115,25 @@ class Tap:
 
     def _hand_on(self, handler: BoundedHandler, payload: Any, take: Take) -> bool:
         handler.refilled = True
-        while handler.refilled and payload.exception() is None:
+        while handler.refilled and payload._exception is None:
             handler.refilled = False
-            if not (data := payload.read_nowait()):
+            is_one = len(payload._buffer) == 1 and not (payload._buffer_offset or handler._reading_paused)
+            if not (data := _only_piece(payload) if is_one else payload.read_nowait()):
                 break
             if not take(data if self._shape is None else self._shape(data)) or (self._is_over and self._is_over()):
                 return False
         return True
+
+
+def _only_piece(payload: Any) -> bytes:
+    """What `read_nowait` gives of a reader that holds one piece and is not full, in one call where that makes five."""
+    data: bytes = payload._buffer.popleft()
+    payload._size -= len(data)
+    payload._cursor = read = payload._cursor + len(data)
+    ends = payload._http_chunk_splits
+    while ends and ends[0] < read:
+        ends.popleft()
+    return data
 
 
 @cache

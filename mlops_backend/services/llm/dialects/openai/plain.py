@@ -78,7 +78,7 @@ class PlainPieces:
         self.frames += 1
         self.characters += len(text)
         self._misses = 0
-        return self._line(text)
+        return f"{self._start}{now()}{self._middle}{_quoted(text)}{self._end}".encode()
 
     def _of_several(self, events: bytes) -> bytes:
         before, pieces = self._before, events.split(self._after)[:-1]
@@ -88,10 +88,8 @@ class PlainPieces:
         self.frames += len(texts)
         self.characters += sum(map(len, texts))
         self._misses = 0
-        return b"".join(map(self._line, texts))
-
-    def _line(self, text: str) -> bytes:
-        return f"{self._start}{now()}{self._middle}{_quoted(text)}{self._end}".encode()
+        start, end = f"{self._start}{now()}{self._middle}", self._end
+        return "".join(f"{start}{_quoted(text)}{end}" for text in texts).encode()
 
 
 def _is_alone(event: bytes) -> bool:
