@@ -94,7 +94,12 @@ async def test_a_piece_is_read_as_the_reader_itself_reads_it() -> None:
     (tap, tapped), (handler, payload) = await opened(), await begun()
     taken: list[bytes] = []
     read: list[bytes] = []
-    running = asyncio.ensure_future(tap.run(lambda piece: not taken.append(piece)))
+
+    def take(piece: bytes) -> bool:
+        taken.append(piece)
+        return True
+
+    running = asyncio.ensure_future(tap.run(take))
     await asyncio.sleep(0)
     for data in (b"3\r\none\r\n", b"3\r\ntw", b"o\r\n", b"1\r\na\r\n1\r\nb\r\n", b"9\r\n123456789\r\n0\r\n\r\n"):
         tapped.data_received(data)
