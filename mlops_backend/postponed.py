@@ -61,6 +61,7 @@ _COMMAND_LINE: Final = (
 POSTPONED: Final[Mapping[str, Sequence[str]]] = {
     "aiohttp.tracing": _TRACING,
     "argparse": ("Namespace",),
+    "difflib": (),
     "email.policy": ("HTTP",),
     "flask.blueprints": ("Blueprint",),
     "flask.cli": ("AppGroup",),
@@ -79,6 +80,8 @@ POSTPONED: Final[Mapping[str, Sequence[str]]] = {
     "rich.console": ("Console",),
     "rich.pretty": (),
     "rich.traceback": ("Traceback",),
+    "werkzeug.serving": ("is_running_from_reloader", "run_simple"),
+    "werkzeug.test": ("Client",),
 }
 # Functions that Quart awaits, as it can tell from what they are.
 _COROUTINES: Final = frozenset(f"quart.templating.{name}" for name in _TEMPLATING if name.islower())

@@ -7,6 +7,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import psutil
+
 from tests.e2e.server_process import COMMAND, KEY, running
 
 # What nobody who serves an ordinary request has to hold, with SQLite and without Redis.
@@ -27,6 +29,8 @@ NOT_HELD = (
     "bdb",
     "rich.text",
 )
+# `make bench` promises 80 MB. A start that compiles its modules, and some builds of Python, hold some more.
+MOST_BYTES = 84 * 1024 * 1024
 _IMPORT = re.compile(r"^import time: .*\| +(\S+)$", re.MULTILINE)
 _BANNER = re.compile(r"^ +key +.*$", re.MULTILINE)
 EVERYTHING = {
@@ -50,8 +54,10 @@ async def test_what_is_not_used_is_not_held(tmp_path: Path) -> None:
         async with service.client() as client:
             assert (await client.get("/health", timeout=60)).status_code == 200
             assert (await client.get("/api/database/conversations", timeout=60)).status_code == 200
+        resident = psutil.Process(service.pid).memory_info().rss
         imported = _IMPORT.findall(service.errors)
     assert "sqlalchemy" in imported
     assert [name for name in imported if name.startswith(NOT_HELD)] == []
+    assert resident <= MOST_BYTES, f"{resident / 1024 / 1024:.1f} MB"
     with closing(sqlite3.connect(tmp_path / "data" / "mlops_backend.db")) as database:
         assert database.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
