@@ -174,6 +174,7 @@ LOOPS: Final = (
         ),
         (STREAMED,),
     ),
+    Looping("Open WebUI", "loop_open_webui.py", of("open-webui==0.12.4"), (STREAMED, ON_V1[1])),
     Looping("aider", "loop_aider.py", by_uv("aider-chat==0.86.2"), script=Script((), EDIT)),
     Looping(
         "Open Interpreter over litellm",
