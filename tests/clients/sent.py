@@ -7,6 +7,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from mlops_backend.middleware.asgi import STRAIGHT
+from mlops_backend.telemetry.record import Straight
+
 Event = dict[str, Any]
 Send = Callable[[Event], Awaitable[None]]
 
@@ -26,8 +29,25 @@ class Answer:
 
 
 @dataclass
+class _Seen:
+    """The short way of a stream's pieces, past all applications, with an eye on it."""
+
+    way: Straight
+    answer: Answer
+
+    def may_send(self) -> bool:
+        """As the way itself says."""
+        return self.way.may_send()
+
+    def send(self, piece: bytes) -> bool:
+        """Keep a piece, and send it."""
+        self.answer.body += piece
+        return self.way.send(piece)
+
+
+@dataclass
 class Kept:
-    """An ASGI application around another, that keeps the answers."""
+    """An ASGI application around another, that keeps the answers, also what is sent past it."""
 
     application: Any
     answers: list[Answer] = field(default_factory=list)
@@ -45,7 +65,12 @@ class Kept:
             answer.body += event.get("body", b"")
             await send(event)
 
-        await self.application(scope, receive, keep)
+        way = STRAIGHT.get()
+        token = STRAIGHT.set(_Seen(way, answer) if way else None)
+        try:
+            await self.application(scope, receive, keep)
+        finally:
+            STRAIGHT.reset(token)
 
 
 def _objects(body: bytes) -> Iterator[Event]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from mlops_backend.middleware.asgi import STRAIGHT
 from tests.clients.catalogue import CLIENTS
 from tests.clients.loop_catalogue import LOOPS
 from tests.clients.loop_results import loops_in_page, loops_table, read_loops
 from tests.clients.results import Row, page_table, read_results, table_in_page
-from tests.clients.sent import Answer
+from tests.clients.sent import Answer, Kept
 from tests.clients.stages import Behind
 from tests.clients.verdicts import Cell, Verdict
 
@@ -59,3 +62,36 @@ def test_reasons_are_told_once() -> None:
 def test_text_is_read_out_of_every_protocol(body: bytes) -> None:
     """Of what was sent, whole or in a stream, the text is what the model said."""
     assert Answer("/", 200, body).text == "Ab"
+
+
+class _Way:
+    """A short way, that sends to nobody."""
+
+    def may_send(self) -> bool:
+        return True
+
+    def send(self, piece: bytes) -> bool:
+        return bool(piece)
+
+
+async def test_pieces_that_go_the_short_way_are_kept_in_their_place() -> None:
+    """A stream's pieces go past all applications: they are seen too, and the way is as it was afterwards."""
+
+    async def streaming(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b'{"response":"A"}\n', "more_body": True})
+        straight = STRAIGHT.get()
+        assert straight is not None
+        assert straight.may_send()
+        assert straight.send(b'{"response":"b"}\n')
+        await send({"type": "http.response.body", "body": b'{"response":"c"}\n'})
+
+    async def sent(event: Any) -> None:
+        """To nobody."""
+
+    kept, way = Kept(streaming), _Way()
+    token = STRAIGHT.set(way)
+    await kept({"type": "http", "path": "/"}, None, sent)
+    assert [(answer.status, answer.text) for answer in kept.answers] == [(200, "Abc")]
+    assert STRAIGHT.get() is way
+    STRAIGHT.reset(token)
