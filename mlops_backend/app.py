@@ -43,6 +43,7 @@ def create_app(settings: Settings | None = None, shared: Shared | None = None) -
     app = Application(__name__)
     app.config.update(
         MAX_CONTENT_LENGTH=settings.max_body_bytes,
+        MAX_JSON_VALUES=settings.max_json_values,
         PROPAGATE_EXCEPTIONS=False,
         PROVIDE_AUTOMATIC_OPTIONS=True,
         RESPONSE_TIMEOUT=None,  # a client that takes nothing is seen by `connections/`

@@ -102,6 +102,7 @@ class Settings(BaseSettings):
     max_connections_per_address: int = Field(default=2000, ge=1, le=1_000_000)
     upstream_max_connections: int = Field(default=2000, ge=1, le=100_000)
     max_body_bytes: int = Field(default=33_554_432, ge=1, le=_LARGEST_BODY)
+    max_json_values: int = Field(default=1_000_000, ge=1000)
     body_memory: int = Field(default=37_748_736, ge=1)
     body_memory_per_key: int = Field(default=33_554_432, ge=1)
     shutdown_delay: float = Field(default=0.0, ge=0, le=_DAY, allow_inf_nan=False)

@@ -17,9 +17,10 @@ LAYERS = (
     ("openapi",),
     ("services",),
     ("schemas", "telemetry", "migrations"),
+    ("json_values",),
     ("errors", "config", "__init__"),
     ("setting_values", "setting_stores", "setting_addresses", "setting_files", "setting_servers"),
-    ("principal", "shared", "shares", "folding", "begun", "event_loop", "in_turns", "address", "postponed"),
+    ("principal", "shared", "shares", "folding", "begun", "event_loop", "in_turns", "address", "postponed", "aside"),
 )
 # The houses of `services`, from the top; each may import from those on lower floors, through their faces.
 FLOORS = (

@@ -11,6 +11,7 @@ from quart.typing import ResponseReturnValue
 from quart_schema import document_response, tag, validate_request
 from werkzeug.exceptions import MethodNotAllowed
 
+from mlops_backend.aside import aside
 from mlops_backend.errors import Forbidden
 from mlops_backend.middleware.asgi import Scope as ASGIScope
 from mlops_backend.middleware.body_limit import body_of
@@ -168,7 +169,8 @@ async def fetch_stream(ticket_id: str) -> Response:
         raise Forbidden("The key that this stream was prepared with may not start it any more.")
     # It was counted among its key's requests when it was prepared.
     noted.caller = replace(owner, limits=replace(owner.limits, requests=None))
-    return await _stream(ticket.operation, parse_json(ticket.body), default=SSE)
+    body = await aside(len(ticket.body), parse_json, ticket.body)
+    return await _stream(ticket.operation, body, default=SSE)
 
 
 async def _answer(operation: Operation, body: dict[str, Any]) -> Response:

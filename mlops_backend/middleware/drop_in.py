@@ -6,11 +6,13 @@ from collections.abc import AsyncIterable
 from typing import Final, cast
 from urllib.parse import quote
 
-from quart import Request, Response
+from quart import Request, Response, current_app
 from quart.wrappers.response import DataBody
 from werkzeug.datastructures import Headers
 
+from mlops_backend.aside import LARGE, aside
 from mlops_backend.errors import NotFound
+from mlops_backend.json_values import check_values
 from mlops_backend.middleware.asgi import STRAIGHT, Scope
 from mlops_backend.middleware.body_limit import body_of
 from mlops_backend.middleware.body_stream import body_stream_of
@@ -43,7 +45,21 @@ async def forward(task: Task, path: str = "") -> Response:
 async def asked_by(task: Task, path: str = "") -> Asked:
     """The request at hand, read as far as authorisation, routing and metering need it."""
     asked = at_hand()
-    return read_asked(task, asked.method, path or _route_of(asked), _headers_of(asked), await _body_of(asked))
+    content = await _body_of(asked)
+    read = (task, asked.method, path or _route_of(asked), _headers_of(asked), content)
+    if len(content) <= LARGE:
+        return read_asked(*read)
+    await check_large(content)
+    return await aside(len(content), read_asked, *read)
+
+
+async def check_large(content: bytes) -> None:
+    """See that a large body, where it is JSON, has no more values than may be.
+
+    Raises:
+        InvalidJSON: it has more.
+    """
+    await aside(len(content), check_values, content, current_app.config["MAX_JSON_VALUES"])
 
 
 async def answer(asked: Asked) -> Response:
@@ -96,9 +112,11 @@ async def _body_of(asked: Request) -> bytes:
     data = cast(bytes, await asked.get_data(cache=False, as_text=False))
     if not asked.path.startswith("/v1/"):  # Ollama's own routes take no compressed bodies, whatever a header says
         return data
-    plain = plain_body(data, asked.headers.get("Content-Encoding", ""), asked.max_content_length or 0)
-    if len(plain) != len(data):
-        body_of(cast(Scope, asked.scope)).grow(len(plain))
+    plain = data
+    if encoding := asked.headers.get("Content-Encoding", ""):
+        plain = await aside(LARGE + 1, plain_body, data, encoding, asked.max_content_length or 0)
+        if len(plain) != len(data):
+            body_of(cast(Scope, asked.scope)).grow(len(plain))
     return plain
 
 

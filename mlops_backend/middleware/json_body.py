@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from functools import cache
 from io import BytesIO
 from typing import Any, Final, cast
 
 from pydantic_core import from_json
-from quart import Request
+from quart import Request, current_app
 from quart.wrappers.request import Body
 
+from mlops_backend.aside import LARGE, aside, rest
 from mlops_backend.errors import InvalidJSON, UnsupportedMediaType
+from mlops_backend.json_values import check_values
 from mlops_backend.middleware.asgi import Scope
 from mlops_backend.middleware.body_limit import body_of
 from mlops_backend.services.llm.streams import MAX_BYTES
 
-# Bytes that a value of JSON takes in memory, by the mark that it begins with or ends at; time goes with them.
-_WEIGHTS: Final = {b",": 40, b"[": 64, b"{": 240}
-_HEAVIEST: Final = 128 * 1024 * 1024
-# Behind each step that a body larger than this takes, others have a turn.
-_LARGE: Final = 256 * 1024
-_A_TURN: Final = 0.005
 _UNSET: Final = object()
 
 
@@ -111,14 +106,10 @@ class JSONRequest(Request):
                 )
             data = await self.get_data(as_text=False)
             assert isinstance(data, bytes)  # noqa: S101 - what as_text=False gives
-            large = len(data) > _LARGE
-            if large:
-                await asyncio.sleep(_A_TURN)
-                check_weight(data)
-                await asyncio.sleep(_A_TURN)
-            self._parsed = parse_json(data)
-            if large:
-                await asyncio.sleep(_A_TURN)
+            if len(data) > LARGE:
+                self._parsed = await aside(len(data), _parse_large, data, current_app.config["MAX_JSON_VALUES"])
+            else:
+                self._parsed = parse_json(data)
             if len(data) > MAX_BYTES:
                 self._raw = None  # nobody reads so much twice
         return self._parsed
@@ -137,14 +128,9 @@ def _blueprints_of(endpoint: str) -> tuple[str, ...]:
     return tuple(".".join(names[:end]) for end in range(len(names), 0, -1))
 
 
-def check_weight(data: bytes) -> None:
-    """See that JSON text does not become very much more in memory than it is.
-
-    Raises:
-        InvalidJSON: it has more values than there is room for.
-    """
-    if sum(data.count(mark) * weight for mark, weight in _WEIGHTS.items()) > _HEAVIEST:
-        raise InvalidJSON("The body has too many values.")
+def _parse_large(data: bytes, most: int) -> Any:
+    check_values(data, most)
+    return parse_json(data)
 
 
 def parse_json(data: bytes) -> Any:
@@ -158,6 +144,7 @@ def parse_json(data: bytes) -> Any:
         value = from_json(data, allow_inf_nan=False)
     except ValueError as error:
         raise InvalidJSON(f"The body is not valid JSON: {str(error)[:200]}.") from None
+    rest()
     if not _finite(value):
         raise InvalidJSON("The body is not valid JSON: it holds a number that is not finite.")
     return value

@@ -9,6 +9,7 @@ from typing import Any
 from quart import Blueprint, Response, g, request
 from quart_schema import document_headers, document_response, tag, validate_request
 
+from mlops_backend.aside import aside
 from mlops_backend.errors import AppError
 from mlops_backend.middleware.request_context import record, service
 from mlops_backend.middleware.stream_answer import stream_answer
@@ -43,7 +44,7 @@ async def send_message(conversation_id: str, data: AskRequest) -> Response:
     reply at all, the message stays (`X-Message-ID`), and `…/regenerate` asks again. With `If-Match` only if the
     conversation is still at that version, else 412 and nothing is stored.
     """
-    asked = question(data, int(time() * 1000))
+    asked = await aside(record().bytes_in, question, data, int(time() * 1000))
     turn = await service(Turns).ask(g.principal.id, conversation_id, asked, wanted_version())
     return await _answer(turn, data)
 

@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl
 from quart import Blueprint, Response, request
 from quart_schema import hide
 
-from mlops_backend.middleware.drop_in import answer, body, client_headers
+from mlops_backend.aside import aside
+from mlops_backend.middleware.drop_in import answer, body, check_large, client_headers
 from mlops_backend.middleware.form_fields import single_field
 from mlops_backend.services.llm.asked import Asked, Task, passed_through, read_asked
 
@@ -30,7 +31,9 @@ def _view(path: str) -> Callable[[], Awaitable[Response]]:
         """Relay what the operator lets through."""
         # Some take what is behind a # for no part of the query any more.
         query = request.query_string.decode("ascii", "replace").replace("#", "%23")
-        return await answer(_asked(task, f"{path}?{query}" if query else path, query, await body()))
+        content, target = await body(), f"{path}?{query}" if query else path
+        await check_large(content)
+        return await answer(await aside(len(content), _asked, task, target, query, content))
 
     return relay_route
 

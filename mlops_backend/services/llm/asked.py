@@ -17,7 +17,6 @@ from mlops_backend.services.llm.dialects import (
     dialect_of,
     endings,
     folded,
-    in_full,
     last_of,
     openai_ending,
     shortened,
@@ -66,7 +65,8 @@ class Asked:
     `models` holds every name that any backend might read from the body, `model` the one that Ollama reads. `patient`
     says that a sound backend may be silent for long amid its answer: an Ollama is, while it writes a tool call or JSON.
     `readable` says whether the body is a JSON object, where it was read as one. `instead` is other contents for a
-    server that refuses this one, each behind a word of such a refusal.
+    server that refuses this one, each behind a word of such a refusal. `prompt` is an estimate of the prompt's tokens,
+    where it was made already.
     """
 
     task: Task
@@ -80,6 +80,7 @@ class Asked:
     patient: bool = False
     instead: Sequence[tuple[str, bytes]] = ()
     readable: bool | None = None
+    prompt: int | None = None
 
 
 GENERATE: Final = Task(Dialect.OLLAMA, Place.MODEL, ending=endings.generation_ending, generates=True)
@@ -118,10 +119,6 @@ def read_asked(task: Task, method: str, path: str, headers: Pairs, body: bytes) 
     short = shortened(content)
     found = short.members or ()
     names = models_in(found, task.names)
-    if any("\0" in name for name in names):
-        short = in_full(content)
-        found = short.members or ()
-        names = models_in(found, task.names)
     model = next((value for name in task.names if isinstance(value := last_of(found, name), str) and value), "")
     ending = task.ending
     if task.usage_on_request and last_of(found, "stream") is True:

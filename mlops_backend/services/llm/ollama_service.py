@@ -6,17 +6,17 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from mlops_backend.aside import aside
 from mlops_backend.errors import AppError, BackendNonsense, InvalidBody
 from mlops_backend.principal import Limits, Principal
 from mlops_backend.services.llm.asked import OWN, PATIENT, Asked
 from mlops_backend.services.llm.backends import BackendPool, Catalogue, Operation, raise_for_status
-from mlops_backend.services.llm.dialects import LargeBody, dumped, folded, parse_object
+from mlops_backend.services.llm.dialects import dumped, folded, parse_object, written
 from mlops_backend.services.llm.generation import Admission, Clocks, Forwarded, Forwarder, Meter, estimate_prompt_tokens
 from mlops_backend.services.llm.model_names import ModelRules
 from mlops_backend.services.llm.upstream import Reply
 from mlops_backend.telemetry.record import RequestRecord
 
-_LARGE = 128 * 1024
 _READ_BY_BACKENDS = ("model", "stream")
 _NO_MODEL = "none is listed yet; `ollama pull llama3.2` brings one into an Ollama"
 _NO_SUCH_ROUTE = 404
@@ -65,7 +65,7 @@ class OllamaService:
             AppError: whatever kept the answer away; see `errors.py`.
         """
         answered = await self._forwarder.forward(await self._asked(operation, body, record, stream=False), record)
-        return _whole(answered)
+        return await _whole(answered)
 
     async def stream(
         self, operation: Operation, body: Mapping[str, Any], record: RequestRecord
@@ -76,7 +76,7 @@ class OllamaService:
             AppError: whatever kept the first line away. A later failure is the stream's own last line.
         """
         answered = await self._forwarder.forward(await self._asked(operation, body, record, stream=True), record)
-        return _line(_whole(answered)) if isinstance(answered.body, bytes) else answered.body
+        return _line(await _whole(answered)) if isinstance(answered.body, bytes) else answered.body
 
     async def forward(self, asked: Asked, record: RequestRecord) -> Forwarded:
         """What a backend answers to a drop-in request, byte for byte; its first bytes have already arrived.
@@ -106,7 +106,8 @@ class OllamaService:
             return answered
         content = asked.content if isinstance(asked.content, bytes) else b""
         record.outcome = "done"
-        return Forwarded(200, _ESTIMATED, dumped({"input_tokens": estimate_prompt_tokens(content)}))
+        tokens = await aside(len(content), estimate_prompt_tokens, content)
+        return Forwarded(200, _ESTIMATED, dumped({"input_tokens": tokens}))
 
     async def count_request(self, caller: Principal) -> Mapping[str, str]:
         """Count one request of `caller`, for what it prepares; its tokens are counted when it runs.
@@ -169,7 +170,7 @@ class OllamaService:
         model = body.get("model") or self._default_model or await self._only_model(record.caller)
         self._rules.check([model], record.caller)
         value = {**_without_variants(body), "model": model, "stream": stream}
-        content = await LargeBody.of(value) if record.bytes_in > _LARGE else dumped(value)
+        content = await written(value, record.bytes_in)
         ending = OWN.ending if stream else None
         patient = any(body.get(name) for name in PATIENT)
         return Asked(OWN, "POST", f"/api/{operation}", (), content, model, (model,), ending, patient)
@@ -203,7 +204,7 @@ def _is_anthropics(body: object) -> bool:
         return False
 
 
-def _whole(answered: Forwarded) -> bytes:
+async def _whole(answered: Forwarded) -> bytes:
     """A whole answer of our own API.
 
     Raises:
@@ -212,7 +213,7 @@ def _whole(answered: Forwarded) -> bytes:
     assert isinstance(answered.body, bytes)  # noqa: S101 - only a stream has chunks
     wait = next((value for name, value in answered.headers if name.lower() == "retry-after"), "")
     raise_for_status(Reply(answered.status, answered.content_type, answered.body, wait if wait.isdigit() else ""))
-    parse_object(answered.body)
+    await aside(len(answered.body), parse_object, answered.body)
     return answered.body
 
 

@@ -112,9 +112,9 @@ def test_bytes_that_are_not_utf8_are_kept() -> None:
 
 def test_a_body_of_too_many_things_is_refused() -> None:
     """It would be read for seconds, while nothing else is served."""
-    for body in (b"{" + b'"":0,' * 1001 + b'"":0}', b'{"x":[' + b"0," * 2_000_001 + b"0]}"):
+    for count in (1001, 100_001):
         with pytest.raises(InvalidJSON, match="too many"):
-            read(body)
+            read(b"{" + b'"":0,' * count + b'"":0}')
     assert read(b'{"images":["' + b"x" * 5_000_000 + b'"],"model":"a"}').models == ("a",)
 
 

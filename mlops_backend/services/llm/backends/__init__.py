@@ -13,7 +13,7 @@ from mlops_backend.services.llm.backends.backend import (
 from mlops_backend.services.llm.backends.catalogue import Catalogue, openai_model
 from mlops_backend.services.llm.backends.openai import MODELS_PATH, OpenAIBackend
 from mlops_backend.services.llm.backends.openai_address import API, Places
-from mlops_backend.services.llm.backends.openai_drop_in import not_here, whole
+from mlops_backend.services.llm.backends.openai_drop_in import body_of, not_here, whole
 from mlops_backend.services.llm.backends.pool import BackendPool, Candidates, Probe
 from mlops_backend.services.llm.backends.statuses import raise_for_status
 
@@ -32,6 +32,7 @@ __all__ = [
     "Operation",
     "Places",
     "Probe",
+    "body_of",
     "not_here",
     "openai_model",
     "raise_for_status",

@@ -6,10 +6,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Se
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import partial
 from time import perf_counter_ns
 from typing import Any, Final, Literal
 from urllib.parse import unquote
 
+from mlops_backend.aside import aside
 from mlops_backend.errors import BackendRejected, NotImplementedHere
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends.backend import Answer, Body, Operation, passed_on
@@ -27,7 +29,7 @@ from mlops_backend.services.llm.backends.openai_requested import (
 from mlops_backend.services.llm.backends.refusals import Refusals, without
 from mlops_backend.services.llm.backends.reworded import accepted
 from mlops_backend.services.llm.backends.statuses import ListFails, is_missing_route, raise_for_status, words_of
-from mlops_backend.services.llm.dialects import dumped, ollama, read_usage
+from mlops_backend.services.llm.dialects import dumped, ollama, read_usage, written
 from mlops_backend.services.llm.dialects.openai import Model, StreamTranslator
 from mlops_backend.services.llm.dialects.openai import listing as openai_listing
 from mlops_backend.services.llm.dialects.openai import replies as openai_replies
@@ -126,13 +128,15 @@ class OpenAIBackend:
         elif reason := openai_requests.load_reason(operation, body):
             answer = openai_replies.loaded_reply(operation, model.name, reason)
         else:
-            path, content = translated_request(operation, {**body, "stream": False}, model)
+            asked = {**body, "stream": False}
+            path, content = await aside(record.bytes_in, translated_request, operation, asked, model)
             top = openai_requests.top_logprobs(body)
             started = perf_counter_ns()
             reply = await self._post(path, content, record)
             total = perf_counter_ns() - started
             told = told_apart(body, model, record)
-            answer = openai_replies.whole_reply(operation, reply.body, model.name, total, top, **told)
+            read = partial(openai_replies.whole_reply, operation, reply.body, model.name, total, top, **told)
+            answer = await aside(len(reply.body), read)
         read_usage(answer, record)
         return dumped(answer)
 
@@ -147,7 +151,8 @@ class OpenAIBackend:
         if reason := openai_requests.load_reason(operation, body):
             yield ollama.dump_line(openai_replies.loaded_reply(operation, model.name, reason))
             return
-        path, content = translated_request(operation, {**body, "stream": True}, model)
+        asked = {**body, "stream": True}
+        path, content = await aside(record.bytes_in, translated_request, operation, asked, model)
         top, told = openai_requests.top_logprobs(body), told_apart(body, model, record)
         translator = StreamTranslator(operation, model.name, top, **told)
         async with self._answer(path, content, record) as response, aclosing(response.chunks()) as chunks:
@@ -243,7 +248,8 @@ class OpenAIBackend:
         """
         content, left_out = self._refusals.taken(content), set[str]()
         for _ in range(_TRIES):
-            async with self._asked(path, content, record) as response:
+            body = await written(content, record.bytes_in)
+            async with self._upstream.stream("POST", self._target, self._under(path), record, body) as response:
                 self._fails = response.status >= 500
                 if response.status == 200:
                     self._refusals.remember(left_out)
@@ -261,11 +267,6 @@ class OpenAIBackend:
             content = without(content, lighter)
         self._check(reply, path)
         raise AssertionError("a status that is not 200 is an error")
-
-    def _asked(
-        self, path: str, content: Mapping[str, Any], record: RequestRecord
-    ) -> AbstractAsyncContextManager[UpstreamResponse]:
-        return self._upstream.stream("POST", self._target, self._under(path), record, dumped(content))
 
     async def _entry(self, name: str) -> openai_listing.Entry:
         return await self._models.entry(name)

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final, Literal, Protocol
 
+from mlops_backend.aside import aside
 from mlops_backend.errors import BadRequest, NotImplementedHere
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends.backend import Answer, Body, Operation
@@ -62,7 +63,7 @@ async def translated(backend: Translating, asked: Asked, record: RequestRecord) 
     if operation is None:
         yield await _whole(backend, asked, record)
         return
-    body = read_body(asked.content)
+    body = await body_of(asked)
     if operation == "chat":
         _require_model(body)
     # What only loads or unloads is one object, streamed or not.
@@ -73,6 +74,12 @@ async def translated(backend: Translating, asked: Asked, record: RequestRecord) 
     async with aclosing(backend.stream(operation, body, record, tap)) as lines:
         begun = _looked_at(await anext(lines, None), lines)
         yield Answer(200, (("Content-Type", NDJSON),), NDJSON, begun, is_looked_at=True, tap=tap)
+
+
+async def body_of(asked: Asked) -> dict[str, Any]:
+    """What it was sent, as `read_body` has it; a large one is read aside."""
+    content = asked.content
+    return await aside(len(content) if isinstance(content, bytes) else 0, read_body, content)
 
 
 def whole(value: Mapping[str, Any]) -> Answer:
@@ -91,9 +98,9 @@ def not_here(path: str) -> NotImplementedHere:
 async def _whole(backend: Translating, asked: Asked, record: RequestRecord) -> Answer:
     match asked.path:
         case "/api/embed":
-            return _answer(await backend.call("embed", read_body(asked.content), record), JSON)
+            return _answer(await backend.call("embed", await body_of(asked), record), JSON)
         case "/api/embeddings":
-            body = read_body(asked.content)
+            body = await body_of(asked)
             _require_model(body)
             return whole(await backend.embedding(body, record))
         case "/api/show":

@@ -8,7 +8,8 @@ from mlops_backend.services.llm.dialects.endings import Ending, EventEnding, gen
 from mlops_backend.services.llm.dialects.families import Dialect, dialect_of, error_object
 from mlops_backend.services.llm.dialects.frames import EVENT, MAX_FRAME_BYTES, Frames
 from mlops_backend.services.llm.dialects.go_json import Member, bytes_of, folded, last_of, members, text_of, value_of
-from mlops_backend.services.llm.dialects.large import LargeBody
+from mlops_backend.services.llm.dialects.large import LargeBody, written
+from mlops_backend.services.llm.dialects.large_members import places, value_in
 from mlops_backend.services.llm.dialects.long_texts import in_full, shortened
 from mlops_backend.services.llm.dialects.objects import events_of, is_openai_end
 from mlops_backend.services.llm.dialects.ollama import check_first, dump_line, error_text, parse_object
@@ -49,11 +50,14 @@ __all__ = [
     "ollama",
     "openai_ending",
     "parse_object",
+    "places",
     "read_usage",
     "shortened",
     "text_of",
     "texts_in",
     "tokens_in",
     "tokens_said",
+    "value_in",
     "value_of",
+    "written",
 ]

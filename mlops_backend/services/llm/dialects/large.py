@@ -8,9 +8,13 @@ from typing import Any, Final, Self
 
 from pydantic_core import to_json
 
+from mlops_backend.aside import LARGE
+from mlops_backend.services.llm.dialects.compact import dumped
+
 # What one step writes: characters of a text, members of a list or an object.
 _CHARACTERS: Final = 256 * 1024
-_MEMBERS: Final = 4096
+_MEMBERS: Final = 64
+_MOST: Final = 4096
 # What lies deeper is written at once.
 _LEVELS: Final = 8
 # Behind so many bytes others have a turn.
@@ -52,6 +56,30 @@ class LargeBody:
             await asyncio.sleep(0)
 
 
+async def written(value: Mapping[str, Any], came: int) -> bytes | LargeBody:
+    """A body that is made here, to be sent; a large one in pieces.
+
+    Args:
+        value: what is sent.
+        came: how many bytes it was made of. Its messages may come from elsewhere, and count by themselves.
+
+    Raises:
+        InvalidJSON: it nests more deeply than this service writes.
+    """
+    return await LargeBody.of(value) if came > LARGE or _is_large(value.get("messages")) else dumped(value)
+
+
+def _is_large(messages: object) -> bool:
+    return isinstance(messages, list) and len(messages) > 1 and sum(map(_about, messages)) > LARGE
+
+
+def _about(message: object) -> int:
+    if not isinstance(message, dict):
+        return 0
+    texts = (message.get("content"), *(message.get("images") or ()))
+    return sum(len(text) for text in texts if isinstance(text, str))
+
+
 def _joined(value: object) -> Iterator[bytes]:
     """The pieces of a value's text, none of them small but the last."""
     parts: list[bytes] = []
@@ -72,7 +100,7 @@ def _parts(value: object, levels: int) -> Iterator[bytes]:
         for start in range(0, len(value), _CHARACTERS):
             yield to_json(value[start : start + _CHARACTERS])[1:-1]
         yield b'"'
-    elif isinstance(value, dict) and levels and len(value) <= _MEMBERS:
+    elif isinstance(value, dict) and levels and len(value) <= _MOST:
         yield from _between(b"{", (_member(name, inner, levels - 1) for name, inner in value.items()), b"}")
     elif isinstance(value, list) and levels:
         yield from _between(b"[", _elements(value, levels - 1), b"]")
@@ -86,7 +114,7 @@ def _member(name: str, value: object, levels: int) -> Iterator[bytes]:
 
 
 def _elements(values: list[Any], levels: int) -> Iterator[Iterator[bytes]]:
-    """The elements one by one, or many short ones together."""
+    """The elements one by one, or some together where there are many."""
     if len(values) <= _MEMBERS:
         yield from (_parts(value, levels) for value in values)
     else:

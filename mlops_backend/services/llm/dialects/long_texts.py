@@ -1,60 +1,66 @@
-"""A body of megabytes without its long texts: images and sound, of which nothing has to be known but where they stand.
-
-In base64 they hold no backslash, so a quotation mark ends each. What stands in their place is legal only within a
-text: where a cut has gone wrong, between two texts, what is left is no JSON, and the body is read as it came.
-"""
+"""A body without its large values: of images, sound and long texts nothing has to be known but where they stand."""
 
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
-from mlops_backend.services.llm.dialects.go_json import Member, bytes_of, members, text_of
+from mlops_backend.aside import LARGE, rest
+from mlops_backend.errors import InvalidJSON
+from mlops_backend.services.llm.dialects.go_json import Member, bytes_of, folded, members, text_of
+from mlops_backend.services.llm.dialects.large_members import Place, number_in_list, places
 
-_LARGE: Final = 256 * 1024
-_LONG: Final = 32 * 1024
-# After so many quotation marks the rest is left as it is: looking at each takes time.
-_MOST_MARKS: Final = 20_000
-_STANDS_IN: Final = b"\\u0000%d;"
-_STOOD_IN: Final = re.compile(rb"\\u0000(\d+);")
+# A value that is longer is left out, but for what has to be known of a body.
+_LONG: Final = 1024
+_KNOWN: Final = frozenset({"model", "name", "from", "source", "destination", "options", "stream_options"})
+_COUNTED: Final = "prompt"
+_MOST_KEPT: Final = 1024 * 1024
+# Nobody can know it who would put it into a body.
+_WORD: Final = secrets.token_hex(8)
+_STANDS_IN: Final = f'"{_WORD}%d"'.encode()
+_STOOD_IN: Final = re.compile(rf'"{_WORD}(\d+)"'.encode())
 
 
 @dataclass(frozen=True, slots=True)
 class Shortened:
-    """A body's text, and the members of its object as in `members`, where `\\u0000` and a number stand for a long text.
+    """A body's text, and the members of its object as in `members`; a large value has another one in its place.
 
-    `members` is `None` where there is no whole object. A text that has to be known, and has a NUL in it, may be long:
-    read it in full.
+    A long text is an empty one then, an object an empty one, and a list one of as many values where they count.
+    `members` is `None` where there is no whole object; of a large body there is no text then.
     """
 
     text: str
     members: list[Member] | None
     _body: bytes = b""
-    _left_out: tuple[tuple[int, int], ...] = ()
+    _left_out: tuple[Place, ...] = ()
 
     def restored(self, text: str) -> bytes:
-        """The bytes of `text`, made of this one's, with the long texts in their places."""
+        """The bytes of `text`, made of this one's, with the large values in their places."""
         short = bytes_of(text)
         return _STOOD_IN.sub(self._that_stood_in, short) if self._left_out else short
 
     def _that_stood_in(self, found: re.Match[bytes]) -> bytes:
-        start, end = self._left_out[int(found[1])]
-        return self._body[start:end]
+        place = self._left_out[int(found[1])]
+        return self._body[place.value_start : place.end]
 
 
 def shortened(body: bytes) -> Shortened:
-    """Read a body's top level.
+    """Read a body's top level; of a large one without its large values.
 
     Raises:
-        InvalidJSON: it nests more deeply, or has more fields or values, than this service reads.
+        InvalidJSON: it nests more deeply, or has more or longer fields, or more values, than this service reads.
     """
-    if len(body) > _LARGE and (spans := tuple(_long_texts(body))) and not _looks_cut(body):
-        text = text_of(b"".join(_cut(body, spans)))
-        if (found := members(text)) is not None:
-            return Shortened(text, found, body, spans)
-    return in_full(body)
+    if len(body) <= LARGE:
+        return in_full(body)
+    if (found := places(body)) is None:
+        return Shortened("", None)
+    rest()
+    large = tuple(place for place in found if _is_left_out(body, place))
+    text = text_of(b"".join(_kept(body, large)))
+    return Shortened(text, _with_values(body, large, members(text)), body, large)
 
 
 def in_full(body: bytes) -> Shortened:
@@ -63,27 +69,45 @@ def in_full(body: bytes) -> Shortened:
     return Shortened(text, members(text))
 
 
-def _looks_cut(body: bytes) -> bool:
-    return b"\\" in body and b"\\u0000" in body
+def _is_left_out(body: bytes, place: Place) -> bool:
+    is_long = place.end - place.value_start > _LONG and body[place.value_start] in b'"[{'
+    return is_long and folded(place.name) not in _KNOWN
 
 
-def _long_texts(body: bytes) -> Iterator[tuple[int, int]]:
-    """Where there may be one, its quotation marks left out."""
-    start = body.find(b'"') + 1
-    for _ in range(_MOST_MARKS):
-        end = body.find(b'"', start) if start else -1
-        if end < 0:
-            return
-        if end - start > _LONG and body.find(b"\\", start, end) < 0:
-            yield start, end
-            end = body.find(b'"', end + 1)
-        start = end + 1
+def _kept(body: bytes, large: Iterable[Place]) -> Iterator[bytes]:
+    at = size = 0
+    for number, place in enumerate((*large, None)):
+        end = len(body) if place is None else place.value_start
+        size += end - at
+        if size > _MOST_KEPT:
+            raise InvalidJSON("The body has too many fields, or too long ones.")
+        yield body[at:end]
+        if place is not None:
+            yield _STANDS_IN % number
+            at = place.end
 
 
-def _cut(body: bytes, spans: Iterable[tuple[int, int]]) -> Iterator[bytes]:
-    kept = 0
-    for number, (start, end) in enumerate(spans):
-        yield body[kept:start]
-        yield _STANDS_IN % number
-        kept = end
-    yield body[kept:]
+def _with_values(body: bytes, large: tuple[Place, ...], found: list[Member] | None) -> list[Member] | None:
+    """The members with what is known of each value that was left out."""
+    if found is None or not large:
+        return found
+    left = {f"{_WORD}{number}": place for number, place in enumerate(large)}
+    return [
+        replace(member, value=_known_of(body, left[member.value])) if _stands_in(member.value, left) else member
+        for member in found
+    ]
+
+
+def _stands_in(value: object, left: dict[str, Place]) -> bool:
+    return isinstance(value, str) and value in left
+
+
+def _known_of(body: bytes, place: Place) -> Any:
+    match body[place.value_start : place.value_start + 1]:
+        case b'"':
+            return ""
+        case b"{":
+            return {"": None}
+        case _:
+            is_counted = folded(place.name) == _COUNTED
+            return [None] * (number_in_list(body[place.value_start : place.end]) if is_counted else 1)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from typing import Any, Final
 
+from mlops_backend.aside import aside
 from mlops_backend.errors import BackendFailed, BackendRefused, BackendRejected, BadRequest
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends import (
@@ -17,12 +18,13 @@ from mlops_backend.services.llm.backends import (
     Body,
     OpenAIBackend,
     Places,
+    body_of,
     not_here,
     openai_model,
     raise_for_status,
     whole,
 )
-from mlops_backend.services.llm.dialects import dumped
+from mlops_backend.services.llm.dialects import written
 from mlops_backend.services.llm.dialects.openai import (
     COMPLETION_PATH,
     EMBED_PATH,
@@ -34,7 +36,6 @@ from mlops_backend.services.llm.dialects.openai import (
     named,
     native_reply,
     native_request,
-    read_body,
     usage_apart,
 )
 from mlops_backend.services.llm.dialects.openai import listing as openai_listing
@@ -81,11 +82,11 @@ class EmbeddedBackend(OpenAIBackend):
     async def _native(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
         """Its own answer to a body made anew: it reads a hundred fields more than are allowed, and some end it."""
         if asked.path == EMBED_PATH:
-            yield whole(await self._embed_natively(read_body(asked.content), record))
+            yield whole(await self._embed_natively(await body_of(asked), record))
         elif checked := ROUTES.get(asked.path):
-            body = read_body(asked.content)
-            content = checked(body, await self._named(body))
-            async with self._raw(self._rebuilt(asked, content), record) as answer:
+            body = await body_of(asked)
+            content = await aside(record.bytes_in, checked, body, await self._named(body))
+            async with self._raw(await self._rebuilt(asked, content, record), record) as answer:
                 if answer.status != 200:
                     self._check(Reply(answer.status, answer.content_type, await gathered(answer.chunks)))
                 yield await _in_openais_words(answer, asked.path, content)
@@ -118,8 +119,9 @@ class EmbeddedBackend(OpenAIBackend):
         answer = await self._embed(native_request(body), model, record)
         return native_reply(answer, self._engine.model, body.get("encoding_format"))
 
-    def _rebuilt(self, asked: Asked, content: Mapping[str, Any]) -> Asked:
-        return replace(asked, content=dumped(content), headers=tuple(self._target.headers.items()))
+    async def _rebuilt(self, asked: Asked, content: Mapping[str, Any], record: RequestRecord) -> Asked:
+        made = await written(content, record.bytes_in)
+        return replace(asked, content=made, headers=tuple(self._target.headers.items()))
 
     async def _vectors(self, content: Mapping[str, Any], record: RequestRecord, *, truncate: bool) -> Sequence[bytes]:
         return [await self._vector(content, text, record, truncate=truncate) for text in content["input"]]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from mlops_backend.aside import aside
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.dialects import LargeBody, Member, folded, members, shortened
 from mlops_backend.services.llm.generation.token_maximum import MAXIMA, number_in
@@ -38,6 +39,10 @@ async def bounded(asked: Asked, tokens: int) -> Asked:
         return replace(asked, content=await LargeBody.of(_with_options(content.value, tokens)))
     if not isinstance(content, bytes):
         return asked
+    return await aside(len(content), _lowered, asked, content, own, tokens)
+
+
+def _lowered(asked: Asked, content: bytes, own: str, tokens: int) -> Asked:
     short = shortened(content)
     found = short.members
     if not found:

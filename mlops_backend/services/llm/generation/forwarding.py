@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, auto
 from typing import Final
 
 from pydantic_core import from_json
 
+from mlops_backend.aside import LARGE, aside
 from mlops_backend.errors import (
     AppError,
     BackendBusy,
@@ -35,7 +36,7 @@ from mlops_backend.services.llm.dialects import (
 from mlops_backend.services.llm.generation.admission import Admission
 from mlops_backend.services.llm.generation.metering import Meter, Metered, metered
 from mlops_backend.services.llm.generation.relay import UNTIMED, Clocks, Opened, relay
-from mlops_backend.services.llm.generation.token_estimate import estimate_prompt_tokens
+from mlops_backend.services.llm.generation.token_estimate import estimate_prompt_tokens, prompt_tokens
 from mlops_backend.services.llm.upstream import Pairs
 from mlops_backend.telemetry.record import RequestRecord
 
@@ -85,7 +86,9 @@ class Forwarder:
         """
         record.name_model(asked.model)
         if asked.task.generates:
-            record.count_prompt = lambda: estimate_prompt_tokens(_in_memory(asked))
+            if len(content := _in_memory(asked)) > LARGE:  # at the end there is no time for it
+                asked = replace(asked, prompt=await aside(len(content), estimate_prompt_tokens, content))
+            record.count_prompt = lambda: prompt_tokens(asked)
         answered, sent = Forwarded(), asked
 
         async def begin() -> Metered:
@@ -120,7 +123,7 @@ class Forwarder:
         if asked.ending is None or answer.status != _OK or not answer.content_type.startswith(_STREAMED):
             answered.body = await answer.whole()
             record.outcome = _outcome(answer.status)
-            _read_whole(asked, answer, answered.body, record)
+            await aside(len(answered.body), _read_whole, asked, answer, answered.body, record)
             return None
         if answer.is_looked_at:
             return answer.chunks, b"", answer.tap

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Final, Protocol
 
+from mlops_backend.aside import aside
 from mlops_backend.errors import AppError, ClockRanOut
 from mlops_backend.principal import Principal
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.dialects import LargeBody
 from mlops_backend.services.llm.generation.bounded import bounded
-from mlops_backend.services.llm.generation.token_estimate import estimate_prompt_tokens
+from mlops_backend.services.llm.generation.token_estimate import prompt_tokens
 from mlops_backend.services.llm.generation.token_maximum import Output, output_of
 from mlops_backend.telemetry.record import RequestRecord
 
@@ -91,6 +92,11 @@ def _is_failure(error: BaseException | None) -> bool:
     return isinstance(error, AppError) and error.status >= _FAILED and not isinstance(error, ClockRanOut)
 
 
+def _needs(asked: Asked) -> tuple[int, Output]:
+    """How many tokens its prompt may have, and its answers."""
+    return prompt_tokens(asked), output_of(asked)
+
+
 async def metered(meter: Meter, asked: Asked, record: RequestRecord) -> Metered:
     """Reserve what `asked` may need; what it may have goes along in it, where that is less.
 
@@ -102,7 +108,7 @@ async def metered(meter: Meter, asked: Asked, record: RequestRecord) -> Metered:
         return Metered(None, record, asked)
     prompt, output = 0, Output(None, 1)
     if caller.limits.counts_tokens and isinstance(asked.content, bytes | LargeBody):
-        prompt, output = estimate_prompt_tokens(asked.content), output_of(asked)
+        prompt, output = await aside(len(asked.content), _needs, asked)
     held = await meter.reserve(caller, prompt, output.most, output.answers)
     record.answer_headers = held.headers
     if held.output is None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from mlops_backend.aside import rest
+from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.dialects import CHARACTERS_PER_TOKEN, LargeBody, tokens_in, value_of
 
 _TOKENS_PER_TURN: Final = 4
@@ -24,10 +26,18 @@ _MOST_VALUES: Final = 50_000
 def estimate_prompt_tokens(body: bytes | LargeBody) -> int:
     """How many tokens the prompt of a request in any dialect may have; 0 for what is not JSON."""
     value = value_of(body)
+    rest()
     if not isinstance(value, dict):
         return 0
     turns = value.get("messages") if isinstance(value.get("messages"), list) else ()
     return tokens_in(_characters(value)) + _TOKENS_PER_TURN * len(turns or ())
+
+
+def prompt_tokens(asked: Asked) -> int:
+    """The same for what a drop-in route is asked; one that was made already stands."""
+    if asked.prompt is not None:
+        return asked.prompt
+    return estimate_prompt_tokens(asked.content) if isinstance(asked.content, bytes | LargeBody) else 0
 
 
 def _characters(body: dict[str, Any]) -> int:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from mlops_backend.aside import rest
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.dialects import LargeBody, folded, value_of
 
@@ -44,6 +45,7 @@ def output_of(asked: Asked) -> Output:
     """
     if asked.path.partition("?")[0].endswith(_TEXTLESS):
         return Output(0, 1)
+    rest()
     body = value_of(asked.content) if isinstance(asked.content, bytes | LargeBody) else None
     if not isinstance(body, dict):
         return Output(None, 1)

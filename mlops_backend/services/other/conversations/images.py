@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import delete, exists, insert, select
 
+from mlops_backend.aside import rest
 from mlops_backend.errors import InvalidBody
 from mlops_backend.services.other.conversations.rows import StoredImage
 from mlops_backend.services.other.database import Statements, images, insert_into, message_images, messages
@@ -49,6 +50,7 @@ def decoded(texts: Sequence[str], *loc: str | int) -> list[Image]:
 
 def decode(text: str, loc: Sequence[str | int]) -> Image:
     """Read one image; see `decoded`."""
+    rest()
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

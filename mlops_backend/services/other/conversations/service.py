@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from mlops_backend.aside import aside
 from mlops_backend.errors import DatabaseBusy, InvalidBody, NotFound
 from mlops_backend.schemas.conversations.bodies import (
     ChangeConversationRequest,
@@ -72,7 +73,7 @@ class Conversations:
             DatabaseDown: it cannot be stored.
         """
         now = self._now()
-        drafts = _drafts(asked.messages, now, 1)
+        drafts = await aside(_size(asked.messages), _drafts, asked.messages, now, 1)
         begun = writes.begun(key_id, writes.titled(asked.title or "", drafts), asked.model or "", now, now)
         begun = replace(begun, next_sequence=len(drafts) + 1)
         made = await self.change(lambda connection: writes.create(connection, begun, drafts, self._bounds))
@@ -176,7 +177,7 @@ class Conversations:
             ConversationFull: it would become too large.
             InvalidBody, NotFound, PreconditionFailed, DatabaseDown: see `create` and `update`.
         """
-        drafts = _drafts(asked, self._now(), 0)
+        drafts = await aside(_size(asked), _drafts, asked, self._now(), 0)
 
         async def work(connection: Statements) -> tuple[Conversation, list[Message]]:
             mine = await writes.locked(connection, key_id, conversation_id, match)
@@ -237,6 +238,10 @@ class Conversations:
 
 def _match(row: Found) -> dict[str, Any]:
     return {"message_id": row.message_id, "excerpt": row.excerpt}
+
+
+def _size(asked: Sequence[MessageRequest]) -> int:
+    return sum(len(message.content) + sum(map(len, message.images)) for message in asked)
 
 
 def _drafts(asked: Sequence[MessageRequest], now: int, first: int) -> list[Draft]:

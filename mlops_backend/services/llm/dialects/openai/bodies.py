@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from mlops_backend.aside import LARGE, rest
 from mlops_backend.errors import BadRequest, InvalidJSON
-from mlops_backend.services.llm.dialects import LargeBody, folded, last_of, members
+from mlops_backend.services.llm.dialects import LargeBody, folded, last_of, members, places, value_in
 
 _ESCAPED_HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _HALF_A_PAIR: Final = re.compile("[\ud800-\udfff]")
@@ -27,6 +28,8 @@ def read_body(content: object) -> dict[str, Any]:
         return {folded(name): value for name, value in content.value.items() if value is not None}
     if not isinstance(content, bytes) or not content.strip():
         raise BadRequest("missing request body")
+    if len(content) > LARGE:
+        return _read_large(content)
     text = content.decode(errors="replace")
     found = members(text)
     if found is None:
@@ -34,6 +37,23 @@ def read_body(content: object) -> dict[str, Any]:
     names = dict.fromkeys(folded(member.name) for member in found)
     body = {name: value for name in names if (value := last_of(found, name)) is not None}
     return _mended(body) if _ESCAPED_HALF.search(text) else body
+
+
+def _read_large(content: bytes) -> dict[str, Any]:
+    found = places(content)
+    if found is None:
+        raise InvalidJSON("The body is not a JSON object.")
+    rest()
+    values = {}
+    for place in found:
+        try:
+            value = value_in(content[place.value_start : place.end])
+        except ValueError:
+            raise InvalidJSON("The body is not a JSON object.") from None
+        if value is not None:
+            values[folded(place.name)] = value
+        rest()
+    return values
 
 
 def flag(body: Mapping[str, Any], name: str, default: bool) -> bool:

@@ -6,6 +6,7 @@ import binascii
 import re
 from typing import Any, Final
 
+from mlops_backend.aside import rest
 from mlops_backend.errors import BadRequest
 
 _DIGITS: Final = re.compile(r"[A-Za-z0-9+/\r\n]*")
@@ -25,6 +26,7 @@ def image_parts(images: Any) -> list[dict[str, Any]]:
 
 
 def _data_uri(image: str) -> str:
+    rest()
     plain = image.replace("\r", "").replace("\n", "") if "\n" in image or "\r" in image else image
     try:
         binascii.a2b_base64(plain, strict_mode=True)
