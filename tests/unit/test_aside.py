@@ -73,7 +73,7 @@ async def test_work_that_nobody_waits_for_ends_at_its_next_rest() -> None:
 
 async def test_work_rests_once_it_has_worked_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only in the thread, and not behind every step."""
-    now, slept = [0.0], []
+    now, slept = [0.0], list[float]()
     monkeypatch.setattr(module, "perf_counter", lambda: now[0])
     monkeypatch.setattr(module, "sleep", slept.append)
 

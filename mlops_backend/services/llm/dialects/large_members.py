@@ -82,8 +82,8 @@ def number_in_list(raw: bytes) -> int:
 
 def _skipped(body: bytes) -> tuple[bytes, Mapping[str, Raw]] | None:
     """The body, or its copy with others in place of what is no text, and the text of each value by its name."""
-    for readable in (lambda: body, lambda: _readable(body)):
-        text = readable()
+    for readable in (bytes, _readable):
+        text = readable(body)
         try:
             return text, _TOP.decode(text)
         except RecursionError:
