@@ -31,7 +31,7 @@ def objects(draw: st.DrawFn) -> bytes:
 
 
 @given(objects())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_they_are_those_of_the_whole(body: bytes) -> None:
     """Names, places and order; texts that are no Unicode included, and whatever follows the object."""
     text = text_of(body)

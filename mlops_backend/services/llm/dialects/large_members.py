@@ -92,7 +92,7 @@ def _skipped(body: bytes) -> tuple[bytes, Mapping[str, Raw]] | None:
             return None
         except DecodeError as error:
             if found := _BEHIND.search(str(error)):
-                return _skipped(body[: int(found[1])])
+                return _skipped(body[: int(found[1]) - 1])  # told behind the first of them
         except UnicodeDecodeError:
             pass
         rest()
