@@ -19,6 +19,8 @@ from mlops_backend.middleware.body_limit import body_of
 from mlops_backend.services.llm.streams import MAX_BYTES
 
 _UNSET: Final = object()
+# A file of conversations is exported with up to 50,000 messages of fifteen members each, and is to come back.
+_MORE: Final = {"/api/database/conversations/import": 5}
 
 
 class _Growing:
@@ -107,7 +109,8 @@ class JSONRequest(Request):
             data = await self.get_data(as_text=False)
             assert isinstance(data, bytes)  # noqa: S101 - what as_text=False gives
             if len(data) > LARGE:
-                self._parsed = await aside(len(data), _parse_large, data, current_app.config["MAX_JSON_VALUES"])
+                most = current_app.config["MAX_JSON_VALUES"] * _MORE.get(self.path, 1)
+                self._parsed = await aside(len(data), _parse_large, data, most)
             else:
                 self._parsed = parse_json(data)
             if len(data) > MAX_BYTES:

@@ -245,6 +245,7 @@ async def test_a_ledger_that_hangs_keeps_nobody_waiting(
         with pytest.raises(LimitsUnavailable):
             await limiter.reserve(key(tokens_per_day=10), 1, 1)
     assert len(ledger.asked) == 1
+    monkeypatch.setattr(seeds, "PATIENCE", 20)
     ledger.answering.set()
     (await limiter.reserve(key(tokens_per_day=10), 1, 1)).settle(2)
 
