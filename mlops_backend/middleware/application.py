@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from quart import Quart
 from quart.sessions import NullSession, SessionInterface
 
 from mlops_backend.middleware.exchange import Exchange
 from mlops_backend.middleware.json_body import JSONRequest
+from mlops_backend.openapi import complete_models
 
 # Hooks, views and handlers; there are some hundred.
 _FUNCTIONS: Final = 2048
@@ -36,4 +38,9 @@ class Application(Quart):
     def __init__(self, name: str) -> None:
         super().__init__(name, static_folder=None)
         # Whether a function is asynchronous is asked of `inspect` four times a request.
-        self.ensure_async = lru_cache(_FUNCTIONS)(super().ensure_async)  # type: ignore[method-assign]
+        self.ensure_async = lru_cache(_FUNCTIONS)(self._prepared)  # type: ignore[method-assign]
+
+    def _prepared(self, function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+        """A hook, a view or a handler, when it is first called."""
+        complete_models(function)
+        return super().ensure_async(function)

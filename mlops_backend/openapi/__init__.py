@@ -14,6 +14,7 @@ from mlops_backend.openapi.marks import (
     document_relayed,
     document_sent,
 )
+from mlops_backend.openapi.models import complete_models
 
 __all__ = [
     "BYTES",
@@ -21,6 +22,7 @@ __all__ = [
     "NDJSON",
     "SSE",
     "add_schema",
+    "complete_models",
     "document_asking",
     "document_media_types",
     "document_open",

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
-from quart_schema.validation import QUART_SCHEMA_REQUEST_ATTRIBUTE, QUART_SCHEMA_RESPONSE_ATTRIBUTE
+from quart_schema.validation import (
+    QUART_SCHEMA_QUERYSTRING_ATTRIBUTE,
+    QUART_SCHEMA_REQUEST_ATTRIBUTE,
+    QUART_SCHEMA_RESPONSE_ATTRIBUTE,
+)
 
 from mlops_backend.schemas.service import (
     AnthropicErrorResponse,
@@ -45,6 +50,14 @@ def components_of(views: Iterable[Callable[..., Any]]) -> tuple[References, dict
         list(used), ref_template=f"{SCHEMAS}{{model}}", schema_generator=_Schemas
     )
     return references, described["$defs"]
+
+
+def complete_models(function: Callable[..., Any]) -> None:
+    """Make the validators of what a view takes, if it is one: quart-schema would make them anew at each request."""
+    taken = getattr(function, QUART_SCHEMA_REQUEST_ATTRIBUTE, None)
+    for model in (taken[0] if taken else None, getattr(function, QUART_SCHEMA_QUERYSTRING_ATTRIBUTE, None)):
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            model.model_rebuild()
 
 
 def without_defaults(operation: Mapping[str, Any], components: Mapping[str, Any]) -> None:

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
+from pydantic_core import SchemaValidator
 
+from mlops_backend.schemas.llm import GenerateRequest
 from tests.conftest import ServeFactory
 from tests.fakes.ollama import FakeOllama
 from tests.service import ORDINARY_KEY, Service
@@ -125,3 +128,14 @@ async def test_an_interim_answer_is_passed_over(serve: ServeFactory, interim: by
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server, serve(url) as service:
         assert (await service.client.post("/api/chat", content=BODY)).content == WHOLE
+
+
+async def test_the_model_of_a_body_is_made_once(serve: ServeFactory, fake: FakeOllama) -> None:
+    """Not when the process starts, and not at each request: quart-schema takes what is there."""
+    async with serve(fake.url) as service:
+        answer = await service.client.post("/api/llm/generate", json={"prompt": "Hi"})
+    assert answer.status_code == 200
+    taking = TypeAdapter(GenerateRequest)
+    taking.validate_python({"prompt": "Hi"})
+    assert taking.validator is GenerateRequest.__pydantic_validator__
+    assert isinstance(taking.validator, SchemaValidator)
