@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Final
 
 from quart import Response, request
@@ -34,14 +34,18 @@ def stream_answer(
     default: str,
     headers: Mapping[str, str] | None = None,
     as_they_are: bool = False,
+    through: Callable[[Straight], Straight] | None = None,
 ) -> Response:
     """The answer that streams `lines`; of `default` media type unless `Accept` names the other one outright.
 
-    `as_they_are` says that nobody but the client needs to see the lines of the generation.
+    `as_they_are` says that nobody but the client needs to see the lines of the generation; else `through` is for who
+    does: it makes of a straight way to the client one that lets them see.
     """
     media_type = _wanted(default)
-    if as_they_are and (straight := STRAIGHT.get()) is not None:
-        record().straight = _AsEvents(straight) if media_type == SSE else straight
+    straight = STRAIGHT.get()
+    if straight is not None and (as_they_are or through is not None):
+        way = _AsEvents(straight) if media_type == SSE else straight
+        record().straight = way if through is None else through(way)
     chunks = as_events(lines) if media_type == SSE else lines
     response = Response(chunks, content_type=media_type, headers={**(headers or {}), **_HEADERS})
     response.timeout = None  # Quart would cut the body after RESPONSE_TIMEOUT

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from pydantic_core import to_json
 from quart import Blueprint, Response, g, request
 from quart.typing import ResponseReturnValue
 from quart_schema import document_headers, document_response, tag, validate_querystring, validate_request
 
+from mlops_backend.aside import LARGE, aside, rest
 from mlops_backend.middleware.no_content import no_content
 from mlops_backend.middleware.request_context import service
 from mlops_backend.middleware.root_path import public_path
@@ -53,7 +56,7 @@ async def create_conversation(data: CreateConversationRequest) -> ResponseReturn
     """
     made, messages = await service(Conversations).create(g.principal.id, data)
     location = public_path(f"{blueprint.url_prefix}/{made.id}")
-    return _whole(made, messages), 201, {**_headers(made), "Location": location}
+    return await _whole(made, messages), 201, {**_headers(made), "Location": location}
 
 
 @blueprint.get("")
@@ -82,7 +85,7 @@ async def get_conversation(conversation_id: str, query_args: ReadConversationQue
     """
     conversations = service(Conversations)
     found, messages = await conversations.get(g.principal.id, conversation_id, replaced=query_args.replaced)
-    return _whole(found, messages), 200, _headers(found)
+    return await _whole(found, messages), 200, _headers(found)
 
 
 @blueprint.patch("/<conversation_id>")
@@ -135,8 +138,7 @@ async def append_messages(conversation_id: str, data: AppendRequest) -> Response
     """
     conversations = service(Conversations)
     grown, messages = await conversations.append(g.principal.id, conversation_id, data.messages, wanted_version())
-    shown = [message.shown() for message in messages]
-    return {"messages": shown, "version": grown.version}, 201, _headers(grown)
+    return await _shown(messages, version=grown.version), 201, _headers(grown)
 
 
 @blueprint.post("/<conversation_id>/truncate")
@@ -172,8 +174,24 @@ def _as_wanted(media_type: str) -> str:
     return BYTES if BYTES in accept and "image/" not in accept else media_type
 
 
-def _whole(conversation: Conversation, messages: list[Message]) -> dict[str, Any]:
-    return {**conversation.shown(), "messages": [message.shown() for message in messages]}
+async def _whole(conversation: Conversation, messages: Sequence[Message]) -> dict[str, Any] | Response:
+    return await _shown(messages, **conversation.shown())
+
+
+async def _shown(messages: Sequence[Message], **beside: Any) -> dict[str, Any] | Response:
+    """An answer with messages; a large one is written beside the event loop."""
+    size = sum(len(message.content) for message in messages)
+    if size <= LARGE:
+        return {**beside, "messages": [message.shown() for message in messages]}
+    return Response(await aside(size, _written, messages, beside), mimetype="application/json")
+
+
+def _written(messages: Sequence[Message], beside: Mapping[str, Any]) -> bytes:
+    parts = []
+    for message in messages:
+        parts.append(to_json(message.shown()))
+        rest()
+    return b'%b,"messages":[%b]}' % (to_json(beside)[:-1], b",".join(parts))
 
 
 def _headers(conversation: Conversation) -> dict[str, str]:

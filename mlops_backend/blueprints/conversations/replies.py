@@ -76,7 +76,7 @@ async def _answer(turn: Turn, data: RegenerateRequest) -> Response:
     headers = {**stored, "X-Reply-ID": turn.reply_id, "X-Omitted-Messages": str(reply.omitted)}
     if isinstance(reply.body, bytes):
         return Response(reply.body, content_type="application/json", headers={**headers, "Cache-Control": "no-cache"})
-    return stream_answer(reply.body, default=NDJSON, headers=headers)
+    return stream_answer(reply.body, default=NDJSON, headers=headers, through=reply.through)
 
 
 def _for_model(body: Mapping[str, Any]) -> dict[str, Any]:

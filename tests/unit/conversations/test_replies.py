@@ -11,6 +11,7 @@ import pytest
 
 from mlops_backend.services.other.conversations import kept_replies
 from mlops_backend.services.other.conversations.kept_replies import KeptReplies
+from mlops_backend.services.other.conversations.passing import Passing
 from mlops_backend.services.other.conversations.replies import Replies
 from mlops_backend.services.other.conversations.rows import Message
 from mlops_backend.services.other.conversations.steps import Turn
@@ -52,7 +53,7 @@ def passing(chunks: list[bytes]) -> tuple[AsyncGenerator[bytes, None], list[int]
     turns = FakeTurns()
     replies = Replies(None, KeptReplies(turns), None, 4096)  # type: ignore[arg-type]
     record = RequestRecord(id="x", method="POST", outcome="done")
-    return replies._relayed(TURN, 0, lines(), record), asked, turns
+    return replies._relayed(TURN, 0, lines(), record, Passing(record)), asked, turns
 
 
 async def test_an_end_within_a_tools_arguments_holds_nothing_back() -> None:
@@ -107,3 +108,44 @@ async def test_no_more_replies_wait_than_a_bound(monkeypatch: pytest.MonkeyPatch
     kept = KeptReplies(FakeTurns())  # type: ignore[arg-type]
     assert await kept.keep(TURN, Message("r" * 32, 2, "assistant")) is None
     assert kept.lost == 1
+
+
+class FakeClient:
+    """Takes pieces at once, as long as it is there."""
+
+    def __init__(self, *, there: bool = True) -> None:
+        self.there = there
+        self.got: list[bytes] = []
+
+    def may_send(self) -> bool:
+        """Whether it is there."""
+        return self.there
+
+    def send(self, piece: bytes) -> bool:
+        """Take one."""
+        self.got.append(piece)
+        return True
+
+
+def test_what_goes_straight_is_kept_and_the_last_object_is_held() -> None:
+    """It is to say where the reply is kept; its bytes count when it is sent."""
+    record, client = RequestRecord(id="x", method="POST", bytes_out=1000), FakeClient()
+    passed = Passing(record)
+    straight = passed.through(client)
+    last = line("", done=True)
+    assert [straight.send(line("a")), straight.send(line("b")), straight.send(last)] == [True, True, False]
+    assert (client.got, passed.held, record.bytes_out) == ([line("a"), line("b")], last, 1000 - len(last))
+    assert not straight.may_send()
+    assert passed.released() == last
+    assert straight.may_send()
+    passed.text.read()
+    assert passed.text.content == "ab"
+
+
+def test_what_a_client_that_left_was_not_sent_is_not_kept() -> None:
+    """The generation goes the ordinary way then, in which its leaving is met."""
+    passed = Passing(RequestRecord(id="x", method="POST"))
+    straight = passed.through(client := FakeClient(there=False))
+    assert not straight.send(line("a"))
+    passed.text.read()
+    assert (client.got, passed.text.content) == ([], "")

@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from mlops_backend.services.other.conversations.passing import Passing
 from tests.conftest import ServeFactory
 from tests.e2e.raw_client import RawClient
 from tests.fakes.http11 import Connection, Request
@@ -230,3 +231,37 @@ async def test_a_drained_reply_is_kept(on: Service, fake: FakeOllama) -> None:
     assert (reply["id"], reply["outcome"], reply["error"]) == (last.place["reply_id"], "drained", "draining")
     assert reply["content"] == "".join(fake.words[:3])
     assert await consistent(on)
+
+
+async def test_a_stored_reply_goes_the_short_way(
+    service: Service, fake: FakeOllama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but its first piece and its last; what is kept is the whole of it."""
+    straight, send = list[bytes](), Passing.send
+
+    def sending(passing: Passing, piece: bytes) -> bool:
+        straight.append(piece)
+        return send(passing, piece)
+
+    monkeypatch.setattr(Passing, "send", sending)
+    fake.mode, fake.words = Mode.SLOW_TOKENS, ("one ", "two ", "three ", "four")
+    address = await begun(service)
+    answer = await service.client.post(f"{address}/messages", json={"content": "Hi"}, headers=NDJSON)
+    assert len(straight) >= len(fake.words) - 1
+    (_, reply) = await kept(service, address)
+    assert heard(answer.content).is_as(reply)
+    assert reply["content"] == "one two three four"
+
+
+async def test_a_large_conversation_is_read_as_it_is(service: Service) -> None:
+    """Though its answer is written beside the event loop, a message at a time."""
+    said = [{"role": role, "content": f"{role} \u00fc" * 30_000} for role in ("user", "assistant")]
+    made = await service.client.post("/api/database/conversations", json={"title": "A talk", "messages": said})
+    assert made.status_code == 201
+    assert made.headers["Content-Type"] == "application/json"
+    read = await service.client.get(made.headers["Location"])
+    assert read.json() == made.json()
+    assert [(message["role"], message["content"]) for message in read.json()["messages"]] == [
+        (message["role"], message["content"]) for message in said
+    ]
+    assert read.json()["title"] == "A talk"

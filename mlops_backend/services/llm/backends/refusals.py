@@ -52,7 +52,7 @@ class Refusals:
 
     def taken(self, content: Content) -> Content:
         """The request without what the server refused lately."""
-        known = [name for name in _FIELDS if self._knows("", name)]
+        known = [name for name in _FIELDS if self._knows("", name)] if self._until else []
         return without(content, known) if known else content
 
     def lighter(self, content: Content, status: int, words: str) -> tuple[str, ...]:

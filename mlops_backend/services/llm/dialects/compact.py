@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from mlops_backend.errors import InvalidJSON
+
+# `json.dumps` would make an encoder for each text.
+_compact: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def dumped(value: Mapping[str, Any]) -> bytes:
@@ -16,6 +19,6 @@ def dumped(value: Mapping[str, Any]) -> bytes:
         InvalidJSON: it nests more deeply than this service writes.
     """
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        return _compact(value).encode()
     except RecursionError:
         raise InvalidJSON("The body nests too deeply.") from None

@@ -123,7 +123,7 @@ async def sequence_of(connection: Statements, conversation_id: str, message_id: 
 
 
 async def _with_images(connection: Statements, rows: Sequence[RowMapping]) -> list[Message]:
-    found = {row["number"]: Message.of_row(dict(row)) for row in rows}
+    found = {row["number"]: Message.of_row(row) for row in rows}
     # What is more than its texts is images.
     showing = [row["number"] for row in rows if row["bytes"] > found[row["number"]].size]
     shown = await stored_images.of_messages(connection, showing)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter, time
 from typing import Any, Final, Literal, Protocol
@@ -13,18 +12,17 @@ from mlops_backend.principal import Principal
 from mlops_backend.services.llm.dialects import dumped, parse_object
 from mlops_backend.services.other.conversations.history import history, of_all, room
 from mlops_backend.services.other.conversations.kept_replies import KeptReplies
+from mlops_backend.services.other.conversations.passing import Passing
 from mlops_backend.services.other.conversations.reply_text import ReplyText
 from mlops_backend.services.other.conversations.rows import Message
 from mlops_backend.services.other.conversations.steps import Turn
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.usage import fitting
-from mlops_backend.telemetry.record import RequestRecord
+from mlops_backend.telemetry.record import RequestRecord, Straight
 
 _LONGEST_NAME: Final = 512
 _CLIENT_WAITS: Final = 5.0
 _DRAINED_CLIENT_WAITS: Final = 0.3
-# In a text the quotes would stand behind a backslash; a false find only keeps a chunk until the next one.
-_LAST: Final = re.compile(rb'"done"\s*:\s*true|"error"\s*:')
 
 
 class Door(Protocol):
@@ -47,10 +45,14 @@ class Door(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a client is answered, whole or as lines; `omitted` counts the messages that a model was not shown."""
+    """What a client is answered, whole or as lines; `omitted` counts the messages that a model was not shown.
+
+    `through` makes of a straight way to the client one that keeps what passes.
+    """
 
     omitted: int
     body: bytes | AsyncGenerator[bytes, None]
+    through: Callable[[Straight], Straight] | None = None
 
 
 class Replies:
@@ -85,7 +87,8 @@ class Replies:
         turn = replace(turn, shown=None)  # the texts are not held for as long as the model speaks
         if stream:
             lines = await self._door.stream("chat", body, record)
-            return Reply(omitted, self._relayed(turn, omitted, lines, record))
+            passing = Passing(record)
+            return Reply(omitted, self._relayed(turn, omitted, lines, record, passing), passing.through)
         whole = await self._door.call("chat", body, record)
         return Reply(omitted, await self._whole(turn, omitted, whole, record))
 
@@ -104,30 +107,33 @@ class Replies:
         return {**asked, **named, "messages": shown.messages}, shown.omitted
 
     async def _relayed(
-        self, turn: Turn, omitted: int, lines: AsyncGenerator[bytes, None], record: RequestRecord
+        self,
+        turn: Turn,
+        omitted: int,
+        lines: AsyncGenerator[bytes, None],
+        record: RequestRecord,
+        passing: Passing,
     ) -> AsyncGenerator[bytes, None]:
         """The lines as they come; the last one when the reply is kept.
 
         A line counts as sent when the next one is asked for, which the client's connection does once it has taken it.
         """
-        text, held = ReplyText(), b""
+        text = passing.text
         try:
             async for chunk in lines:
-                if held:  # it was not the last one
-                    yield held
+                if passing.held:  # it was not the last one
+                    yield (held := passing.released())
                     text.add(held)
-                    held = b""
-                if _LAST.search(chunk):
-                    held = chunk
-                    continue
-                yield chunk
-                text.add(chunk)
+                if not passing.holds(chunk):
+                    yield chunk
+                    text.add(chunk)
         except BaseException:
             try:
                 await lines.aclose()
             finally:
                 self._keep(turn, omitted, text, record)
             raise
+        held = passing.released()
         text.add(held)
         keeping = self._keep(turn, omitted, text, record)
         # When the process stops every stream ends at once, and each is to have its end.

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
+from sqlalchemy import RowMapping
+
 from mlops_backend.schemas.conversations.bodies import is_line
 
 LONGEST_MADE_TITLE: Final = 80
@@ -79,10 +81,11 @@ class Message:
     replaced_at: int | None = None
 
     @classmethod
-    def of_row(cls, row: Mapping[str, Any]) -> Message:
+    def of_row(cls, row: Mapping[str, Any] | RowMapping) -> Message:
         """Read a row of `messages`; the images are to be added."""
         known = {name: row[name] for name in _STORED}
-        return cls(**{**known, "tool_calls": json.loads(row["tool_calls"] or "[]")})
+        known["tool_calls"] = json.loads(calls) if (calls := known["tool_calls"]) else []
+        return cls(**known)
 
     @classmethod
     def as_shown(
@@ -105,14 +108,14 @@ class Message:
 
     def with_images(self, images: Sequence[StoredImage]) -> Message:
         """The same with its images."""
-        return replace(self, images=tuple(images))
+        return replace(self, images=tuple(images)) if images or self.images else self
 
     @property
     def size(self) -> int:
         """Bytes of its texts and images."""
         calls = json.dumps(self.tool_calls, ensure_ascii=False) if self.tool_calls else ""
         texts = (self.content, self.thinking, calls, self.tool_name)
-        return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) + sum(i.size for i in self.images)
+        return sum(map(_bytes_of, texts)) + sum([image.size for image in self.images])
 
     def shown(self) -> dict[str, Any]:
         """As people see it: what has no value is left out."""
@@ -171,3 +174,7 @@ def title_from(text: str) -> str:
         return line
     cut = line[: LONGEST_MADE_TITLE - 1]
     return (cut.rpartition(" ")[0] or cut) + "…"
+
+
+def _bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
