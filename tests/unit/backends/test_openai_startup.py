@@ -3,10 +3,11 @@
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
-from mlops_backend.config import DEFAULT_OLLAMA_URL, Settings
+from mlops_backend.config import DEFAULT_OLLAMA_URL, PLACEHOLDER_KEY, Settings
 from mlops_backend.services.llm.embedded.engine import EmbeddedEngine
-from mlops_backend.services.llm.startup import choose_backends
+from mlops_backend.services.llm.startup import _warn_of_open_doors, choose_backends
 from mlops_backend.services.llm.upstream.client import Upstream
 from tests.service import ADMIN_KEY
 
@@ -56,3 +57,18 @@ async def test_servers_stand_behind_the_ollamas() -> None:
 async def test_without_any_the_default_ollama_is_used() -> None:
     """As long as the engine is off."""
     assert await _chosen(embedded_engine="off") == ([f"ollama {DEFAULT_OLLAMA_URL}"], False)
+
+
+@pytest.mark.parametrize(
+    ("key", "auth", "told"),
+    [
+        (PLACEHOLDER_KEY, True, ["placeholder_key"]),
+        (ADMIN_KEY, True, []),
+        (ADMIN_KEY, False, ["auth_disabled"]),
+    ],
+)
+def test_open_doors_are_told(key: str, auth: bool, told: list[str]) -> None:
+    """A key that everybody knows, and none at all."""
+    with capture_logs() as logs:
+        _warn_of_open_doors(Settings(api_key=key, auth_enabled=auth))  # type: ignore[arg-type]
+    assert [entry["event"] for entry in logs] == told

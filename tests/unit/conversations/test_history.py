@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mlops_backend.services.other.conversations import writes
 from mlops_backend.services.other.conversations.bounds import Bounds
-from mlops_backend.services.other.conversations.history import History, history, room, tokens_of
+from mlops_backend.services.other.conversations.history import History, history, of_all, room, tokens_of
 from mlops_backend.services.other.conversations.rows import Message
 from mlops_backend.services.other.conversations.writes import Draft
 from mlops_backend.services.other.database.database import Database
@@ -131,3 +131,15 @@ def test_a_guess_grows_with_the_text(one: str, other: str) -> None:
     """Never less for more, never more than one a letter, and one for each letter beyond ASCII."""
     assert max(tokens_of(one), tokens_of(other)) <= tokens_of(one + other) <= tokens_of(one) + tokens_of(other)
     assert sum(not letter.isascii() for letter in one) <= tokens_of(one) <= len(one)
+
+
+async def test_what_the_system_says_leaves_less_for_the_rest() -> None:
+    """Also where all messages are here already."""
+    system, old, new = (
+        Message(id=str(n), sequence=n, role=role, content="x" * 400)
+        for n, role in ((1, "system"), (2, "user"), (3, "user"))
+    )
+    cost = Said("user", 400).cost
+    shown = await of_all([new, old, system], 2 * cost)
+    assert ([line["role"] for line in shown.messages], shown.omitted) == (["system", "user"], 1)
+    assert (await of_all([new, old, system], 3 * cost)).omitted == 0

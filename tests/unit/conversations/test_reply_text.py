@@ -61,3 +61,11 @@ def test_a_text_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reply_text, "LONGEST", 5)
     text = text_of(said(b"abc"), said(b"def"), said(b"g"))
     assert (text.content, text.too_long) == ("abc", True)
+
+
+@pytest.mark.parametrize("name", ["content", "thinking"])
+def test_what_is_too_long_is_so_wherever_it_stands(name: str) -> None:
+    """A thought counts as a text does."""
+    text = ReplyText()
+    text.take({"message": {name: "x" * (reply_text.LONGEST + 1)}})
+    assert (text.too_long, text.content, text.thinking) == (True, "", "")

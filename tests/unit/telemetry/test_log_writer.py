@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
@@ -184,3 +185,11 @@ def test_without_a_thread_lines_wait(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def refuse(thread: threading.Thread) -> None:
     """What `Thread.start` does at the system's limit."""
     raise RuntimeError("can't start new thread")
+
+
+def test_lines_are_written_together_up_to_a_bound() -> None:
+    """As many whole lines as fit are one piece; a longer one is one by itself."""
+    most = log_writer._AT_ONCE
+    short, long = b"x" * (most // 2), b"y" * (most + 1)
+    pieces = list(log_writer._pieces(deque([short, short, short, long, short])))
+    assert pieces == [(short + short, 2), (short, 1), (long, 1), (short, 1)]
