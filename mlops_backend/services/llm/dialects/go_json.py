@@ -90,10 +90,12 @@ def value_of(body: bytes | LargeBody) -> Any:
     """
     if isinstance(body, LargeBody):
         return body.value
+    if len(body) > LARGE and (value := _large_value(body)) is not None:
+        return value
     with suppress(ValueError):
         return from_json(body)
     if len(body) > LARGE:
-        return _large_value(body)
+        return None
     with suppress(ValueError, RecursionError):
         text = text_of(body)
         return _DECODER.raw_decode(text, _behind_space(text, 0))[0]
