@@ -29,7 +29,7 @@ SUITES = ("trixie", "testing")
 PACKAGES = "python3,python3-venv,make,git,curl"
 # The suite that python:…-slim images are made of.
 IMAGE_SUITE = "trixie"
-SMOKE = "-q -n 0 -p no:cacheprovider tests/unit/test_config.py tests/web/llm tests/unit/embedded tests/unit/dialects"
+SMOKE = "-q -n 0 -p no:cacheprovider tests/unit/test_config.py tests/web/llm tests/unit/embedded"
 # From `git clone` to the first word; what is hoped for is a minute.
 BOUND = 180.0
 # What one command may take, a whole run of the tests too.

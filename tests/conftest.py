@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from mlops_backend.config import Settings
 from tests.databases import database_url, postgres, runner, sqlite_template
@@ -72,7 +71,6 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, _database_files: 
     """No test reads the developer's environment or `.env`; each has a database of its own."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
-    structlog.reset_defaults()  # an earlier test may have wanted errors alone
     file = _database_files / "test.db"
     file.write_bytes(sqlite_template())
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{file}")

@@ -17,7 +17,7 @@ from tests.fakes.ollama_modes import Script
 from tests.service import serving, settings_for
 
 
-@pytest.fixture(params=["1", "2"], ids=["one_process", "two_workers"])
+@pytest.fixture(params=["1", pytest.param("2", marks=pytest.mark.long)], ids=["one_process", "two_workers"])
 def _any_number_of_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a module's tests say holds for one process and for several workers."""
     monkeypatch.setattr(server_process, "WORKERS", request.param)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.databases import sqlite_template
 from tests.e2e.processes import REPOSITORY, clean_environment
 
 KEY = "key-of-the-process-tests"
@@ -148,6 +149,16 @@ async def serving_process(folder: Path, *backends: str, **variables: str) -> Asy
         "PYTHONWARNINGS": "always::RuntimeWarning,always::ResourceWarning",
         **variables,
     }
+    if "DATABASE_URL" not in variables:
+        _put_tables(folder / "data" / "mlops_backend.db")
     async with running(folder, COMMAND, settings) as process:
         await process.printed(_STARTED)
         yield process
+
+
+def _put_tables(file: Path) -> None:
+    """As the first start would leave them, which takes a second interpreter a second; a file that is there stays."""
+    if not file.exists():
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        file.write_bytes(sqlite_template())
+        file.chmod(0o600)

@@ -15,7 +15,7 @@ from tests.web.dialects.drop_in_families import FAMILIES
 from tests.web.keys.spending import BUDGET, WORDS, spend, spent
 
 
-@pytest.mark.parametrize("family", ["chat", "openai chat"])
+@pytest.mark.parametrize("family", ["chat", pytest.param("openai chat", marks=pytest.mark.long)])
 async def test_fifty_clients_of_two_processes_use_a_budget_up(fake: FakeOllama, tmp_path: Path, family: str) -> None:
     """Half of them ask one process, half the other, with no maximum, until they are refused for good."""
     fake.words = WORDS

@@ -207,6 +207,7 @@ def test_build_context_holds_only_what_the_image_needs(path: str, ignored: bool)
     assert rules.ignores(path) is ignored
 
 
+@pytest.mark.long
 def test_group_0_may_write_to_the_volume(image: Stage) -> None:
     """Platforms that choose the user themselves leave it in group 0; nobody else may read the database."""
     status = image.inside("/data").stat()
@@ -216,6 +217,7 @@ def test_group_0_may_write_to_the_volume(image: Stage) -> None:
         assert status.st_gid == 0
 
 
+@pytest.mark.long
 def test_image_is_closed(image: Stage) -> None:
     """The image runs as a numeric ordinary user, holds no pip of its own and no file of the tests."""
     assert re.fullmatch(r"[1-9]\d*(:[1-9]\d*)?", image.declared["USER"])
@@ -229,6 +231,7 @@ def test_image_is_closed(image: Stage) -> None:
     ]
 
 
+@pytest.mark.long
 def test_steps_of_the_dockerfile_make_a_service(image: Stage, tmp_path: Path) -> None:
     """What the Dockerfile installs and copies serves by its CMD, passes its HEALTHCHECK, and stops with 0."""
     port = free_port()

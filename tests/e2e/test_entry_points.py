@@ -193,7 +193,7 @@ async def test_a_postgresql_that_refuses_the_tables_stops_start_up(
     assert line.startswith(f"{before}DATABASE_URL: PostgreSQL refuses the tables: permission denied for schema public;")
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.long)])
 async def test_hypercorn_serves_with_its_configuration(fake: FakeOllama, tmp_path: Path, workers: int) -> None:
     """`hypercorn -c file:hypercorn_conf.py wsgi:app` serves by the same settings, with several workers as well."""
     settings = {"HOST": "127.0.0.1", "PORT": str(free_port()), "OLLAMA_BASE_URL": fake.url, "API_KEY": KEY}

@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from redis import Redis
 
 from mlops_backend.services.other.limits.script import ADMITTED, REFUSED
@@ -64,6 +65,7 @@ class Replay:
             self.ends.setdefault(name, []).append("release" if released else f"settle {used}")
 
 
+@pytest.mark.long
 def test_two_processes_decide_as_one() -> None:
     """Of 20,000 requests of two processes each is decided as the model does in Redis's order, and none is lost.
 

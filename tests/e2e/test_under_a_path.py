@@ -59,10 +59,11 @@ async def test_addresses_lead_through_the_proxy(tmp_path: Path, change: Callable
         assert (await client.get(made.headers["location"])).json()["id"] == made.json()["id"]
 
 
+@pytest.mark.long
 @pytest.mark.browser
 @pytest.mark.parametrize(
     ("change", "root_path"),
-    [(left_in, "/llm"), pytest.param(taken_out, "", marks=pytest.mark.long)],
+    [(left_in, "/llm"), (taken_out, "")],
     ids=["left in", "taken out, and nobody told"],
 )
 async def test_the_docs_are_tried_through_the_proxy(

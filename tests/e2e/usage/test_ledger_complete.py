@@ -280,7 +280,9 @@ def tokens_of(fakes: dict[str, FakeOllama]) -> int:
     return sum(asked[model] * (PROMPT_TOKENS + written.get(model, 0)) for model in ("hangs", *written))
 
 
-@pytest.mark.parametrize("total", [2000, pytest.param(10_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "total", [400, pytest.param(2000, marks=pytest.mark.long), pytest.param(10_000, marks=pytest.mark.soak)]
+)
 async def test_every_generation_is_in_the_ledger_once_and_as_it_ended(
     tmp_path: Path, postgres: Postgres, total: int
 ) -> None:

@@ -47,6 +47,7 @@ async def test_a_killed_process_has_written_all_but_the_last_second(
     assert wait is None or written == GENERATIONS
 
 
+@pytest.mark.long
 async def test_a_locked_database_does_not_keep_the_process(fake: FakeOllama, tmp_path: Path) -> None:
     """Another program holds SQLite's lock: generations go on, and a stop is a stop, if a late one."""
     file = tmp_path / "locked.db"
