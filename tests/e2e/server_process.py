@@ -57,14 +57,14 @@ class ServerProcess:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         headers = {"X-API-Key": KEY, **headers}
         return httpx.AsyncClient(
-            base_url=self.url, headers=headers, limits=limits, timeout=10, trust_env=False, verify=False
+            base_url=self.url, headers=headers, limits=limits, timeout=60, trust_env=False, verify=False
         )
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process alone."""
         self._process.send_signal(number)
 
-    async def printed(self, pattern: str | re.Pattern[str], seconds: float = 30) -> None:
+    async def printed(self, pattern: str | re.Pattern[str], seconds: float = 90) -> None:
         """Wait until standard output matches."""
         try:
             async with asyncio.timeout(seconds):
@@ -75,7 +75,7 @@ class ServerProcess:
         except (TimeoutError, AssertionError) as error:
             raise AssertionError(f"{pattern} was not printed ({error!r}):\n{self.report()}") from None
 
-    async def ended(self, seconds: float = 10) -> int:
+    async def ended(self, seconds: float = 60) -> int:
         """Wait for the end, and for the last of what was printed; returns the exit status."""
         try:
             async with asyncio.timeout(seconds):
