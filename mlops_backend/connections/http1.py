@@ -21,7 +21,7 @@ from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import ASGIHTTPState, HTTPStream
 from hypercorn.utils import build_and_validate_headers
 
-from mlops_backend.connections.whole import Headers, WholeAnswers
+from mlops_backend.connections.whole import Headers, with_whole_answers
 from mlops_backend.middleware.asgi import WHOLE
 from mlops_backend.services.llm.dialects import dumped
 
@@ -51,8 +51,8 @@ class Http1(H11Protocol):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._answers = WholeAnswers(h11.SERVER, self.config.h11_max_incomplete_size)
-        self.connection = self._answers
+        assert isinstance(self.connection, h11.Connection)  # noqa: S101 - no websocket has begun
+        self._answers = with_whole_answers(self.connection)
 
     async def handle(self, event: Event) -> None:
         """Take bytes, or the end of the connection."""

@@ -59,6 +59,13 @@ class WholeAnswers(h11.Connection):
         return ordinary and status >= 200 and status not in _WITHOUT_BODY
 
 
+def with_whole_answers(connection: h11.Connection) -> WholeAnswers:
+    """A fresh connection of h11's as one of these; a second one for each client would cost as much as a request."""
+    connection.__class__ = WholeAnswers
+    assert isinstance(connection, WholeAnswers)  # noqa: S101 - it has just become one
+    return connection
+
+
 def _has_length(headers: Headers, length: int) -> bool:
     """Whether one length, which is right, is all that is said of the body's framing."""
     told = [value for name, value in headers if name == _LENGTH]

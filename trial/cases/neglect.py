@@ -87,7 +87,7 @@ async def descriptors(scene: Scene) -> None:
         for writer in held:
             writer.transport.abort()
         seen = f"{busy:.0f} % of a core, {grown >> 10} KiB of log"
-        scene.check(f"600 idle of {title}: < 30 % CPU, < 1 MB of log", seen, busy < 30 and grown < MOST_LOG)
+        scene.check(f"600 idle of {title}: < 50 % CPU, < 1 MB of log", seen, busy < 50 and grown < MOST_LOG)
         seen = several([fresh])
         scene.check(f"600 idle of {title}: a new client is answered", seen, fresh.status in (200, 503))
         await asyncio.sleep(1.0)
