@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import suppress
 from functools import cache
 from io import BytesIO
 from typing import Any, Final, cast
@@ -18,7 +16,6 @@ from mlops_backend.errors import InvalidJSON, UnsupportedMediaType
 from mlops_backend.json_values import check_values
 from mlops_backend.middleware.asgi import Scope
 from mlops_backend.middleware.body_limit import body_of
-from mlops_backend.services.llm.dialects import Place, places, text_in
 from mlops_backend.services.llm.streams import MAX_BYTES
 
 _UNSET: Final = object()
@@ -135,26 +132,8 @@ def _blueprints_of(endpoint: str) -> tuple[str, ...]:
 
 
 def _parse_large(data: bytes, most: int) -> Any:
-    """Long texts at the top are read by themselves, a piece at a time; the rest, and whatever is wrong, as ever."""
     check_values(data, most)
-    with suppress(ValueError, InvalidJSON):
-        members = places(data) or ()
-        long = [place for place in members if place.end - place.value_start > LARGE and place.is_text(data)]
-        if long and len({place.name for place in members}) == len(members):  # none stands there twice
-            texts = {place.name: text_in(data[place.value_start : place.end]) for place in long}
-            value = parse_json(_without(data, long))
-            if all(value.get(name) == "" for name in texts):
-                return value | texts
     return parse_json(data)
-
-
-def _without(data: bytes, long: Sequence[Place]) -> bytes:
-    """The same with an empty text in the place of each of these."""
-    parts, at = [], 0
-    for place in long:
-        parts += [data[at : place.value_start], b'""']
-        at = place.end
-    return b"".join([*parts, data[at:]])
 
 
 def parse_json(data: bytes) -> Any:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +11,6 @@ import pytest
 from mlops_backend import json_values
 from mlops_backend.errors import InvalidJSON
 from mlops_backend.json_values import check_values
-from mlops_backend.middleware.json_body import _parse_large, parse_json
 
 LONG = "x" * 300_000
 MARKS = '1, {"a": [2, 3]}, "\\" and \\\\'
@@ -66,34 +63,3 @@ def test_small_bodies_and_what_is_no_json_are_not_counted() -> None:
     assert not refused(b"[" + b"1," * 1000 + b"1]", 10)
     assert not refused(b"--form " + b"{1,[" * 100_000, 10)
     assert refused(b" \n[" + b"1," * 300_000 + b"1]", 10)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"model":"m","prompt":"%b","options":{"a":1}}',
-        b'{"prompt":"%b","prompt":""}',
-        b'{"prompt":"","prompt":"%b"}',
-        b'{"prompt":"%b","system":"%b"}',
-        b'{"prompt":"%b","n":1e999}',
-        b'{"prompt":"%b","n":NaN}',
-        b'{"prompt":"%b\\x"}',
-        b'{"prompt":"%b\\ud83d"}',
-        b'{"prompt":"%b"',
-        b'{"prompt":"%b"} x',
-        b'["%b"]',
-        b'"%b"',
-    ],
-)
-def test_a_large_body_is_read_as_a_small_one(body: bytes) -> None:
-    """The same value, or the same words of what is wrong with it."""
-    filled = body.replace(b"%b", "\u00fc\\n ".encode() * 100_000)
-    assert told(partial(_parse_large, most=10**9), filled) == told(parse_json, filled)
-
-
-def told(read: Callable[[bytes], Any], body: bytes) -> Any:
-    """The value, or the words of an error."""
-    try:
-        return read(body)
-    except InvalidJSON as error:
-        return error.message

@@ -10,16 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_backend.errors import InvalidJSON
-from mlops_backend.services.llm.dialects import (
-    in_full,
-    large_members,
-    members,
-    places,
-    text_in,
-    text_of,
-    value_in,
-    value_of,
-)
+from mlops_backend.services.llm.dialects import in_full, members, places, text_of, value_in, value_of
 from mlops_backend.services.llm.dialects.openai import read_body
 
 TEXTS = st.text(st.characters(codec=None, exclude_categories=[]), max_size=8)
@@ -100,29 +91,3 @@ def test_a_large_body_is_read_as_a_small_one() -> None:
     large = read_body(b'{%b,"long":"%b"}' % (more, b"x" * 300_000))
     assert large.pop("long") == "x" * 300_000
     assert large == small == {"model": "b", "prompt": "\ufffd \ufffd"}
-
-
-LETTERS = st.sampled_from(
-    [
-        *("a", "\u00fc", "\u20ac", "\U0001f642", "d83d"),
-        *("\\\\", '\\"', "\\n", "\\u0041", "\\ud83d\\ude42", "\\ud7ff", "\\ue000"),
-    ]
-)
-
-
-@given(st.lists(LETTERS, max_size=60), st.integers(14, 40))
-def test_a_long_text_is_read_in_pieces_as_it_is_read_at_once(letters: list[str], step: int) -> None:
-    """No letter, no escape and no pair of them is cut, wherever a piece ends."""
-    raw = f'"{"".join(letters)}"'.encode()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(large_members, "_STEP", step)
-        assert text_in(raw) == json.loads(raw)
-
-
-@pytest.mark.parametrize("raw", [b'"a', b'"a\\"', b'"a"b"', b'"\\x"', b'"\\ud83d"', b'"\x01"', b'"\xff"', b'"a","b"'])
-@pytest.mark.parametrize("step", [14, 1000])
-def test_what_is_no_text_is_none(raw: bytes, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In pieces as at once."""
-    monkeypatch.setattr(large_members, "_STEP", step)
-    with pytest.raises(ValueError):  # noqa: PT011 - pydantic-core says what it pleases
-        text_in(raw)

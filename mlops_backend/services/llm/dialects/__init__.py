@@ -9,7 +9,7 @@ from mlops_backend.services.llm.dialects.families import Dialect, dialect_of, er
 from mlops_backend.services.llm.dialects.frames import EVENT, MAX_FRAME_BYTES, Frames
 from mlops_backend.services.llm.dialects.go_json import Member, bytes_of, folded, last_of, members, text_of, value_of
 from mlops_backend.services.llm.dialects.large import LargeBody, written
-from mlops_backend.services.llm.dialects.large_members import Place, places, text_in, value_in
+from mlops_backend.services.llm.dialects.large_members import places, value_in
 from mlops_backend.services.llm.dialects.long_texts import in_full, shortened
 from mlops_backend.services.llm.dialects.objects import events_of, is_openai_end
 from mlops_backend.services.llm.dialects.ollama import check_first, dump_line, error_text, parse_object
@@ -30,7 +30,6 @@ __all__ = [
     "LargeBody",
     "Member",
     "OpenAIEnding",
-    "Place",
     "as_events",
     "bytes_of",
     "check_first",
@@ -54,7 +53,6 @@ __all__ = [
     "places",
     "read_usage",
     "shortened",
-    "text_in",
     "text_of",
     "texts_in",
     "tokens_in",

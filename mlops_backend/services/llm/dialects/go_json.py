@@ -90,12 +90,10 @@ def value_of(body: bytes | LargeBody) -> Any:
     """
     if isinstance(body, LargeBody):
         return body.value
-    if len(body) > LARGE and (value := _large_value(body)) is not None:
-        return value
     with suppress(ValueError):
         return from_json(body)
     if len(body) > LARGE:
-        return None
+        return _large_value(body)
     with suppress(ValueError, RecursionError):
         text = text_of(body)
         return _DECODER.raw_decode(text, _behind_space(text, 0))[0]

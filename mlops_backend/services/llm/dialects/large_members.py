@@ -22,9 +22,6 @@ from mlops_backend.errors import InvalidJSON
 _TOP: Final = Decoder(dict[str, Raw])
 _LIST: Final = Decoder(list[Raw])
 _BEHIND: Final = re.compile(r"trailing characters \(byte (\d+)\)")
-_STEP: Final = 4 * 1024 * 1024
-_FIRST: Final = re.compile(rb"\\u[dD][89abAB]")
-_SECOND: Final = re.compile(rb"\\u[dD][c-fC-F]")
 _HALF: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _HALVES: Final = re.compile(rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|[89a-fA-F][0-9a-fA-F]{2})")
 _STAND_IN: Final = rb"\ufffd"
@@ -49,10 +46,6 @@ class Place:
     value_start: int
     end: int
 
-    def is_text(self, body: bytes) -> bool:
-        """Whether its value is one."""
-        return body[self.value_start : self.value_start + 1] == b'"'
-
 
 def places(body: bytes) -> list[Place] | None:
     """Every member of the object that a body is, in order; `None` when it is none, or not a whole one.
@@ -72,7 +65,7 @@ def value_in(raw: bytes) -> Any:
         ValueError: it is no JSON.
     """
     try:
-        return text_in(raw) if raw[:1] == b'"' and len(raw) > _STEP else from_json(raw)
+        return from_json(raw)
     except ValueError:
         if _HALF.search(raw) is None and raw.isascii():
             raise
@@ -80,38 +73,6 @@ def value_in(raw: bytes) -> Any:
     whole = raw if raw.isascii() else raw.decode(errors="replace").encode()
     rest()
     return from_json(_HALVES.sub(_mended(whole), whole))
-
-
-def text_in(raw: bytes) -> str:
-    """A text, read a piece at a time: of escapes alone, 30 MB of it would be one call of a tenth of a second.
-
-    Raises:
-        ValueError: it is no JSON text.
-    """
-    parts, at, last = [], 1, len(raw) - 1
-    if raw[last:] != b'"':
-        raise ValueError("no end")
-    while at < last:
-        end = _between_letters(raw, at, at + _STEP) if at + _STEP < last else last
-        parts.append(from_json(b'"%b"' % raw[at:end]))
-        if not isinstance(parts[-1], str):
-            raise ValueError("no text")
-        rest()
-        at = end
-    return "".join(parts)
-
-
-def _between_letters(raw: bytes, at: int, end: int) -> int:
-    """A place at `end` or near it, within no letter, no escape and no pair of them; at `at` a letter begins."""
-    mark = raw.rfind(b"\\", max(at, end - 6), end)
-    if mark >= 0:
-        run = raw[at : mark + 1]
-        if (len(run) - len(run.rstrip(b"\\"))) % 2:  # else it is a backslash's second half
-            is_second = mark - 6 >= at and _SECOND.match(raw, mark) and _FIRST.match(raw, mark - 6)
-            return mark if not is_second else mark - 6 if mark - 6 > at else min(mark + 6, len(raw) - 1)
-    while end > at and raw[end] & 0xC0 == 0x80:
-        end -= 1
-    return end
 
 
 def number_in_list(raw: bytes) -> int:
