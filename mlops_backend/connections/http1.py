@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from http import HTTPStatus
 from time import time
 from typing import Any, Final
@@ -173,16 +174,14 @@ class Stream(HTTPStream):
         return True
 
 
-_told: tuple[float, list[tuple[bytes, bytes]]] = (0, [])
-
-
-def _own_headers(config: Config) -> list[tuple[bytes, bytes]]:
+def _own_headers(config: Config) -> Headers:
     """What Hypercorn adds to each answer; it changes with the second."""
-    global _told
-    now = time() // 1
-    if _told[0] != now:
-        _told = now, config.response_headers("h11")
-    return _told[1]
+    return _headers_of(config, int(time()))
+
+
+@lru_cache(maxsize=4)
+def _headers_of(config: Config, second: int) -> Headers:
+    return tuple(config.response_headers("h11"))
 
 
 def error_body(status: int, sentence: str = "") -> bytes:

@@ -114,6 +114,7 @@ async def _body_of(asked: Request) -> bytes:
         return data
     plain = data
     if encoding := asked.headers.get("Content-Encoding", ""):
+        # How large it is nobody knows before.
         plain = await aside(LARGE + 1, plain_body, data, encoding, asked.max_content_length or 0)
         if len(plain) != len(data):
             body_of(cast(Scope, asked.scope)).grow(len(plain))

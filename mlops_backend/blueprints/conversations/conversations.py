@@ -180,7 +180,7 @@ async def _whole(conversation: Conversation, messages: Sequence[Message]) -> dic
 
 async def _shown(messages: Sequence[Message], **beside: Any) -> dict[str, Any] | Response:
     """An answer with messages; a large one is written beside the event loop."""
-    size = sum(len(message.content) for message in messages)
+    size = sum(len(message.content) + len(message.thinking) for message in messages)
     if size <= LARGE:
         return {**beside, "messages": [message.shown() for message in messages]}
     return Response(await aside(size, _written, messages, beside), mimetype="application/json")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -171,19 +170,6 @@ async def test_a_replica_is_told_until_it_is_the_primary() -> None:
                 while not limiter.redis_up:
                     await asyncio.sleep(0.01)
             assert limiter.redis_trouble == ""
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """One that nobody trusts, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl here, which makes certificates")
-    folder = tmp_path_factory.mktemp("tls")
-    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
-    paths = folder / "cert.pem", folder / "key.pem"
-    command = ["openssl", *words.split(), "-out", str(paths[0]), "-keyout", str(paths[1])]
-    subprocess.run(command, check=True, capture_output=True)
-    return paths
 
 
 @contextmanager
