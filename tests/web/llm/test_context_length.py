@@ -45,6 +45,17 @@ async def test_a_backend_that_hangs_keeps_nobody(
                 assert await door.context_length("llama3", None) == 4096
 
 
+async def test_nobody_waits_for_what_nobody_told(serve: ServeFactory, fake: FakeOllama) -> None:
+    """Once the look is over it is known that no backend tells: nobody else has a turn before the answer."""
+    async with serve(fake.url) as service:
+        door = service.services.get(OllamaService)
+        assert await door.context_length("other", None) is None
+        turns: list[None] = []
+        asyncio.get_running_loop().call_soon(turns.append, None)
+        assert await door.context_length("other", None) is None
+        assert turns == []
+
+
 def looks(fake: FakeOllama) -> int:
     """How often the backend was asked what it has loaded."""
     return sum(request.path == "/api/ps" for request in fake.requests)

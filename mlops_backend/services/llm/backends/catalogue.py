@@ -90,7 +90,7 @@ class Catalogue:
         if monotonic() > self._contexts_until and (self._look is None or self._look.done()):
             self._contexts_until = monotonic() + _CONTEXTS_LIFE
             self._look = asyncio.create_task(self._learn_contexts())
-        if name not in self._contexts and self._look is not None:
+        if name not in self._contexts and self._look is not None and not self._look.done():
             await asyncio.wait({self._look}, timeout=_CONTEXTS_TIMEOUT)
         return self._contexts.get(name)
 

@@ -13,7 +13,14 @@ from mlops_backend.services.other.conversations import writes
 from mlops_backend.services.other.conversations.bounds import Bounds
 from mlops_backend.services.other.conversations.reads import AS_SHOWN
 from mlops_backend.services.other.conversations.rows import Conversation, Message
-from mlops_backend.services.other.database import Statements, conversation_owners, conversations, messages
+from mlops_backend.services.other.database import (
+    Prepared,
+    Statements,
+    conversation_owners,
+    conversations,
+    messages,
+    run,
+)
 
 R = TypeVar("R")
 
@@ -83,15 +90,13 @@ async def written(connection: Statements, changes: Sequence[Change[Any]], bounds
     """
     lot = _Lot(bounds.bytes_of_key)
     ids = _ids(connection, (change.conversation_id for change in changes))
-    found = await connection.execute(_LOCKED[connection.dialect.name], ids)
-    for *mine, of_key in found:
+    for *mine, of_key in await run(connection, _LOCKED[connection.dialect.name], ids):
         lot.found(Conversation(*mine), of_key or 0)
     outcomes = [lot.outcome(change) for change in changes]
     if lot.rows:
-        await connection.execute(insert(messages), lot.rows)
+        await run(connection, _ADDED, lot.rows)
         await _count(connection, lot)
-        stored = [{**writes.row(each), "conversation": each.id} for each in lot.changed.values()]
-        await connection.execute(writes.STORED, stored)
+        await run(connection, writes.STORED, [writes.stored_row(each) for each in lot.changed.values()])
     return await _with_histories(connection, lot, changes, outcomes)
 
 
@@ -148,8 +153,8 @@ async def _count(connection: Statements, lot: _Lot) -> None:
     rows = {"keys": keys, "sizes": [lot.added[key] for key in keys]}
     is_sqlite = connection.dialect.name == "sqlite"
     values = {name: json.dumps(value) for name, value in rows.items()} if is_sqlite else rows
-    counted = await connection.execute(_COUNTED[connection.dialect.name], values)
-    if any(lot.overruns(key_id, of_key) for key_id, of_key in counted.all()):
+    counted = await run(connection, _COUNTED[connection.dialect.name], values)
+    if any(lot.overruns(key_id, of_key) for key_id, of_key in counted):
         raise NotTogether
 
 
@@ -161,7 +166,7 @@ async def _with_histories(
     said: dict[str, list[Message]] = {each: [] for each in ids}
     rows: Iterable[Any] = ()
     if ids:
-        rows = await connection.execute(_SAID[connection.dialect.name], _ids(connection, ids))
+        rows = await run(connection, _SAID[connection.dialect.name], _ids(connection, ids))
     for conversation_id, size, *told in rows:
         message = Message.as_shown(*told)
         if message.size != size:  # what is more than its texts is images, which are read when they are needed
@@ -225,17 +230,22 @@ def _said(kind: str) -> Any:
 
 
 _KINDS: Final = ("sqlite", "postgresql")
-_LOCKED: Final = {kind: _locked(kind) for kind in _KINDS}
-_SAID: Final = {kind: _said(kind) for kind in _KINDS}
+_LOCKED: Final = {kind: Prepared(_locked(kind)) for kind in _KINDS}
+_SAID: Final = {kind: Prepared(_said(kind)) for kind in _KINDS}
+_ADDED: Final = Prepared(insert(messages), tuple(Message(id="", sequence=0, role="").row("", "")))
 _COUNTED: Final = {
-    "sqlite": text("""INSERT INTO conversation_owners (key_id, conversations, bytes)
+    "sqlite": Prepared(
+        text("""INSERT INTO conversation_owners (key_id, conversations, bytes)
         SELECT keys.value, 0, sizes.value
         FROM json_each(:keys) AS keys JOIN json_each(:sizes) AS sizes ON sizes.key = keys.key WHERE true
         ON CONFLICT (key_id) DO UPDATE SET bytes = conversation_owners.bytes + excluded.bytes
-        RETURNING key_id, bytes"""),
-    "postgresql": text("""INSERT INTO conversation_owners (key_id, conversations, bytes)
+        RETURNING key_id, bytes""")
+    ),
+    "postgresql": Prepared(
+        text("""INSERT INTO conversation_owners (key_id, conversations, bytes)
         SELECT key_id, 0, size
         FROM unnest(CAST(:keys AS text[]), CAST(:sizes AS bigint[])) AS added (key_id, size) ORDER BY key_id
         ON CONFLICT (key_id) DO UPDATE SET bytes = conversation_owners.bytes + excluded.bytes
-        RETURNING key_id, bytes"""),
+        RETURNING key_id, bytes""")
+    ),
 }

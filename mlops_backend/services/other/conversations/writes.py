@@ -13,7 +13,7 @@ from mlops_backend.services.other.conversations import images as stored_images
 from mlops_backend.services.other.conversations.bounds import Bounds, check_room, check_size, count
 from mlops_backend.services.other.conversations.images import Image
 from mlops_backend.services.other.conversations.rows import Conversation, Message, is_id, new_id, owner_of, title_from
-from mlops_backend.services.other.database import Statements, conversations, messages
+from mlops_backend.services.other.database import Prepared, Statements, conversations, messages, run
 
 Match = Callable[[int], bool]
 
@@ -24,7 +24,10 @@ _LOCKED: Final = (
     .where(conversations.c.id == bindparam("conversation"), conversations.c.key_id == bindparam("key"))
     .with_for_update()
 )
-STORED: Final = update(conversations).where(conversations.c.id == bindparam("conversation"))
+# What a conversation never changes: to set it again would be to write two indices more.
+_FOREVER: Final = ("id", "key_id", "owner", "created_at")
+_CHANGING: Final = tuple(name for name in Conversation.__dataclass_fields__ if name not in _FOREVER)
+STORED: Final = Prepared(update(conversations).where(conversations.c.id == bindparam("conversation")), _CHANGING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +188,7 @@ async def remove(connection: Statements, conversation: Conversation) -> None:
 async def store(connection: Statements, conversation: Conversation) -> Conversation:
     """Write what has changed of it, as one version more."""
     newer = replace(conversation, version=conversation.version + 1)
-    await connection.execute(STORED, {**row(newer), "conversation": newer.id})
+    await run(connection, STORED, [stored_row(newer)])
     return newer
 
 
@@ -253,6 +256,11 @@ def title_row(conversation: Conversation) -> Mapping[str, Any]:
         created_at=conversation.updated_at,
     )
     return {**title.row(conversation.id, conversation.owner), "bytes": 0}
+
+
+def stored_row(conversation: Conversation) -> Mapping[str, Any]:
+    """The values of `STORED`."""
+    return {name: getattr(conversation, name) for name in _CHANGING} | {"conversation": conversation.id}
 
 
 def row(conversation: Conversation) -> Mapping[str, Any]:

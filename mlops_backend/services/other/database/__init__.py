@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from mlops_backend.services.other.database.at_once import Statements
+from mlops_backend.services.other.database.at_once import Statements, run
 from mlops_backend.services.other.database.copying import NotEmpty, copy_all
 from mlops_backend.services.other.database.database import Database
 from mlops_backend.services.other.database.exact_text import ExactText
 from mlops_backend.services.other.database.inserting import insert_into
 from mlops_backend.services.other.database.migrating import NewerDatabase, UnknownStep, current, downgrade, upgrade
+from mlops_backend.services.other.database.prepared import Prepared
 from mlops_backend.services.other.database.sqlite_file import UnusableDatabase
 from mlops_backend.services.other.database.tables import (
     api_key_revision,
@@ -28,6 +29,7 @@ __all__ = [
     "ExactText",
     "NewerDatabase",
     "NotEmpty",
+    "Prepared",
     "Statements",
     "UnknownStep",
     "UnusableDatabase",
@@ -46,6 +48,7 @@ __all__ = [
     "insert_into",
     "message_images",
     "messages",
+    "run",
     "upgrade",
     "usage_daily",
 ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engine, event
+from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engine, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from mlops_backend.services.other.database.lookout import arguments_for, look_out
+from mlops_backend.services.other.database.prepared import Prepared
 from mlops_backend.services.other.database.statement_names import StatementNames
 
 # The execution option by which a transaction says that it writes.
@@ -21,6 +22,7 @@ _RECYCLED_AFTER: Final = 1800
 _COMMAND_TIMEOUT: Final = 60.0
 # A step of the tables may go over every row: a clock that ends it would have it begin anew, and end it again.
 _STEPS_TIMEOUT: Final = 86_400.0
+_BEGIN_WRITING: Final = Prepared(text("BEGIN IMMEDIATE"))
 
 
 def postgres_engine(url: URL, names: StatementNames, connections: int, timeout: float) -> AsyncEngine:
@@ -38,22 +40,19 @@ def sqlite_engine(url: URL, driver: Any, connections: int, timeout: float, busy_
     """SQLite's file; a writer waits for another for `busy_timeout`."""
     options = {"timeout": busy_timeout, "isolation_level": None}
     engine = create_async_engine(url, **_QUIET, **_pool(connections, timeout), module=driver, connect_args=options)
-    _watch_sqlite(engine.sync_engine)
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
 
 
 def direct_engine(url: URL, busy_timeout: float) -> Engine:
-    """SQLite's file for a thread of our own, with one connection."""
+    """SQLite's file for a thread of our own, with one connection, whose transactions all write."""
     options = {"timeout": busy_timeout, "isolation_level": None, "check_same_thread": False}
     one: Mapping[str, Any] = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0}
     engine = create_engine(url.set(drivername="sqlite"), **_QUIET, **one, connect_args=options)
-    _watch_sqlite(engine)
-    return engine
-
-
-def _watch_sqlite(engine: Engine) -> None:
     event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "begin", _begin_writing)
+    return engine
 
 
 def _postgres(url: URL, names: StatementNames, command_timeout: float, pool: Mapping[str, Any]) -> AsyncEngine:
@@ -80,3 +79,7 @@ def _begin_sqlite(connection: Connection) -> None:
     """A writer takes the lock at once: one that reads first and writes then would fail instead of waiting."""
     writing = connection.get_execution_options().get(WRITING)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _begin_writing(connection: Connection) -> None:
+    _BEGIN_WRITING.run(connection, {})
