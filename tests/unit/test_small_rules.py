@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from mlops_backend.middleware.json_body import _blueprints_of
 from mlops_backend.principal import Rate
 from mlops_backend.services.llm.asked import OPENAI_GENERATE, _choices, read_asked
 from mlops_backend.services.llm.backends.refusals import without
 from mlops_backend.services.llm.dialects import members
 from mlops_backend.services.llm.dialects.openai.images import image_parts
+from mlops_backend.services.other.usage.generation_row import fitting
 
 
 @pytest.mark.parametrize("text", ["0/minute", "0/minute burst 5", "5/minute burst 0", "5/fortnight", "", "x5/minute"])
@@ -55,3 +57,28 @@ def test_an_image_may_have_line_breaks() -> None:
     """As Go reads base64; a server of OpenAI's API does not."""
     ((part),) = image_parts(["iVBO\r\nRw0K\n"])
     assert part["image_url"]["url"] == "data:image/png;base64,iVBORw0K"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "names"),
+    [("health", ()), ("llm.chat", ("llm",)), ("outer.inner.view", ("outer.inner", "outer"))],
+)
+def test_a_route_stands_in_its_blueprints(endpoint: str, names: tuple[str, ...]) -> None:
+    """The inmost first, as Quart has them: what is registered for a blueprint happens on its routes."""
+    assert _blueprints_of(endpoint) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "length", "kept"),
+    [
+        ("abcd", 4, "abcd"),
+        ("abcde", 4, "abcd"),
+        ("äö", 4, "äö"),
+        ("äöü", 5, "äö"),
+        ("a\0b", 9, "a�b"),
+        ("a\ud83d", 9, "a?"),
+    ],
+)
+def test_a_column_has_room_for_so_many_bytes(text: str, length: int, kept: str) -> None:
+    """Whole letters, none that PostgreSQL refuses."""
+    assert fitting(text, length) == kept

@@ -23,6 +23,31 @@ class Taking:
     def get_extra_info(self, name: str) -> None:
         """It has no socket to ask."""
 
+    def is_closing(self) -> bool:
+        """It stays open."""
+        return False
+
+    def write(self, data: bytes) -> None:
+        """Take it."""
+
+    async def drain(self) -> None:
+        """Wait for nothing."""
+
+
+async def test_a_body_that_looks_like_a_head_is_a_body() -> None:
+    """A backend may answer with a recorded exchange: chunks are not begun in an answer whose length was told."""
+    out = Outgoing(Taking())  # type: ignore[arg-type]
+    out.begin()
+    await out.send_framed(b"HTTP/1.1 200 \r\nContent-Length: 99\r\n\r\n")
+    out.send_head()
+    await out.send_framed(b"HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n")
+    out.send_head()
+    assert not out.may_send()
+    out.begin()
+    await out.send_framed(b"HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n")
+    out.send_head()
+    assert out.may_send()
+
 
 def test_what_the_kernel_holds_is_nothing_where_it_does_not_tell() -> None:
     """A connection that is gone has no socket, or one that is closed, or one that cannot be asked."""

@@ -53,6 +53,12 @@ def test_a_conversation_reads_well() -> None:
     )
 
 
+def test_a_call_is_written_for_people() -> None:
+    """In its own letters, a member in each line."""
+    told = text_of(message("assistant", tool_calls=[{"function": {"arguments": {"ort": "Köln"}}}]))
+    assert '\n        "ort": "Köln"\n' in told
+
+
 def test_replaced_replies_are_left_out() -> None:
     """What another reply took the place of is not shown."""
     told = text_of(message("assistant", "old", replaced_at=NOON), message("assistant", "new"))

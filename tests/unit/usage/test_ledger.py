@@ -231,3 +231,12 @@ async def test_a_thousand_rows_do_not_wait(database_url: str, monkeypatch: pytes
     async with opened(database_url) as database, writing_to(database, capacity=5000) as ledger:
         note(ledger, *(finished(number) for number in range(1000)))
         await until_written(ledger, 1000)
+
+
+async def test_who_wants_all_written_comes_back_when_it_is(database_url: str) -> None:
+    """And no later: the most that it may take is for a database that is away."""
+    async with opened(database_url) as database, writing_to(database) as ledger:
+        note(ledger, *map(finished, range(3)))
+        async with asyncio.timeout(30):
+            await ledger.write_now(60)
+        assert len(await stored(database)) == 3
