@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
+from mlops_backend.cli import _sentence
+from mlops_backend.errors import InvalidBody
 from mlops_backend.middleware.json_body import _blueprints_of
 from mlops_backend.principal import Rate
 from mlops_backend.services.llm.asked import OPENAI_GENERATE, _choices, read_asked
 from mlops_backend.services.llm.backends.refusals import without
 from mlops_backend.services.llm.dialects import members
 from mlops_backend.services.llm.dialects.openai.images import image_parts
+from mlops_backend.services.other.limits.charge import room_of
+from mlops_backend.services.other.limits.decision import Seen, _left_of_rate
 from mlops_backend.services.other.usage.generation_row import fitting
 
 
@@ -82,3 +86,17 @@ def test_a_route_stands_in_its_blueprints(endpoint: str, names: tuple[str, ...])
 def test_a_column_has_room_for_so_many_bytes(text: str, length: int, kept: str) -> None:
     """Whole letters, none that PostgreSQL refuses."""
     assert fitting(text, length) == kept
+
+
+@pytest.mark.parametrize(("taken", "held"), [(0, 0), (-5, 0), (7, 0), (7, 3)])
+def test_what_is_left_of_a_rate_is_what_nobody_has(taken: int, held: int) -> None:
+    """To the microsecond: all of it, where its last use is past."""
+    rate = Rate.parse("60/minute burst 10")
+    seen = Seen(now=100, requests=0, tokens=100 + taken, held=held, day=0, month=0, open=0)
+    assert _left_of_rate(rate, seen) == room_of(rate) - max(taken, 0) - held
+
+
+def test_a_command_names_the_first_field_that_is_wrong() -> None:
+    """Where it stands, and what is the matter with it."""
+    details = [{"loc": ["limits", "requests"], "msg": "no rate"}, {"loc": ["name"], "msg": "too long"}]
+    assert _sentence(InvalidBody("The body is not valid.", details)) == "limits.requests: no rate"

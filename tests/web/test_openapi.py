@@ -80,6 +80,21 @@ async def test_every_route_is_described(service: Service, document: dict[str, An
     assert len(set(ids)) == len(ids)
 
 
+async def test_every_answer_of_our_own_has_a_model(document: dict[str, Any]) -> None:
+    """What the service itself answers in JSON is a component; what a backend answers is the backend's."""
+    ours = ("/api/llm/", "/api/other/", "/api/key", "/api/usage", "/api/admin/", "/api/database/", "/health")
+    seen = 0
+    for method, path, operation in operations(document):
+        for status, answer in operation["responses"].items():
+            content = answer.get("content", {}).get("application/json")
+            if status.startswith("2") and content is not None and (path.startswith(ours) or path == "/"):
+                assert content["schema"].keys() == {"$ref"}, (method, path)
+                seen += 1
+        if path.startswith(ours):
+            assert any(answer.get("content") or status == "204" for status, answer in operation["responses"].items())
+    assert seen > 30
+
+
 async def test_every_operation_describes_its_errors(document: dict[str, Any]) -> None:
     """Each operation lists every error that a client may meet, with an example in its family's shape."""
     for method, path, operation in operations(document):

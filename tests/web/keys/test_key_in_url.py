@@ -127,6 +127,15 @@ async def test_a_header_must_have_the_same_key(
         assert (await service.stranger.get(f"/k/{ORDINARY_KEY}/api/tags", headers=headers)).status_code == status
 
 
+async def test_a_whole_address_may_be_asked_for(serve: ServeFactory, fake: FakeOllama) -> None:
+    """As clients ask that take the service for a proxy (RFC 9112, 3.2.2): the path in it is the path."""
+    async with serve(fake.url, key_in_url=True) as service:
+        target = f"http://localhost/k/{ORDINARY_KEY}/api/tags"
+        answer = await ask(service, f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    assert answer.status == 200
+    assert [asked.path for asked in fake.requests] == ["/api/tags"]
+
+
 async def test_switched_off_there_is_no_such_path(serve: ServeFactory, fake: FakeOllama) -> None:
     """By default a key in a path lets nobody in, and is a route that does not exist."""
     async with serve(fake.url) as service:
