@@ -5,7 +5,6 @@ Names, defaults and meanings are public; `docs/settings.md` lists them.
 
 from __future__ import annotations
 
-import codecs
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,14 +32,14 @@ _LARGEST_BODY = 2**31 - 2
 _DAY = 86_400
 _YEAR = 365 * _DAY
 
-_UTF16 = "it is UTF-16, as a redirect in Windows PowerShell writes it"
-_NOT_UTF8 = "it is not UTF-8"
-
 # Shorter than a network can be, or so long that a clock overflows: neither is meant.
 Seconds = Annotated[float, Field(ge=0.001, le=_YEAR, allow_inf_nan=False)]
 RateLimit = Annotated[Rate | None, NoDecode, BeforeValidator(values_of.rate_or_none)]
 Tokens = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
 Budget = Annotated[Tokens | None, NoDecode, BeforeValidator(values_of.count_or_none)]
+Concurrency = Annotated[
+    Annotated[int, Field(ge=1, le=100_000)] | None, NoDecode, BeforeValidator(values_of.count_or_none)
+]
 
 
 class ConfigError(Exception):
@@ -101,6 +100,10 @@ class Settings(BaseSettings):
     max_connections: int = Field(default=4000, ge=1, le=1_000_000)
     max_connections_per_address: int = Field(default=2000, ge=1, le=1_000_000)
     upstream_max_connections: int = Field(default=2000, ge=1, le=100_000)
+    max_concurrency: Concurrency = None
+    max_queue: int = Field(default=1000, ge=1, le=100_000)
+    max_queue_per_key: int = Field(default=500, ge=1, le=100_000)
+    queue_timeout: Seconds = 120.0
     max_body_bytes: int = Field(default=33_554_432, ge=1, le=_LARGEST_BODY)
     max_json_values: int = Field(default=1_000_000, ge=1000)
     body_memory: int = Field(default=37_748_736, ge=1)
@@ -149,6 +152,12 @@ class Settings(BaseSettings):
     def _a_host_for_each_backend(self) -> Settings:
         if len(self.ollama_host_header) not in {0, 1, len(self.ollama_base_url)}:
             raise ValueError("OLLAMA_HOST_HEADER: name one for all backends, or as many as there are backends")
+        return self
+
+    @model_validator(mode="after")
+    def _a_slot_for_each_worker(self) -> Settings:
+        if self.max_concurrency is not None and self.max_concurrency < self.workers:
+            raise ValueError(f"MAX_CONCURRENCY: each of the {self.workers} workers (WORKERS) needs one at the least")
         return self
 
     @field_validator("log_level", mode="before")
@@ -250,8 +259,9 @@ def load_settings(env_file: str | None = ".env", **overrides: Any) -> Settings:
     Raises:
         ConfigError: for the first value that cannot be used; the message is one line and names the variable.
     """
-    _check_encoding(env_file)
     try:
+        if env_file is not None:
+            setting_files.check_encoding(Path(env_file))
         secrets = setting_files.read_secrets(_variables(env_file))
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -261,28 +271,6 @@ def load_settings(env_file: str | None = ".env", **overrides: Any) -> Settings:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = f"{first['loc'][0]}: ".upper() if first["loc"] else ""
         raise ConfigError(name + first["msg"].removeprefix("Value error, ")) from None
-
-
-def _check_encoding(env_file: str | None) -> None:
-    """Refuse a file that would be misread, or end start-up with a stack trace; one that is not there is no fault.
-
-    UTF-16 without a mark is valid UTF-8 full of zero bytes: none of its names would be found.
-    """
-    if env_file is None or not os.path.isfile(env_file):
-        return
-    try:
-        content = Path(env_file).read_bytes()
-        content.decode()
-    except UnicodeDecodeError:
-        fault = _NOT_UTF8
-    except OSError as error:
-        raise ConfigError(f"{env_file}: it cannot be read: {error.strerror}") from None
-    else:
-        fault = ""
-    if b"\0" in content or content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        fault = _UTF16
-    if fault:
-        raise ConfigError(f"{env_file}: {fault}; save it as UTF-8")
 
 
 def _variables(env_file: str | None) -> dict[str, str | None]:

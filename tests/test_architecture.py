@@ -27,7 +27,7 @@ FLOORS = (
     ("services.llm.wiring", "services.other.conversations"),
     ("services.llm.startup", "services.llm.ollama_service"),
     ("services.llm.generation", "services.llm.embedded", "services.llm.streams"),
-    ("services.other.keys", "services.other.usage", "services.llm.backends"),
+    ("services.other.keys", "services.other.usage", "services.llm.backends", "services.llm.leases"),
     ("services.other.limits", "services.llm.asked"),
     ("services.other.database", "services.llm.dialects.openai"),
     ("services.llm.model_names", "services.llm.upstream", "services.llm.dialects"),

@@ -21,6 +21,7 @@ from mlops_backend.blueprints.keys.own import blueprint as own_key_blueprint
 from mlops_backend.blueprints.llm import blueprint as llm_blueprint
 from mlops_backend.blueprints.metrics import blueprint as metrics_blueprint
 from mlops_backend.blueprints.other import blueprint as other_blueprint
+from mlops_backend.blueprints.queue import blueprint as queue_blueprint
 from mlops_backend.blueprints.root import blueprint as root_blueprint
 from mlops_backend.blueprints.usage import blueprint as usage_blueprint
 from mlops_backend.config import Settings
@@ -29,6 +30,7 @@ from mlops_backend.openapi import add_schema
 BLUEPRINTS: Final = (
     root_blueprint,
     llm_blueprint,
+    queue_blueprint,
     other_blueprint,
     ollama_blueprint,
     openai_blueprint,

@@ -17,6 +17,7 @@
   - LimitExceeded 429
     + TooManyFailedKeys
     + KeyBodiesFull
+    + KeyQueueFull
   - BackendRejected          the backend's own 4xx, status kept
   - NotImplementedHere 501
   - BackendFailed 502
@@ -28,6 +29,8 @@
   - Unavailable 503
     + NoUsableBackend
     + BackendBusy
+    + QueueFull
+    + QueueTimedOut
     + PoolFull
     + TooManyStreams
     + BodiesFull
@@ -55,6 +58,7 @@ from mlops_backend.errors.of_requests import (
     InvalidBody,
     InvalidJSON,
     KeyBodiesFull,
+    KeyQueueFull,
     LimitExceeded,
     MethodNotAllowed,
     NotFound,
@@ -84,6 +88,8 @@ from mlops_backend.errors.of_service import (
     NotImplementedHere,
     NoUsableBackend,
     PoolFull,
+    QueueFull,
+    QueueTimedOut,
     StreamIncomplete,
     TooManyStreams,
     Unavailable,
@@ -115,6 +121,7 @@ __all__ = [
     "InvalidBody",
     "InvalidJSON",
     "KeyBodiesFull",
+    "KeyQueueFull",
     "LimitExceeded",
     "LimitsUnavailable",
     "MethodNotAllowed",
@@ -123,6 +130,8 @@ __all__ = [
     "NotImplementedHere",
     "PoolFull",
     "PreconditionFailed",
+    "QueueFull",
+    "QueueTimedOut",
     "StreamIncomplete",
     "TooManyFailedKeys",
     "TooManyStreams",

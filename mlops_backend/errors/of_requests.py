@@ -122,3 +122,9 @@ class KeyBodiesFull(LimitExceeded):
 
     code = "key_bodies_full"
     default_headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
+
+
+class KeyQueueFull(LimitExceeded):
+    """`MAX_QUEUE_PER_KEY` generations of this key wait for a slot of a backend already."""
+
+    code = "key_queue_full"

@@ -84,6 +84,18 @@ class BackendBusy(Unavailable):
     code = "backend_busy"
 
 
+class QueueFull(Unavailable):
+    """`MAX_QUEUE` generations wait for a slot of a backend already."""
+
+    code = "queue_full"
+
+
+class QueueTimedOut(Unavailable):
+    """It did not come to a generation within `QUEUE_TIMEOUT`."""
+
+    code = "queue_timeout"
+
+
 class PoolFull(Unavailable):
     """All `UPSTREAM_MAX_CONNECTIONS` are in use."""
 

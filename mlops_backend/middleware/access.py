@@ -75,6 +75,7 @@ TABLE: Final[Mapping[str, Methods]] = {
     # our own API to inference
     "/api/llm/health": _LIST,
     "/api/llm/models": _LIST,
+    "/api/llm/queue": _READ_OWN,
     "/api/llm/generate": _INFER,
     "/api/llm/stream": _INFER,
     "/api/llm/chat": _INFER,

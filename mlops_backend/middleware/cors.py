@@ -24,6 +24,7 @@ ALLOWED_HEADERS: Final = (
     "Idempotency-Key",
     "If-Match",
     "X-Request-ID",
+    "X-Priority",
     "OpenAI-Beta",
     "OpenAI-Organization",
     "OpenAI-Project",

@@ -47,7 +47,7 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        record = RequestRecord(id=_request_id(scope), method=scope["method"])
+        record = RequestRecord(id=_request_id(scope), method=scope["method"], batch=_is_batch(scope))
         scope[_RECORD] = record
         header = (b"x-request-id", record.id.encode())
 
@@ -121,6 +121,11 @@ def _request_id(scope: Scope) -> str:
         if name == b"x-request-id" and _VALID_ID.fullmatch(value):
             return cast(str, value.decode("ascii"))
     return urandom(16).hex()
+
+
+def _is_batch(scope: Scope) -> bool:
+    """Whether the client says that it is in no hurry."""
+    return any(name == b"x-priority" and value.strip().lower() == b"batch" for name, value in scope["headers"])
 
 
 def _told(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

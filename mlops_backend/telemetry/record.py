@@ -41,7 +41,7 @@ class RequestRecord:
     of the prompt that Anthropic counts apart. `said` is what the backend said of a failure amid its answer. Times are
     `time.perf_counter()` seconds. `outcome` is one of `done`, `refused` (a 4xx of ours or of the backend), `error` (a
     failure on the way), `timeout`, `client_gone` and `drained`. `straight` is set where the chunks of a generation are
-    the answer's body as they are.
+    the answer's body as they are. `batch` says that it gives way to others where there is a queue.
     """
 
     id: str
@@ -71,6 +71,7 @@ class RequestRecord:
     sent_upstream: float | None = None
     first_byte: float | None = None
     straight: Straight | None = None
+    batch: bool = False
 
     def name_model(self, model: str) -> None:
         """Note the model that a client named: as much of it as a name may have, and nothing that a terminal obeys."""

@@ -13,6 +13,7 @@ from mlops_backend.services.llm.asked import OWN, PATIENT, Asked
 from mlops_backend.services.llm.backends import BackendPool, Catalogue, Operation, raise_for_status
 from mlops_backend.services.llm.dialects import dumped, folded, parse_object, written
 from mlops_backend.services.llm.generation import Admission, Clocks, Forwarded, Forwarder, Meter, estimate_prompt_tokens
+from mlops_backend.services.llm.leases import Leases
 from mlops_backend.services.llm.model_names import ModelRules
 from mlops_backend.services.llm.upstream import Reply
 from mlops_backend.telemetry.record import RequestRecord
@@ -29,6 +30,7 @@ class OllamaService:
 
     Args:
         pool: the backends.
+        leases: of their slots.
         admission: which generations run.
         meter: how much each caller may use.
         clocks: how long they may wait.
@@ -39,6 +41,7 @@ class OllamaService:
     def __init__(
         self,
         pool: BackendPool,
+        leases: Leases,
         admission: Admission,
         meter: Meter,
         clocks: Clocks,
@@ -51,7 +54,7 @@ class OllamaService:
         self._default_model = default_model
         self._rules = rules
         self._catalogue = Catalogue(pool)
-        self._forwarder = Forwarder(pool, admission, meter, clocks)
+        self._forwarder = Forwarder(pool, leases, admission, meter, clocks)
 
     async def call(self, operation: Operation, body: Mapping[str, Any], record: RequestRecord) -> bytes:
         """One whole answer, as JSON bytes in Ollama's shape.

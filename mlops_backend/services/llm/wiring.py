@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mlops_backend import __version__
 from mlops_backend.config import Settings
 from mlops_backend.services.llm.backends import BackendPool
 from mlops_backend.services.llm.embedded import EmbeddedEngine, Engine, EngineOfParent
 from mlops_backend.services.llm.generation import Admission, Clocks, Meter
+from mlops_backend.services.llm.leases import Bounds, Leases
 from mlops_backend.services.llm.model_names import ModelRules, allowed_default
 from mlops_backend.services.llm.ollama_service import OllamaService
 from mlops_backend.services.llm.startup import EMBEDDED_HOST, choose_backends
@@ -15,6 +18,9 @@ from mlops_backend.services.llm.upstream import Upstream
 from mlops_backend.services.registry import Services
 from mlops_backend.shared import Shared
 from mlops_backend.telemetry.metrics import Metrics
+
+# Seconds after which one of the class `batch` does not give way any more.
+_AGED: Final = 30.0
 
 
 class Inference:
@@ -32,7 +38,9 @@ class Inference:
             EngineUnavailable: the engine was demanded and cannot start.
         """
         upstream = self._services.get(Upstream)
-        self._services.get(BackendPool).use(await choose_backends(self._settings, upstream, self._engine))
+        backends = await choose_backends(self._settings, upstream, self._engine)
+        self._services.get(Leases).use({backend.address: self._settings.max_concurrency for backend in backends})
+        self._services.get(BackendPool).use(backends)
 
     async def aclose(self) -> None:
         """Close what asks the backends first, the engine last."""
@@ -63,7 +71,8 @@ def build_llm(
     clocks = Clocks(settings.first_byte_timeout, settings.idle_timeout)
     rules = ModelRules(allow_cloud=settings.allow_cloud_models)
     model = allowed_default(settings.default_model, allow_cloud=settings.allow_cloud_models)
-    services.add(OllamaService(pool, admission, meter, clocks, model, rules))
+    leases = services.add(Leases(Bounds(settings.max_queue, settings.max_queue_per_key, settings.queue_timeout, _AGED)))
+    services.add(OllamaService(pool, leases, admission, meter, clocks, model, rules))
     services.add(StreamDesk(StreamTickets(room)) if shared is None else WorkersDesk(shared), StreamDesk)
     upstream = services.add(
         Upstream(
@@ -73,5 +82,6 @@ def build_llm(
             unix_sockets={EMBEDDED_HOST: engine.socket_path},
         )
     )
+    services.get(Metrics).gauge("generations_waiting", "Generations that wait for a backend.", lambda: len(leases))
     services.get(Metrics).gauge("generations_running", "Generations that run now.", lambda: admission.running)
     return upstream, Inference(settings, engine, services)

@@ -54,12 +54,10 @@ async def test_it_is_asked_when_the_known_ones_are_of_no_use(in_order: bool, mon
     quick, slow = Listing("quick"), Listing("slow", at_once=False)
     async with pooled(quick, slow) as pool:
         candidates = await pool.candidates("llama3", in_order=in_order)
-        tried = []
-        for backend in candidates:
-            tried.append(backend.address)
-            slow.may.set()
-            assert await candidates.is_last(backend) is (backend.address == slow.address)
-    assert tried == ["quick", "slow"]
+        slow.may.set()
+        assert await candidates.pass_over(candidates.left[0])
+        assert [backend.address for backend in candidates.left] == ["slow"]
+        assert not await candidates.pass_over(candidates.left[0])
 
 
 async def test_who_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,8 +66,8 @@ async def test_who_says_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatc
     quick, silent = Listing("quick"), Listing("silent", at_once=False)
     async with pooled(quick, silent) as pool:
         candidates = await pool.candidates("llama3")
-        assert [await candidates.is_last(backend) for backend in candidates] == [True]
-        assert [backend.address for backend in candidates] == ["quick"]
+        assert [backend.address for backend in candidates.left] == ["quick"]
+        assert not await candidates.pass_over(candidates.left[0])
 
 
 async def test_nobody_is_late_where_all_are_known() -> None:
@@ -79,4 +77,4 @@ async def test_nobody_is_late_where_all_are_known() -> None:
         await pool.probe()
         candidates = await pool.candidates("llama3")
         assert candidates.late is None
-        assert {backend.address for backend in candidates} == {"one", "two"}
+        assert {backend.address for backend in candidates.left} == {"one", "two"}

@@ -49,7 +49,7 @@ async def refused(url: str, bounds: Bounds, steps: Sequence[Any], before: Sequen
         for number, size in steps[:-1]:
             await count(connection, "key", number, size, bounds)
         try:
-            await count(connection, "key", *steps[-1], bounds)
+            await count(connection, "key", steps[-1][0], steps[-1][1], bounds)
         except ConversationFull:
             return True
         return False

@@ -146,7 +146,9 @@ a_step = st.tuples(
 @given(st.lists(a_step, max_size=60))
 def test_whatever_happens_each_is_taken_once_or_leaves(steps: list[tuple[str, str, int, str, bool]]) -> None:
     """And nobody is taken who does not need the slot; a key's own in one class come in their order."""
-    queue, live, orders = FairQueue(AGED), [], {}
+    queue = FairQueue(AGED)
+    live: list[Ticket] = []
+    orders: dict[object, list[int]] = {}
     for now, (what, key, cost, slot, batch) in enumerate(steps):
         slots = frozenset("gc") if slot == "x" else frozenset(slot)
         if what == "p":

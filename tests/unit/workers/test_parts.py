@@ -10,6 +10,9 @@ from tests.settings import settings_for
 DIVIDED = (
     "max_connections_per_address",
     "upstream_max_connections",
+    "max_concurrency",
+    "max_queue",
+    "max_queue_per_key",
     "database_connections",
     "body_memory",
     "body_memory_per_key",
@@ -20,7 +23,7 @@ DIVIDED = (
 @pytest.mark.parametrize("workers", [2, 3, 4])
 def test_the_parts_are_the_whole(workers: int) -> None:
     """What is divided adds up to what the operator set, and no part is larger than another by more than one."""
-    whole = settings_for(workers=workers)
+    whole = settings_for(workers=workers, max_concurrency=9)
     parts = [part_of(whole, index) for index in range(workers)]
     for name in DIVIDED:
         sizes = [getattr(part, name) for part in parts]
@@ -37,7 +40,7 @@ def test_nobody_gets_nothing() -> None:
 
 def test_what_is_counted_together_stays_whole() -> None:
     """Connections are counted by all workers together; nothing else of the settings changes."""
-    whole = settings_for("http://one:1", workers=2)
+    whole = settings_for("http://one:1", workers=2, max_concurrency=4)
     part = part_of(whole, 1)
     changed = {name for name, value in whole if getattr(part, name) != value}
     assert changed == set(DIVIDED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
@@ -42,28 +42,23 @@ class Probe:
 
 @dataclass(slots=True)
 class Candidates:
-    """The backends to ask, one after the other; `complete` when no other one can have the model.
+    """The backends to ask, best first; `complete` when no other one can have the model.
 
-    `late` are those that nothing was known of yet, for the first that needs them.
+    `left` are those that were not asked yet. `late` are those that nothing was known of yet, for the first that needs
+    them.
     """
 
-    backends: Sequence[Backend]
+    left: list[Backend]
     complete: bool = True
     late: Callable[[], Awaitable[Sequence[Backend]]] | None = None
 
-    async def is_last(self, backend: Backend) -> bool:
-        """Whether there is none behind this one, which is of no use."""
-        if backend is self.backends[-1] and self.late is not None:
+    async def pass_over(self, backend: Backend) -> bool:
+        """Leave out one that is of no use; whether there is another one."""
+        self.left.remove(backend)
+        if not self.left and self.late is not None:
             late, self.late = self.late, None
-            self.backends = [*self.backends, *await late()]
-        return backend is self.backends[-1]
-
-    def __iter__(self) -> Iterator[Backend]:
-        """Each, also those that come late."""
-        at = 0
-        while at < len(self.backends):
-            yield self.backends[at]
-            at += 1
+            self.left += await late()
+        return bool(self.left)
 
 
 class _Look:
@@ -187,7 +182,7 @@ class BackendPool:
         known = await self._known_in_order(_answers)
         if not (answering := _backends(known, _answers)):
             raise no_usable(known)
-        return Candidates(answering)
+        return Candidates([*answering])
 
     async def candidates(self, model: str, *, in_order: bool = False) -> Candidates:
         """The backends to try for `model`, best first.
@@ -214,12 +209,12 @@ class BackendPool:
         if having := _backends(known, lists):
             unknown = any(look.known(KNOWN_LIFE) is None for look in self._looks)
             late = partial(self._late, model, having) if unknown else None
-            return Candidates(having if in_order else self._turned(having), late=late)
+            return Candidates([*(having if in_order else self._turned(having))], late=late)
         if not (answering := _backends(known, _answers)):
             raise no_usable(known)
         if had := [look.backend for look in self._looks if look.absent and look.had(model)]:
             return Candidates(had)
-        return Candidates(answering, complete=all(look.seen for look in self._looks))
+        return Candidates([*answering], complete=all(look.seen for look in self._looks))
 
     async def _late(self, model: str, having: Sequence[Backend]) -> Sequence[Backend]:
         """Who lists `model`, too, of those that were not waited for: a healthy one takes milliseconds to say so."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import math
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from enum import IntEnum, auto
+from time import perf_counter
 from typing import Final
 
 from pydantic_core import from_json
@@ -33,10 +35,12 @@ from mlops_backend.services.llm.dialects import (
     read_usage,
     tokens_said,
 )
-from mlops_backend.services.llm.generation.admission import Admission
+from mlops_backend.services.llm.generation.admission import Admission, Generation
 from mlops_backend.services.llm.generation.metering import Meter, Metered, metered
 from mlops_backend.services.llm.generation.relay import UNTIMED, Clocks, Opened, relay
 from mlops_backend.services.llm.generation.token_estimate import estimate_prompt_tokens, prompt_tokens
+from mlops_backend.services.llm.generation.token_maximum import output_of
+from mlops_backend.services.llm.leases import Asking, Lease, Leases
 from mlops_backend.services.llm.upstream import Pairs
 from mlops_backend.telemetry.record import RequestRecord
 
@@ -44,6 +48,8 @@ _STREAMED: Final = ("text/event-stream", "application/x-ndjson")
 _OK: Final = 200
 _REFUSED: Final = 400
 _FAILED: Final = 500
+# What an answer is taken for in the queue where its request names no maximum.
+_UNNAMED: Final = 256
 
 
 class _Why(IntEnum):
@@ -72,8 +78,9 @@ class Forwarded:
 class Forwarder:
     """Asks the backends, one after the other while no byte has come, and relays the answer of the first that can."""
 
-    def __init__(self, pool: BackendPool, admission: Admission, meter: Meter, clocks: Clocks) -> None:
+    def __init__(self, pool: BackendPool, leases: Leases, admission: Admission, meter: Meter, clocks: Clocks) -> None:
         self._pool = pool
+        self._leases = leases
         self._meter = meter
         self._admission = admission
         self._clocks = clocks
@@ -101,7 +108,7 @@ class Forwarder:
             self._admission,
             record,
             begin,
-            lambda stack: self._open(sent, answered, record, stack),
+            lambda generation, stack: self._open(sent, answered, generation, stack),
             self._clocks_of(asked),
             (asked.ending or generation_ending)(),
         )
@@ -116,9 +123,10 @@ class Forwarder:
         return Clocks(clocks.first_byte, max(clocks.first_byte, clocks.idle)) if asked.patient else clocks
 
     async def _open(
-        self, asked: Asked, answered: Forwarded, record: RequestRecord, stack: AsyncExitStack
+        self, asked: Asked, answered: Forwarded, generation: Generation, stack: AsyncExitStack
     ) -> Opened | None:
-        answer = await self._ask(asked, record, stack)
+        record = generation.record
+        answer = await self._ask(asked, generation, stack)
         answered.status, answered.headers = answer.status, answer.headers
         if asked.ending is None or answer.status != _OK or not answer.content_type.startswith(_STREAMED):
             answered.body = await answer.whole()
@@ -135,7 +143,7 @@ class Forwarder:
             raise StreamIncomplete("The backend ended the stream before its first frame.")
         return answer.chunks, first, answer.tap
 
-    async def _ask(self, asked: Asked, record: RequestRecord, stack: AsyncExitStack) -> Answer:
+    async def _ask(self, asked: Asked, generation: Generation, stack: AsyncExitStack) -> Answer:
         """The answer of the first backend that can be reached, has the model and is not busy.
 
         If there is none, the reason that tells the most: that one is busy or away, which may pass, counts more than
@@ -143,20 +151,54 @@ class Forwarder:
         """
         candidates = await self._backends(asked)
         reasons = [] if candidates.complete else [_Why.AWAY]
-        for backend in candidates:
+        while True:
+            backend = await self._leased(candidates.left, asked, generation, stack)
             try:
-                answer = await entered(backend, asked, record, stack)
+                answer = await entered(backend, asked, generation.record, stack)
             except AppError as error:
                 reason = _why_failed(error)
-                if reason is None or (await candidates.is_last(backend) and reason <= min(reasons, default=reason)):
+                if reason is None or (
+                    not await candidates.pass_over(backend) and reason <= min(reasons, default=reason)
+                ):
                     raise
             else:
                 reason = _why_not(answer)
-                if reason is None or (await candidates.is_last(backend) and reason <= min(reasons, default=reason)):
+                if reason is None or (
+                    not await candidates.pass_over(backend) and reason <= min(reasons, default=reason)
+                ):
                     return answer
-                await stack.aclose()
+            await stack.aclose()
             reasons.append(reason)
-        raise _instead(min(reasons), asked.model)
+            if not candidates.left:
+                raise _instead(min(reasons), asked.model)
+
+    async def _leased(
+        self, backends: Sequence[Backend], asked: Asked, generation: Generation, stack: AsyncExitStack
+    ) -> Backend:
+        """One of these backends, with a lease for a generation; the first with room, or who comes to have some.
+
+        Raises:
+            QueueFull, KeyQueueFull, QueueTimedOut: see `Leases.take`.
+        """
+        if not asked.task.generates:
+            return backends[0]
+        names = [backend.address for backend in backends]
+        lease = self._leases.at_once(names)
+        if lease is None:
+            lease = await self._queued(names, asked, generation)
+        stack.callback(lease.give_back)
+        return backends[names.index(lease.name)]
+
+    async def _queued(self, names: Sequence[str], asked: Asked, generation: Generation) -> Lease:
+        """Wait for a lease; the queue's clock runs meanwhile, and the generation's own begins behind it."""
+        caller, watch = generation.record.caller, generation.watch
+        asking = Asking("" if caller is None else caller.id, lambda: _cost(asked), generation.record.batch)
+        watch.moved(math.inf)
+        try:
+            return await self._leases.take(names, asking)
+        finally:
+            watch.moved(self._clocks_of(asked).first_byte)
+            generation.record.sent_upstream = perf_counter()
 
     async def _backends(self, asked: Asked) -> Candidates:
         match asked.task.place:
@@ -239,6 +281,12 @@ def _read_whole(asked: Asked, answer: Answer, body: bytes, record: RequestRecord
 
 def _outcome(status: int) -> str:
     return "done" if status < _REFUSED else "refused" if status < _FAILED else "error"
+
+
+def _cost(asked: Asked) -> float:
+    """The tokens that a generation may take, for its turn in the queue."""
+    most = output_of(asked).most
+    return prompt_tokens(asked) + (_UNNAMED if most is None else most)
 
 
 def _in_memory(asked: Asked) -> bytes | LargeBody:

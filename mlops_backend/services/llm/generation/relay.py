@@ -18,7 +18,7 @@ from mlops_backend.telemetry.record import RequestRecord
 Chunks = AsyncGenerator[bytes, None]
 Opened = tuple[Chunks, bytes, Tap]
 Begin = Callable[[], Awaitable[AbstractContextManager[None]]]
-Open = Callable[[AsyncExitStack], Awaitable[Opened | None]]
+Open = Callable[[Generation, AsyncExitStack], Awaitable[Opened | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ async def relay(
     with await meter(), admission.admit(record) as generation:
         wait = generation.watch.wait
         async with AsyncExitStack() as stack:
-            opened = await _begun(generation, lambda: open_stream(stack), clocks)
+            opened = await _begun(generation, lambda: open_stream(generation, stack), clocks)
             if opened is None:
                 return
             chunks, chunk, tap = opened

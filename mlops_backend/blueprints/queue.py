@@ -1,0 +1,48 @@
+"""The queue before the backends, as those see it who wait in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quart import Blueprint, g
+from quart_schema import document_response, tag
+
+from mlops_backend.middleware.request_context import service
+from mlops_backend.schemas.queue import QueueResponse
+from mlops_backend.services.llm.generation import Admission
+from mlops_backend.services.llm.leases import Leases
+
+blueprint = Blueprint("queue", __name__, url_prefix="/api/llm")
+
+
+@blueprint.get("/queue")
+@tag(["llm"])
+@document_response(QueueResponse, 200)
+async def show_queue() -> dict[str, Any]:
+    """Say who waits for a backend, and where one's own generations stand.
+
+    A generation waits where every backend that has its model has `MAX_CONCURRENCY` of them. Keys take turns, by the
+    tokens that they ask for; those with `X-Priority: batch` give way to others until they have waited for half a
+    minute. With several `WORKERS` this is the queue of the one that answers.
+    """
+    leases = service(Leases)
+    shown: dict[str, Any] = {
+        "running": service(Admission).running - len(leases),
+        "waiting": len(leases),
+        "max_waiting": leases.bounds.waiting,
+        "own": [
+            {
+                "class": "batch" if place.batch else "interactive",
+                "ahead": place.ahead,
+                "waited_seconds": round(place.waited, 3),
+                "expected_seconds": round(place.expected, 3),
+            }
+            for place in leases.places(g.principal.id)
+        ],
+    }
+    if g.principal.admin:
+        shown["backends"] = [
+            {"url": name, "running": taken, "max_concurrency": most, "waiting": waiting}
+            for name, taken, most, waiting in leases.standing()
+        ]
+    return shown

@@ -1,0 +1,39 @@
+"""Answers of `/api/llm/queue`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from mlops_backend.schemas.schema import Schema
+
+
+class WaitingGeneration(Schema):
+    """One of your generations that waits for a backend."""
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    class_: Literal["interactive", "batch"] = Field(alias="class")
+    ahead: int = Field(description="so many come before it, if nothing else comes")
+    waited_seconds: float
+    expected_seconds: float = Field(description="how much longer, by what the last generations took")
+
+
+class BackendSlots(Schema):
+    """One backend's slots, for administrators."""
+
+    url: str
+    running: int
+    max_concurrency: int | None = Field(description="none: as many as come")
+    waiting: int = Field(description="so many would take a slot of it")
+
+
+class QueueResponse(Schema):
+    """The queue before the backends: all of it in numbers, and your own places."""
+
+    running: int
+    waiting: int
+    max_waiting: int
+    own: list[WaitingGeneration]
+    backends: list[BackendSlots] | None = None

@@ -1,0 +1,247 @@
+"""Leases: the right to a slot of a backend, for as long as a generation lives, and the queue of those who wait for one.
+
+A backend without a bound gives a lease to whoever asks; then a lease is two additions. One with a bound of its own
+(`max_concurrency`) has so many slots, and who finds none free waits in the fair queue. A slot that comes free is handed
+to who is next before anybody else can ask for it, so nobody overtakes the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+from time import monotonic
+from typing import Final
+
+from mlops_backend.errors import KeyQueueFull, NoUsableBackend, QueueFull, QueueTimedOut
+from mlops_backend.services.llm.leases.fair_queue import FairQueue, Ticket
+from mlops_backend.services.llm.leases.pace import Pace
+
+# What the wait is taken to be where no generation has ended yet, in seconds.
+_UNKNOWN: Final = 1.0
+_LONGEST_WAIT: Final = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How many may wait, and for how long.
+
+    Args:
+        waiting: all together.
+        of_key: of one key.
+        seconds: one of them.
+        aged_after: seconds after which one of the class `batch` does not give way any more.
+    """
+
+    waiting: int
+    of_key: int
+    seconds: float
+    aged_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Who wants a lease: whose it is, of what class and weight, and what it costs, in tokens, to be told when asked."""
+
+    key: str
+    cost: Callable[[], float]
+    batch: bool = False
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One that waits: so many are before it, and it is to be expected to wait for so many seconds more."""
+
+    batch: bool
+    ahead: int
+    waited: float
+    expected: float
+
+
+@dataclass(eq=False, slots=True)
+class _Slots:
+    """Those of one backend; `most` is `None` where it has no bound."""
+
+    most: int | None = None
+    taken: int = 0
+
+    @property
+    def has_room(self) -> bool:
+        return self.most is None or self.taken < self.most
+
+
+class Lease:
+    """A slot of one backend, until it is given back, which may be said more than once."""
+
+    __slots__ = ("_began", "_leases", "name")
+
+    def __init__(self, leases: Leases, name: str, began: float) -> None:
+        self.name = name
+        self._leases: Leases | None = leases
+        self._began = began
+
+    def give_back(self) -> None:
+        """Give the slot to who is next."""
+        if self._leases is not None:
+            leases, self._leases = self._leases, None
+            leases.gave_back(self.name, self._began)
+
+
+class Leases:
+    """The slots of every backend, and who waits for them.
+
+    Args:
+        bounds: of the queue.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, bounds: Bounds, clock: Callable[[], float] = monotonic) -> None:
+        self.bounds = bounds
+        self._clock = clock
+        self._slots: dict[str, _Slots] = {}
+        self._queue = FairQueue(bounds.aged_after)
+        self._granted: dict[Ticket, asyncio.Future[Lease]] = {}
+        self._pace = Pace()
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._queue)
+
+    def use(self, most: dict[str, int | None]) -> None:
+        """Set the bound of each backend, by its name, and take those away that are not named.
+
+        Who has a lease keeps it, who waits may have one now, and who waits for none that is left waits in vain.
+        """
+        for name in self._slots.keys() - most.keys():
+            self._slots[name].most = 0
+            self._forget(name)
+        for name, bound in most.items():
+            self._slots.setdefault(name, _Slots()).most = bound
+            self._serve(name)
+        for ticket in [ticket for ticket in self._queue.waiting() if not ticket.slots & most.keys()]:
+            self._queue.drop(ticket)
+            if not (granted := self._granted[ticket]).done():
+                granted.set_exception(NoUsableBackend("The backend that this request waited for was taken away."))
+
+    def taken(self, name: str) -> int:
+        """How many leases a backend has given."""
+        slots = self._slots.get(name)
+        return slots.taken if slots is not None else 0
+
+    def has_room(self, name: str) -> bool:
+        """Whether a lease of it is to be had at once."""
+        slots = self._slots.get(name)
+        return slots is None or slots.has_room
+
+    async def take(self, names: Sequence[str], asking: Asking) -> Lease:
+        """A lease of one of these backends, the first that has room; where none has, of the first that comes to have.
+
+        Raises:
+            QueueFull: too many wait already.
+            KeyQueueFull: too many of this key do.
+            QueueTimedOut: it did not come to this one in time.
+        """
+        return self.at_once(names) or await self._wait(frozenset(names), asking)
+
+    def at_once(self, names: Sequence[str]) -> Lease | None:
+        """A lease of the first of these backends that has room; `None` where none has."""
+        for name in names:
+            if self.has_room(name):
+                return self._given(name)
+        return None
+
+    def gave_back(self, name: str, began: float) -> None:
+        """A lease is over."""
+        self._pace.ended(name, self._clock() - began)
+        self._slots[name].taken -= 1
+        self._serve(name)
+        self._forget(name)
+
+    def places(self, key: str) -> list[Place]:
+        """Where a key's own stand."""
+        now = self._clock()
+        found = []
+        for slots in {ticket.slots for ticket in self._queue.waiting() if ticket.key == key}:
+            for ahead, ticket in enumerate(self._queue.in_order(slots)):
+                if ticket.key == key and ticket.slots == slots:
+                    expected = self._expected(slots, ahead)
+                    found.append(Place(ticket.batch, ahead, now - ticket.since, expected))
+        return found
+
+    def standing(self) -> Iterator[tuple[str, int, int | None, int]]:
+        """Of each backend its name, its leases, its bound, and how many wait who would take it."""
+        waiting = list(self._queue.waiting())
+        for name, slots in self._slots.items():
+            yield name, slots.taken, slots.most, sum(name in ticket.slots for ticket in waiting)
+
+    async def _wait(self, names: frozenset[str], asking: Asking) -> Lease:
+        self._check_room(names, asking.key)
+        ticket = Ticket(
+            asking.key, names, max(1.0, asking.cost()), self._clock(), batch=asking.batch, weight=asking.weight
+        )
+        granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        self._granted[ticket] = granted
+        self._queue.put(ticket)
+        try:
+            async with asyncio.timeout(self.bounds.seconds):
+                return await granted
+        except TimeoutError:
+            self._forgo(granted)
+            wait = self._told(self._expected(names, len(self._queue)))
+            raise QueueTimedOut(
+                "It did not come to this request in time: all backends that have the model are busy.",
+                headers={"Retry-After": wait},
+            ) from None
+        except asyncio.CancelledError:
+            self._forgo(granted)
+            raise
+        finally:
+            self._queue.drop(ticket)
+            del self._granted[ticket]
+
+    def _check_room(self, names: frozenset[str], key: str) -> None:
+        if self._queue.of_key(key) >= self.bounds.of_key:
+            wait = self._told(self._expected(names, self._queue.of_key(key)))
+            raise KeyQueueFull(
+                f"{self.bounds.of_key} requests of this key wait already.", headers={"Retry-After": wait}
+            )
+        if len(self._queue) >= self.bounds.waiting:
+            wait = self._told(self._expected(names, len(self._queue)))
+            raise QueueFull("Too many requests wait for a backend already.", headers={"Retry-After": wait})
+
+    def _given(self, name: str) -> Lease:
+        self._slots.setdefault(name, _Slots()).taken += 1
+        return Lease(self, name, self._clock())
+
+    def _serve(self, name: str) -> None:
+        """Hand the slots that are free to who is next."""
+        slots = self._slots[name]
+        while slots.has_room and (ticket := self._queue.take(name, self._clock())) is not None:
+            granted = self._granted[ticket]
+            if not granted.done():
+                granted.set_result(self._given(name))
+
+    def _forget(self, name: str) -> None:
+        """Let go of a backend that was taken away, once nothing runs there."""
+        slots = self._slots[name]
+        if slots.most == 0 and not slots.taken:
+            del self._slots[name]
+
+    @staticmethod
+    def _forgo(granted: asyncio.Future[Lease]) -> None:
+        """Give back what was granted to one that left in the same turn of the loop."""
+        if granted.done() and not granted.cancelled():
+            granted.result().give_back()
+
+    def _expected(self, names: frozenset[str], ahead: int) -> float:
+        """Seconds until it comes to one with so many before it, by what the last generations took."""
+        slots = sum(self._slots[name].most or 1 for name in names if name in self._slots) or 1
+        took = self._pace.of(names)
+        return (ahead + 1) * (_UNKNOWN if took is None else took) / slots
+
+    @staticmethod
+    def _told(seconds: float) -> str:
+        """As `Retry-After` has it."""
+        return str(min(_LONGEST_WAIT, max(1, ceil(seconds))))
