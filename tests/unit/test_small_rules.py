@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from mlops_backend.cli import _sentence
-from mlops_backend.errors import InvalidBody
+from mlops_backend.errors import BadRequest, InvalidBody
 from mlops_backend.middleware.json_body import _blueprints_of
 from mlops_backend.principal import Rate
-from mlops_backend.services.llm.asked import OPENAI_GENERATE, _choices, read_asked
+from mlops_backend.services.llm.asked import OPENAI_GENERATE, TRANSCRIBE, Asked, _choices, read_asked
 from mlops_backend.services.llm.backends.refusals import without
 from mlops_backend.services.llm.dialects import members
 from mlops_backend.services.llm.dialects.openai.images import image_parts
+from mlops_backend.services.llm.dialects.openai.stops import watched
+from mlops_backend.services.llm.generation.token_estimate import prompt_tokens
 from mlops_backend.services.other.limits.charge import room_of
 from mlops_backend.services.other.limits.decision import Seen, _left_of_rate
 from mlops_backend.services.other.usage.generation_row import fitting
@@ -100,3 +102,22 @@ def test_a_command_names_the_first_field_that_is_wrong() -> None:
     """Where it stands, and what is the matter with it."""
     details = [{"loc": ["limits", "requests"], "msg": "no rate"}, {"loc": ["name"], "msg": "too long"}]
     assert _sentence(InvalidBody("The body is not valid.", details)) == "limits.requests: no rate"
+
+
+@pytest.mark.parametrize(
+    ("stops", "is_taken"),
+    [(["a"] * 100, True), (["a"] * 101, False), (["a" * 1000], True), (["a" * 1001], False), ("a" * 1001, False)],
+    ids=["as many", "one more", "as long", "longer", "a longer one"],
+)
+def test_so_many_stops_are_watched_for(stops: object, *, is_taken: bool) -> None:
+    """A hundred, of a thousand letters each: to look for more takes long in each token."""
+    if is_taken:
+        assert len(watched({"stop": stops})) == len(stops)  # type: ignore[arg-type]
+    else:
+        with pytest.raises(BadRequest, match="at most"):
+            watched({"stop": stops})
+
+
+def test_what_has_no_prompt_has_no_tokens() -> None:
+    """A request without a body, and one that is a file on its way."""
+    assert prompt_tokens(Asked(TRANSCRIBE, "POST", "/v1/audio/transcriptions")) == 0

@@ -75,7 +75,7 @@ async def test_every_route_is_described(service: Service, document: dict[str, An
     for method, path, operation in operations(document):
         assert operation["summary"], (method, path)
         assert operation["description"].strip(), (method, path)
-        assert set(operation["tags"]) <= tags, (method, path)
+        assert len(set(operation.get("tags", ())) & tags) == 1, (method, path)
     ids = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(set(ids)) == len(ids)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
@@ -170,3 +171,16 @@ async def test_a_client_that_has_left_is_sent_nothing() -> None:
     assert not out.may_send()
     assert not out.send(b"b")
     assert writer.writes == before
+
+
+def test_who_has_left_is_known_without_reading() -> None:
+    """By the transport, which closes when it cannot write; a socket that the kernel tells nothing of is open."""
+    writer = Writer()
+    ours, theirs = socket.socketpair()
+    writer.get_extra_info = lambda name: ours  # type: ignore[attr-defined]
+    reading = connection(writer)
+    assert not reading._has_left()
+    writer.closed = True
+    assert reading._has_left()
+    ours.close()
+    theirs.close()

@@ -196,6 +196,20 @@ async def test_who_leaves_does_not_take_the_others_along(world: World) -> None:
     assert [len(await world.contents(name)) for name in names[1:]] == [2, 1, 2]
 
 
+async def test_a_writing_that_is_ended_leaves_nobody_waiting(world: World) -> None:
+    """Whoever ends it from outside, as the end of the loop does: each of those who wait is told."""
+    names = await world.begun(3)
+    tasks = await world.asking(*map(world.ask, names))
+    assert world.together._task is not None
+    world.together._task.cancel()
+    async with asyncio.timeout(5):
+        got = await asyncio.gather(tasks[0], return_exceptions=True)
+    assert [type(each) for each in got] == [asyncio.CancelledError]
+    world.go.set()
+    assert isinstance(await world.ask(names[0]), Turn)
+    await asyncio.gather(*tasks[1:])
+
+
 async def test_whose_turn_does_not_come_in_time_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such a question is not stored."""
     names = await world.begun(2)

@@ -101,6 +101,8 @@ def test_a_template_or_a_context_is_refused_by_name(name: str, value: Any) -> No
         ({"stop": "end"}, {"stop": ["end"]}),
         ({"stop": ["a", "", "b"]}, {"stop": ["a", "b"]}),
         ({"stop": [""]}, {}),
+        ({"stop": ["a" * 1000]}, {"stop": ["a" * 1000]}),
+        ({"num_predict": 1}, {"max_tokens": 1}),
         ({"temperature": 0}, {"temperature": 0}),
         ({"top_p": 0.5, "min_p": 0.1}, {"top_p": 0.5, "min_p": 0.1}),
         ({"repeat_penalty": 1.3}, {"repeat_penalty": 1.3}),
