@@ -16,6 +16,7 @@ from mlops_backend.blueprints.dialects.ollama import blueprint as ollama_bluepri
 from mlops_backend.blueprints.dialects.openai import blueprint as openai_blueprint
 from mlops_backend.blueprints.dialects.passthrough import passthrough
 from mlops_backend.blueprints.docs import blueprint as docs_blueprint
+from mlops_backend.blueprints.generations import blueprint as generations_blueprint
 from mlops_backend.blueprints.keys.admin import blueprint as admin_keys_blueprint
 from mlops_backend.blueprints.keys.own import blueprint as own_key_blueprint
 from mlops_backend.blueprints.llm import blueprint as llm_blueprint
@@ -31,6 +32,7 @@ BLUEPRINTS: Final = (
     root_blueprint,
     llm_blueprint,
     queue_blueprint,
+    generations_blueprint,
     other_blueprint,
     ollama_blueprint,
     openai_blueprint,

@@ -18,6 +18,7 @@
     + TooManyFailedKeys
     + KeyBodiesFull
     + KeyQueueFull
+  - GenerationCancelled 499
   - BackendRejected          the backend's own 4xx, status kept
   - NotImplementedHere 501
   - BackendFailed 502
@@ -55,6 +56,7 @@ from mlops_backend.errors.of_requests import (
     Conflict,
     ConversationFull,
     Forbidden,
+    GenerationCancelled,
     InvalidBody,
     InvalidJSON,
     KeyBodiesFull,
@@ -117,6 +119,7 @@ __all__ = [
     "Draining",
     "FirstByteTimedOut",
     "Forbidden",
+    "GenerationCancelled",
     "IdleTimedOut",
     "InvalidBody",
     "InvalidJSON",

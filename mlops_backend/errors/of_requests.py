@@ -128,3 +128,10 @@ class KeyQueueFull(LimitExceeded):
     """`MAX_QUEUE_PER_KEY` generations of this key wait for a slot of a backend already."""
 
     code = "key_queue_full"
+
+
+class GenerationCancelled(AppError):
+    """Its owner, or the administrator, has ended it (`DELETE /api/llm/generations/{id}`); 499 as nginx has it."""
+
+    status = 499
+    code = "generation_cancelled"

@@ -76,6 +76,8 @@ TABLE: Final[Mapping[str, Methods]] = {
     "/api/llm/health": _LIST,
     "/api/llm/models": _LIST,
     "/api/llm/queue": _READ_OWN,
+    "/api/llm/generations": _READ_OWN,
+    "/api/llm/generations/<request_id>": {"DELETE": Access.BESIDE_INFERENCE},
     "/api/llm/generate": _INFER,
     "/api/llm/stream": _INFER,
     "/api/llm/chat": _INFER,

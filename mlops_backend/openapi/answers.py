@@ -32,6 +32,7 @@ ERRORS: Final = (
     (415, "unsupported_media_type", "The body is declared as something other than JSON"),
     (422, "validation_error", "The body breaks the schema; `details` names each field"),
     (429, "rate_limited", "A limit of this key is reached, or this address sent too many unknown keys"),
+    (499, "generation_cancelled", "The generation was ended by request"),
     (500, "internal_error", "A fault inside the service"),
     (501, "not_implemented", "The backend has no such thing"),
     (502, "backend_refused", "The backend refused, vanished or answered nonsense"),

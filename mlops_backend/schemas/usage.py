@@ -84,7 +84,9 @@ class GenerationsQuery(Schema):
     end: Time = Field(None, alias="to", description="Those that started before; default: now")
     model: Text = Field(None, description="As the client named it")
     backend: Text = Field(None, description="Its address")
-    outcome: Text = Field(None, description="`done`, `refused`, `error`, `timeout`, `client_gone` or `drained`")
+    outcome: Text = Field(
+        None, description="`done`, `refused`, `error`, `timeout`, `client_gone`, `drained` or `cancelled`"
+    )
     dialect: Text = Field(None, description="`ollama`, `openai` or `anthropic`")
     route: Text = Field(None, description="Such as `/v1/chat/completions`")
 

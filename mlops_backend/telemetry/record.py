@@ -40,8 +40,8 @@ class RequestRecord:
     not to be believed, as `doubted` says; `estimated` says that the counts are such guesses; `cached_tokens` are those
     of the prompt that Anthropic counts apart. `said` is what the backend said of a failure amid its answer. Times are
     `time.perf_counter()` seconds. `outcome` is one of `done`, `refused` (a 4xx of ours or of the backend), `error` (a
-    failure on the way), `timeout`, `client_gone` and `drained`. `straight` is set where the chunks of a generation are
-    the answer's body as they are. `batch` says that it gives way to others where there is a queue.
+    failure on the way), `timeout`, `client_gone`, `drained` and `cancelled`. `straight` is set where the chunks of a
+    generation are the answer's body as they are. `batch` says that it gives way to others where there is a queue.
     """
 
     id: str

@@ -20,6 +20,8 @@ from mlops_backend.workers.wiring import build_tickets
 # The names by which houses that the parent has no use for hear of this; their modules would bring their libraries.
 WRITE: Final = "ledger.write"
 KEY_CHANGED: Final = "keys.changed"
+# What is asked of all others, each of whom has its own.
+ASKED_OF_OTHERS: Final = ("generations.listed", "generations.ended")
 _WITHIN: Final = 2.0
 # A worker's own clock for its ledger is shorter.
 _LEDGER_WITHIN: Final = 8.0
@@ -37,6 +39,8 @@ class Common:
         self._hub = hub
         for name in (WRITE, KEY_CHANGED):
             hub.handlers.on(name, partial(self._pass_on, name))
+        for name in ASKED_OF_OTHERS:
+            hub.handlers.on(name, partial(self._asked_of_others, name))
         keep_for_workers(hub.handlers, build_tickets(settings))
         if settings.auth_failure_limit:
             ParentFailedKeys(hub.handlers, self._others, settings.auth_failure_limit)
@@ -48,6 +52,10 @@ class Common:
     async def _pass_on(self, name: str, worker: Channel, payload: Any) -> None:
         """Tell the others, and come back when they have heard."""
         await self._others(name, payload, worker)
+
+    async def _asked_of_others(self, name: str, worker: Channel, payload: Any) -> list[Any]:
+        """What each of the others answers."""
+        return await self._hub.ask(name, payload, but=worker, within=_WITHIN)
 
     async def _others(self, name: str, payload: Any, worker: Channel) -> None:
         await self._hub.ask(name, payload, but=worker, within=_WITHIN)

@@ -33,7 +33,7 @@ MODEL = "smollm2:135m"
 OPEN = {"/health", "/health/live", "/health/ready", "/api/llm/streams/{ticket_id}"}
 ADMIN = {"X-API-Key": ADMIN_KEY}
 BODIES = {f"/api/llm/{name}" for name in ("generate", "stream", "chat", "embed", "streams")}
-CLIENTS_ERRORS = {"400", "401", "403", "404", "405", "408", "409", "412", "413", "415", "422", "429"}
+CLIENTS_ERRORS = {"400", "401", "403", "404", "405", "408", "409", "412", "413", "415", "422", "429", "499"}
 ERRORS = CLIENTS_ERRORS | {"500", "501", "502", "503", "504"}
 
 

@@ -8,7 +8,7 @@ from mlops_backend import __version__
 from mlops_backend.config import Settings
 from mlops_backend.services.llm.backends import BackendPool
 from mlops_backend.services.llm.embedded import EmbeddedEngine, Engine, EngineOfParent
-from mlops_backend.services.llm.generation import Admission, Clocks, Meter
+from mlops_backend.services.llm.generation import Admission, Clocks, Meter, Running, RunningOfWorkers
 from mlops_backend.services.llm.leases import Bounds, Leases
 from mlops_backend.services.llm.model_names import ModelRules, allowed_default
 from mlops_backend.services.llm.ollama_service import OllamaService
@@ -67,6 +67,7 @@ def build_llm(
     """
     engine = EngineOfParent(shared) if shared is not None and shared.engine else EmbeddedEngine()
     admission = services.add(Admission())
+    services.add(Running(admission) if shared is None else RunningOfWorkers(admission, shared), Running)
     pool = services.add(BackendPool(timeout=settings.connect_timeout))
     clocks = Clocks(settings.first_byte_timeout, settings.idle_timeout)
     rules = ModelRules(allow_cloud=settings.allow_cloud_models)

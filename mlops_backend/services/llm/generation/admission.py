@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Final
 
-from mlops_backend.errors import AppError, ClockRanOut, Draining
+from mlops_backend.errors import AppError, ClockRanOut, Draining, GenerationCancelled
 from mlops_backend.services.llm.generation.watch import Watch
 from mlops_backend.telemetry.record import RequestRecord
 
@@ -18,10 +18,11 @@ _LAST_FRAMES: Final = 2.0
 
 @dataclass(eq=False, slots=True)
 class Generation:
-    """One admitted inference request: its record and its watch."""
+    """One admitted inference request: its record, its watch, and whether it waits for a lease."""
 
     record: RequestRecord
     watch: Watch = field(default_factory=Watch)
+    waits: bool = False
 
 
 class Admission:
@@ -44,6 +45,11 @@ class Admission:
     def running(self) -> int:
         """How many generations run now."""
         return len(self._running)
+
+    @property
+    def generations(self) -> tuple[Generation, ...]:
+        """Those that run now, or wait to."""
+        return tuple(self._running)
 
     @contextmanager
     def admit(self, record: RequestRecord) -> Iterator[Generation]:
@@ -97,6 +103,8 @@ def outcome_of(error: BaseException) -> str:
             return "drained"
         case ClockRanOut():
             return "timeout"
+        case GenerationCancelled():
+            return "cancelled"
         case AppError() if error.status < 500:
             return "refused"
         case asyncio.CancelledError() | GeneratorExit():

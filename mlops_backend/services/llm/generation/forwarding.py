@@ -194,9 +194,11 @@ class Forwarder:
         caller, watch = generation.record.caller, generation.watch
         asking = Asking("" if caller is None else caller.id, lambda: _cost(asked), generation.record.batch)
         watch.moved(math.inf)
+        generation.waits = True
         try:
             return await self._leases.take(names, asking)
         finally:
+            generation.waits = False
             watch.moved(self._clocks_of(asked).first_byte)
             generation.record.sent_upstream = perf_counter()
 

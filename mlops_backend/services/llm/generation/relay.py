@@ -30,7 +30,7 @@ class Clocks:
 
 
 # What a backend had begun and nobody waited for: its prompt was read, if nothing else.
-_UNFINISHED: Final = frozenset({"client_gone", "timeout", "drained"})
+_UNFINISHED: Final = frozenset({"client_gone", "timeout", "drained", "cancelled"})
 UNTIMED: Final = Clocks(math.inf, math.inf)
 
 
