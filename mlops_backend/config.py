@@ -154,12 +154,6 @@ class Settings(BaseSettings):
             raise ValueError("OLLAMA_HOST_HEADER: name one for all backends, or as many as there are backends")
         return self
 
-    @model_validator(mode="after")
-    def _a_slot_for_each_worker(self) -> Settings:
-        if self.max_concurrency is not None and self.max_concurrency < self.workers:
-            raise ValueError(f"MAX_CONCURRENCY: each of the {self.workers} workers (WORKERS) needs one at the least")
-        return self
-
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, value: Any) -> Any:

@@ -9,8 +9,7 @@ from quart_schema import document_response, tag
 
 from mlops_backend.middleware.request_context import service
 from mlops_backend.schemas.queue import QueueResponse
-from mlops_backend.services.llm.generation import Admission
-from mlops_backend.services.llm.leases import Leases
+from mlops_backend.services.llm.leases import Lessor
 
 blueprint = Blueprint("queue", __name__, url_prefix="/api/llm")
 
@@ -23,12 +22,13 @@ async def show_queue() -> dict[str, Any]:
 
     A generation waits where every backend that has its model has `MAX_CONCURRENCY` of them. Keys take turns, by the
     tokens that they ask for; those with `X-Priority: batch` give way to others until they have waited for half a
-    minute. With several `WORKERS` this is the queue of the one that answers.
+    minute.
     """
-    leases = service(Leases)
+    leases = service(Lessor)  # type: ignore[type-abstract]
+    seen = await leases.view(g.principal.id)
     shown: dict[str, Any] = {
-        "running": service(Admission).running - len(leases),
-        "waiting": len(leases),
+        "running": sum(backend.taken for backend in seen.backends),
+        "waiting": seen.waiting,
         "max_waiting": leases.bounds.waiting,
         "own": [
             {
@@ -37,12 +37,12 @@ async def show_queue() -> dict[str, Any]:
                 "waited_seconds": round(place.waited, 3),
                 "expected_seconds": round(place.expected, 3),
             }
-            for place in leases.places(g.principal.id)
+            for place in seen.own
         ],
     }
     if g.principal.admin:
         shown["backends"] = [
-            {"url": name, "running": taken, "max_concurrency": most, "waiting": waiting}
-            for name, taken, most, waiting in leases.standing()
+            {"url": each.name, "running": each.taken, "max_concurrency": each.most, "waiting": each.waiting}
+            for each in seen.backends
         ]
     return shown

@@ -42,6 +42,7 @@ class RequestRecord:
     `time.perf_counter()` seconds. `outcome` is one of `done`, `refused` (a 4xx of ours or of the backend), `error` (a
     failure on the way), `timeout`, `client_gone`, `drained` and `cancelled`. `straight` is set where the chunks of a
     generation are the answer's body as they are. `batch` says that it gives way to others where there is a queue.
+    `passed_over` are the backends that were asked before the one that answered.
     """
 
     id: str
@@ -72,6 +73,7 @@ class RequestRecord:
     first_byte: float | None = None
     straight: Straight | None = None
     batch: bool = False
+    passed_over: tuple[str, ...] = ()
 
     def name_model(self, model: str) -> None:
         """Note the model that a client named: as much of it as a name may have, and nothing that a terminal obeys."""
@@ -115,6 +117,8 @@ class RequestRecord:
         for name in ("client", "model", "backend", "upstream_url", "error", "said", "bytes_in", "bytes_out"):
             if value := getattr(self, name):
                 line[name] = value
+        if self.passed_over:
+            line["passed_over"] = list(self.passed_over)
         return {**line, **self._measured()}
 
     def _measured(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from mlops_backend.config import Settings
 from mlops_backend.errors import LimitsUnavailable
+from mlops_backend.services.llm.leases import LeasesForWorkers, queue_bounds
 from mlops_backend.services.llm.streams import keep_for_workers
 from mlops_backend.services.other.limits import USED, ParentCounters, ParentFailedKeys
 from mlops_backend.workers.channel import Channel
@@ -42,6 +43,8 @@ class Common:
         for name in ASKED_OF_OTHERS:
             hub.handlers.on(name, partial(self._asked_of_others, name))
         keep_for_workers(hub.handlers, build_tickets(settings))
+        leases = LeasesForWorkers(hub.handlers, queue_bounds(settings))
+        hub.when_one_leaves(leases.lose)
         if settings.auth_failure_limit:
             ParentFailedKeys(hub.handlers, self._others, settings.auth_failure_limit)
         if not settings.redis_url.get_secret_value():

@@ -14,14 +14,10 @@ def part_of(settings: Settings, index: int) -> Settings:
     `MAX_CONNECTIONS` is not: the workers count together. What cannot be less stays whole: a worker has room for a body
     of the largest size.
     """
-    most = settings.max_concurrency
     return settings.model_copy(
         update={
             "max_connections_per_address": _part(settings.max_connections_per_address, settings.workers, index),
             "upstream_max_connections": _part(settings.upstream_max_connections, settings.workers, index),
-            "max_concurrency": None if most is None else _part(most, settings.workers, index),
-            "max_queue": _part(settings.max_queue, settings.workers, index),
-            "max_queue_per_key": _part(settings.max_queue_per_key, settings.workers, index),
             "database_connections": max(
                 _FEWEST_CONNECTIONS, _part(settings.database_connections, settings.workers, index)
             ),

@@ -82,6 +82,11 @@ class Asked:
     readable: bool | None = None
     prompt: int | None = None
 
+    @property
+    def can_be_repeated(self) -> bool:
+        """Whether its body can be sent once more: one that arrives while it is sent is gone."""
+        return self.content is None or isinstance(self.content, bytes | LargeBody)
+
 
 GENERATE: Final = Task(Dialect.OLLAMA, Place.MODEL, ending=endings.generation_ending, generates=True)
 OWN: Final = Task(Dialect.OLLAMA, Place.MODEL, ending=endings.own_ending, generates=True, checks_first_line=True)

@@ -13,7 +13,7 @@ from mlops_backend.services.llm.asked import OWN, PATIENT, Asked
 from mlops_backend.services.llm.backends import BackendPool, Catalogue, Operation, raise_for_status
 from mlops_backend.services.llm.dialects import dumped, folded, parse_object, written
 from mlops_backend.services.llm.generation import Admission, Clocks, Forwarded, Forwarder, Meter, estimate_prompt_tokens
-from mlops_backend.services.llm.leases import Leases
+from mlops_backend.services.llm.leases import Lessor
 from mlops_backend.services.llm.model_names import ModelRules
 from mlops_backend.services.llm.upstream import Reply
 from mlops_backend.telemetry.record import RequestRecord
@@ -41,7 +41,7 @@ class OllamaService:
     def __init__(
         self,
         pool: BackendPool,
-        leases: Leases,
+        leases: Lessor,
         admission: Admission,
         meter: Meter,
         clocks: Clocks,

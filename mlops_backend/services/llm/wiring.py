@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from mlops_backend import __version__
 from mlops_backend.config import Settings
 from mlops_backend.services.llm.backends import BackendPool
 from mlops_backend.services.llm.embedded import EmbeddedEngine, Engine, EngineOfParent
 from mlops_backend.services.llm.generation import Admission, Clocks, Meter, Running, RunningOfWorkers
-from mlops_backend.services.llm.leases import Bounds, Leases
+from mlops_backend.services.llm.leases import Leases, Lessor, WorkersLeases, queue_bounds
 from mlops_backend.services.llm.model_names import ModelRules, allowed_default
 from mlops_backend.services.llm.ollama_service import OllamaService
 from mlops_backend.services.llm.startup import EMBEDDED_HOST, choose_backends
@@ -18,9 +16,6 @@ from mlops_backend.services.llm.upstream import Upstream
 from mlops_backend.services.registry import Services
 from mlops_backend.shared import Shared
 from mlops_backend.telemetry.metrics import Metrics
-
-# Seconds after which one of the class `batch` does not give way any more.
-_AGED: Final = 30.0
 
 
 class Inference:
@@ -39,7 +34,8 @@ class Inference:
         """
         upstream = self._services.get(Upstream)
         backends = await choose_backends(self._settings, upstream, self._engine)
-        self._services.get(Leases).use({backend.address: self._settings.max_concurrency for backend in backends})
+        leases = self._services.get(Lessor)  # type: ignore[type-abstract]
+        leases.use({backend.address: self._settings.max_concurrency for backend in backends})
         self._services.get(BackendPool).use(backends)
 
     async def aclose(self) -> None:
@@ -72,7 +68,8 @@ def build_llm(
     clocks = Clocks(settings.first_byte_timeout, settings.idle_timeout)
     rules = ModelRules(allow_cloud=settings.allow_cloud_models)
     model = allowed_default(settings.default_model, allow_cloud=settings.allow_cloud_models)
-    leases = services.add(Leases(Bounds(settings.max_queue, settings.max_queue_per_key, settings.queue_timeout, _AGED)))
+    bounds = queue_bounds(settings)
+    leases = services.add(Leases(bounds) if shared is None else WorkersLeases(bounds, shared), Lessor)
     services.add(OllamaService(pool, leases, admission, meter, clocks, model, rules))
     services.add(StreamDesk(StreamTickets(room)) if shared is None else WorkersDesk(shared), StreamDesk)
     upstream = services.add(

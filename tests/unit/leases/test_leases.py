@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from mlops_backend.errors import KeyQueueFull, NoUsableBackend, QueueFull, QueueTimedOut
-from mlops_backend.services.llm.leases import Asking, Bounds, Lease, Leases
+from mlops_backend.services.llm.leases import Asking, Bounds, Lease, Leases, Standing
 
 MANY: Final = Bounds(1000, 500, 30, 30)
 
@@ -165,7 +165,7 @@ async def test_a_backend_that_is_taken_away_lets_go_of_those_who_wait_for_it() -
     held[1].give_back()
     assert (await either).name == "new"
     held[0].give_back()
-    assert list(leases.standing()) == [("new", 1, 1, 0)]
+    assert list(leases.standing()) == [Standing("new", 1, 1, 0)]
 
 
 async def test_each_knows_where_it_stands() -> None:
@@ -182,7 +182,7 @@ async def test_each_knows_where_it_stands() -> None:
     assert (own.batch, own.ahead, own.waited, own.expected) == (False, 1, 1.0, 8.0)
     assert (batch.batch, batch.ahead) == (True, 3)
     assert leases.places("c") == []
-    assert list(leases.standing()) == [("gpu", 1, 1, 4)]
+    assert list(leases.standing()) == [Standing("gpu", 1, 1, 4)]
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -218,5 +218,5 @@ async def test_whatever_happens_nothing_is_lost() -> None:
     ended = await asyncio.gather(*tasks, return_exceptions=True)
     assert not [each for each in ended if isinstance(each, AssertionError)]
     assert served > 100
-    assert [taken for _, taken, _, _ in leases.standing()] == [0, 0, 0]
+    assert [each.taken for each in leases.standing()] == [0, 0, 0]
     assert (len(leases), leases._granted) == (0, {})

@@ -10,9 +10,6 @@ from tests.settings import settings_for
 DIVIDED = (
     "max_connections_per_address",
     "upstream_max_connections",
-    "max_concurrency",
-    "max_queue",
-    "max_queue_per_key",
     "database_connections",
     "body_memory",
     "body_memory_per_key",
@@ -23,7 +20,7 @@ DIVIDED = (
 @pytest.mark.parametrize("workers", [2, 3, 4])
 def test_the_parts_are_the_whole(workers: int) -> None:
     """What is divided adds up to what the operator set, and no part is larger than another by more than one."""
-    whole = settings_for(workers=workers, max_concurrency=9)
+    whole = settings_for(workers=workers)
     parts = [part_of(whole, index) for index in range(workers)]
     for name in DIVIDED:
         sizes = [getattr(part, name) for part in parts]

@@ -53,8 +53,8 @@ class Candidates:
     late: Callable[[], Awaitable[Sequence[Backend]]] | None = None
 
     async def pass_over(self, backend: Backend) -> bool:
-        """Leave out one that is of no use; whether there is another one."""
-        self.left.remove(backend)
+        """Leave out one that is of no use, which may be said twice; whether there is another one."""
+        self.left = [other for other in self.left if other is not backend]
         if not self.left and self.late is not None:
             late, self.late = self.late, None
             self.left += await late()

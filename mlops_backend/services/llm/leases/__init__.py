@@ -3,6 +3,31 @@
 from __future__ import annotations
 
 from mlops_backend.services.llm.leases.fair_queue import FairQueue, Ticket
-from mlops_backend.services.llm.leases.leases import Asking, Bounds, Lease, Leases, Place
+from mlops_backend.services.llm.leases.leases import Leases
+from mlops_backend.services.llm.leases.lessor import (
+    Asking,
+    Bounds,
+    Lease,
+    Lessor,
+    Place,
+    Standing,
+    View,
+    queue_bounds,
+)
+from mlops_backend.services.llm.leases.of_workers import LeasesForWorkers, WorkersLeases
 
-__all__ = ["Asking", "Bounds", "FairQueue", "Lease", "Leases", "Place", "Ticket"]
+__all__ = [
+    "Asking",
+    "Bounds",
+    "FairQueue",
+    "Lease",
+    "Leases",
+    "LeasesForWorkers",
+    "Lessor",
+    "Place",
+    "Standing",
+    "Ticket",
+    "View",
+    "WorkersLeases",
+    "queue_bounds",
+]

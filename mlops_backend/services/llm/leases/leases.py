@@ -10,54 +10,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from time import monotonic
 from typing import Final
 
 from mlops_backend.errors import KeyQueueFull, NoUsableBackend, QueueFull, QueueTimedOut
 from mlops_backend.services.llm.leases.fair_queue import FairQueue, Ticket
+from mlops_backend.services.llm.leases.lessor import Asking, Bounds, Lease, Place, Standing, View
 from mlops_backend.services.llm.leases.pace import Pace
 
 # What the wait is taken to be where no generation has ended yet, in seconds.
 _UNKNOWN: Final = 1.0
 _LONGEST_WAIT: Final = 3600
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How many may wait, and for how long.
-
-    Args:
-        waiting: all together.
-        of_key: of one key.
-        seconds: one of them.
-        aged_after: seconds after which one of the class `batch` does not give way any more.
-    """
-
-    waiting: int
-    of_key: int
-    seconds: float
-    aged_after: float
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """Who wants a lease: whose it is, of what class and weight, and what it costs, in tokens, to be told when asked."""
-
-    key: str
-    cost: Callable[[], float]
-    batch: bool = False
-    weight: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One that waits: so many are before it, and it is to be expected to wait for so many seconds more."""
-
-    batch: bool
-    ahead: int
-    waited: float
-    expected: float
 
 
 @dataclass(eq=False, slots=True)
@@ -70,23 +35,6 @@ class _Slots:
     @property
     def has_room(self) -> bool:
         return self.most is None or self.taken < self.most
-
-
-class Lease:
-    """A slot of one backend, until it is given back, which may be said more than once."""
-
-    __slots__ = ("_began", "_leases", "name")
-
-    def __init__(self, leases: Leases, name: str, began: float) -> None:
-        self.name = name
-        self._leases: Leases | None = leases
-        self._began = began
-
-    def give_back(self) -> None:
-        """Give the slot to who is next."""
-        if self._leases is not None:
-            leases, self._leases = self._leases, None
-            leases.gave_back(self.name, self._began)
 
 
 class Leases:
@@ -152,12 +100,15 @@ class Leases:
                 return self._given(name)
         return None
 
-    def gave_back(self, name: str, began: float) -> None:
-        """A lease is over."""
+    def _gave_back(self, name: str, began: float) -> None:
         self._pace.ended(name, self._clock() - began)
         self._slots[name].taken -= 1
         self._serve(name)
         self._forget(name)
+
+    async def view(self, key: str) -> View:
+        """The queue, and where a key's own stand."""
+        return View(len(self._queue), self.places(key), list(self.standing()))
 
     def places(self, key: str) -> list[Place]:
         """Where a key's own stand."""
@@ -170,11 +121,19 @@ class Leases:
                     found.append(Place(ticket.batch, ahead, now - ticket.since, expected))
         return found
 
-    def standing(self) -> Iterator[tuple[str, int, int | None, int]]:
-        """Of each backend its name, its leases, its bound, and how many wait who would take it."""
+    def standing(self) -> Iterator[Standing]:
+        """How each backend's slots are."""
         waiting = list(self._queue.waiting())
         for name, slots in self._slots.items():
-            yield name, slots.taken, slots.most, sum(name in ticket.slots for ticket in waiting)
+            yield Standing(name, slots.taken, slots.most, sum(name in ticket.slots for ticket in waiting))
+
+    def check_room(self, names: Sequence[str], key: str) -> None:
+        """See whether one more may wait.
+
+        Raises:
+            QueueFull, KeyQueueFull: see `take`.
+        """
+        self._check_room(frozenset(names), key)
 
     async def _wait(self, names: frozenset[str], asking: Asking) -> Lease:
         self._check_room(names, asking.key)
@@ -213,7 +172,7 @@ class Leases:
 
     def _given(self, name: str) -> Lease:
         self._slots.setdefault(name, _Slots()).taken += 1
-        return Lease(self, name, self._clock())
+        return Lease(name, partial(self._gave_back, name, self._clock()))
 
     def _serve(self, name: str) -> None:
         """Hand the slots that are free to who is next."""

@@ -1,0 +1,208 @@
+"""Attempts: which backend is asked, with a lease of its slot, and which one next, while no byte has come."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from enum import IntEnum, auto
+from time import perf_counter
+from typing import Final, TypeVar
+
+from mlops_backend.errors import (
+    AppError,
+    BackendBusy,
+    BackendRefused,
+    BackendRejected,
+    BackendUnresolvable,
+    BackendVanished,
+    ConnectTimedOut,
+    NotImplementedHere,
+    NoUsableBackend,
+)
+from mlops_backend.services.llm.asked import Asked, Place
+from mlops_backend.services.llm.backends import Answer, Backend, BackendPool, Candidates
+from mlops_backend.services.llm.generation.admission import Generation
+from mlops_backend.services.llm.generation.retry_budget import RetryBudget
+from mlops_backend.services.llm.generation.token_estimate import prompt_tokens
+from mlops_backend.services.llm.generation.token_maximum import output_of
+from mlops_backend.services.llm.leases import Asking, Lease, Lessor
+from mlops_backend.telemetry.record import RequestRecord
+
+T = TypeVar("T")
+
+# What an answer is taken for in the queue where its request names no maximum.
+_UNNAMED: Final = 256
+# What a proxy before a backend says of one that it does not reach.
+_UNREACHED: Final = (502, 504)
+
+
+class _Why(IntEnum):
+    """Why a backend is passed over; what tells the most comes first."""
+
+    BUSY = auto()
+    AWAY = auto()
+    LACKING = auto()
+    NO_SUCH_ROUTE = auto()
+
+
+class Attempts:
+    """Asks backends until one can answer.
+
+    Args:
+        pool: tells which can.
+        leases: of their slots.
+    """
+
+    def __init__(self, pool: BackendPool, leases: Lessor) -> None:
+        self._pool = pool
+        self._leases = leases
+        self._retries = RetryBudget()
+
+    async def first(
+        self,
+        asked: Asked,
+        generation: Generation,
+        stack: AsyncExitStack,
+        use: Callable[[Answer], Awaitable[T]],
+        first_byte: float,
+    ) -> T:
+        """What `use` makes of the answer of the first backend that can be reached, has the model and is not busy.
+
+        A generation is asked for again where a backend closed the connection before the first byte of its answer, or
+        a proxy could not reach it; for so many as the budget has. What else is done to a model may have been done.
+
+        If no backend answers, the reason that tells the most: that one is busy or away, which may pass, counts more
+        than that others lack the model. Where the last one's own answer tells less, an error of ours stands in its
+        place.
+
+        Args:
+            asked: what is asked.
+            generation: whose the wait and the log line are.
+            stack: what is to be closed at the end is left there.
+            use: reads the beginning of an answer.
+            first_byte: seconds that a backend has for it, once it is asked.
+
+        Raises:
+            AppError: whatever kept the answer away.
+        """
+        self._retries.asked()
+        candidates = await self._backends(asked)
+        reasons = [] if candidates.complete else [_Why.AWAY]
+        while True:
+            backend = await self._leased(candidates.left, asked, generation, stack, first_byte)
+            try:
+                answer = await _entered(backend, asked, generation.record, stack)
+                reason = self._why_not(answer, asked)
+                if reason is None or not await _goes_on(candidates, backend, reason, reasons):
+                    return await use(answer)
+            except AppError as error:
+                reason = self._why_failed(error, asked)
+                if reason is None or not await _goes_on(candidates, backend, reason, reasons):
+                    raise
+            await stack.aclose()
+            reasons.append(reason)
+            generation.record.passed_over += (backend.address,)
+            if not candidates.left:
+                raise _instead(min(reasons), asked.model)
+
+    async def _backends(self, asked: Asked) -> Candidates:
+        match asked.task.place:
+            case Place.HOME:
+                return Candidates([self._pool.home])
+            case Place.ANY:
+                return await self._pool.reachable()
+        return await self._pool.candidates(asked.model, in_order=asked.task.place is Place.HOLDER)
+
+    async def _leased(
+        self,
+        backends: Sequence[Backend],
+        asked: Asked,
+        generation: Generation,
+        stack: AsyncExitStack,
+        first_byte: float,
+    ) -> Backend:
+        """One of these backends, with a lease for a generation; the first with room, or who comes to have some.
+
+        Raises:
+            QueueFull, KeyQueueFull, QueueTimedOut: see `Leases.take`.
+        """
+        if not asked.task.generates:
+            return backends[0]
+        names = [backend.address for backend in backends]
+        lease = self._leases.at_once(names)
+        if lease is None:
+            lease = await self._queued(names, asked, generation, first_byte)
+        stack.callback(lease.give_back)
+        return backends[names.index(lease.name)]
+
+    async def _queued(self, names: Sequence[str], asked: Asked, generation: Generation, first_byte: float) -> Lease:
+        """Wait for a lease; the queue's clock runs meanwhile, and the generation's own begins behind it."""
+        caller, watch = generation.record.caller, generation.watch
+        asking = Asking("" if caller is None else caller.id, lambda: _cost(asked), generation.record.batch)
+        watch.moved(math.inf)
+        generation.waits = True
+        try:
+            return await self._leases.take(names, asking)
+        finally:
+            generation.waits = False
+            watch.moved(first_byte)
+            generation.record.sent_upstream = perf_counter()
+
+    def _why_not(self, answer: Answer, asked: Asked) -> _Why | None:
+        if answer.lacks_model:
+            return _Why.LACKING
+        if answer.status in _UNREACHED:
+            return self._again(asked)
+        match answer.status:
+            case 503:
+                return _Why.BUSY
+            case 404:  # a router's own is plain text
+                return _Why.LACKING if answer.content_type.startswith("application/json") else _Why.NO_SUCH_ROUTE
+        return None
+
+    def _why_failed(self, error: AppError, asked: Asked) -> _Why | None:
+        match error:
+            case BackendRefused() | BackendUnresolvable() | ConnectTimedOut():
+                return _Why.AWAY
+            case BackendVanished():
+                return self._again(asked)
+            case BackendBusy():
+                return _Why.BUSY
+            case BackendRejected(status=404):
+                return _Why.LACKING
+            case NotImplementedHere():
+                return _Why.NO_SUCH_ROUTE
+        return None
+
+    def _again(self, asked: Asked) -> _Why | None:
+        """Why another backend may do again what this one may have begun."""
+        return _Why.AWAY if asked.task.generates and asked.can_be_repeated and self._retries.take() else None
+
+
+async def _goes_on(candidates: Candidates, backend: Backend, reason: _Why, reasons: Sequence[_Why]) -> bool:
+    """Whether something tells more than this backend's own answer: another one, or an error of ours."""
+    return await candidates.pass_over(backend) or reason > min(reasons, default=reason)
+
+
+async def _entered(backend: Backend, asked: Asked, record: RequestRecord, stack: AsyncExitStack) -> Answer:
+    """A backend's answer, to be closed with `stack`; raises an `AppError`."""
+    record.backend, record.doubted = backend.address, False
+    answer = await stack.enter_async_context(backend.forward(asked, record))
+    stack.push_async_callback(answer.chunks.aclose)
+    return answer
+
+
+def _instead(reason: _Why, model: str) -> AppError:
+    match reason:
+        case _Why.BUSY:
+            return BackendBusy("The backend that has this model is busy; try again soon.")
+        case _Why.AWAY:
+            return NoUsableBackend("A backend that may have this model cannot be reached at present.")
+    return BackendRejected(404, f"model '{model}' not found")
+
+
+def _cost(asked: Asked) -> float:
+    """The tokens that a generation may take, for its turn in the queue."""
+    most = output_of(asked).most
+    return prompt_tokens(asked) + (_UNNAMED if most is None else most)

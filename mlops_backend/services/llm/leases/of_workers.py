@@ -1,0 +1,184 @@
+"""Leases of all workers of one service: their parent gives them, so that a backend's bound holds over all.
+
+A question of a worker is answered at once, for who asks its parent waits only so long; what has to wait in the queue is
+told when it comes to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+from itertools import count
+from typing import Any, Final
+
+from mlops_backend.errors import AppError, KeyQueueFull, NoUsableBackend, QueueFull, QueueTimedOut
+from mlops_backend.services.llm.leases.leases import Leases
+from mlops_backend.services.llm.leases.lessor import Asking, Bounds, Lease, Place, Standing, View
+from mlops_backend.shared import Hears, Shared
+
+USE: Final = "leases.use"
+TAKE: Final = "leases.take"
+WAIT: Final = "leases.wait"
+GRANTED: Final = "leases.granted"
+REFUSED: Final = "leases.refused"
+GIVEN_BACK: Final = "leases.given_back"
+VIEW: Final = "leases.view"
+_REFUSALS: Final = {kind.code: kind for kind in (QueueFull, KeyQueueFull, QueueTimedOut, NoUsableBackend)}
+
+_Wait = tuple[int, list[str], str, float, bool, float]
+
+
+class LeasesForWorkers:
+    """The parent's side.
+
+    Args:
+        hears: takes the handlers of what workers ask and tell; who it is comes as the first argument of each.
+        bounds: of the queue.
+    """
+
+    def __init__(self, hears: Hears, bounds: Bounds) -> None:
+        self.leases = Leases(bounds)
+        self._held: defaultdict[Any, dict[int, Lease]] = defaultdict(dict)
+        self._waiting: defaultdict[Any, dict[int, asyncio.Task[None]]] = defaultdict(dict)
+        hears.on(USE, lambda _, most: self.leases.use(most), dict[str, int | None])
+        hears.on(TAKE, self._take, tuple[int, list[str]])
+        hears.on(WAIT, self._wait, _Wait)
+        hears.on(GIVEN_BACK, self._given_back, int)
+        hears.on(VIEW, self._view, str)
+
+    def lose(self, worker: Any) -> None:
+        """A worker is gone: what it held comes back, and nobody of it waits."""
+        for task in self._waiting.pop(worker, {}).values():
+            task.cancel()
+        for lease in self._held.pop(worker, {}).values():
+            lease.give_back()
+
+    def _take(self, worker: Any, asked: tuple[int, list[str]]) -> str | None:
+        number, names = asked
+        lease = self.leases.at_once(names)
+        return None if lease is None else self._keep(worker, number, lease)
+
+    def _wait(self, worker: Any, asked: _Wait) -> str | None:
+        """The slot that has come free meanwhile, or `None`: it is in the queue now.
+
+        Raises:
+            QueueFull, KeyQueueFull: see `Leases.take`.
+        """
+        number, names, key, cost, batch, weight = asked
+        if (lease := self.leases.at_once(names)) is not None:
+            return self._keep(worker, number, lease)
+        self.leases.check_room(names, key)
+        waiting = self._until_granted(worker, number, names, Asking(key, lambda: cost, batch, weight))
+        self._waiting[worker][number] = asyncio.create_task(waiting)
+        return None
+
+    async def _until_granted(self, worker: Any, number: int, names: Sequence[str], asking: Asking) -> None:
+        try:
+            lease = await self.leases.take(names, asking)
+        except AppError as error:
+            worker.tell(REFUSED, (number, error.code, error.message, error.headers))
+        else:
+            worker.tell(GRANTED, (number, self._keep(worker, number, lease)))
+        finally:
+            self._waiting[worker].pop(number, None)
+
+    def _keep(self, worker: Any, number: int, lease: Lease) -> str:
+        self._held[worker][number] = lease
+        return lease.name
+
+    def _given_back(self, worker: Any, number: int) -> None:
+        """What it holds, or waits for."""
+        if (task := self._waiting[worker].pop(number, None)) is not None:
+            task.cancel()
+        if (lease := self._held[worker].pop(number, None)) is not None:
+            lease.give_back()
+
+    def _view(self, _: Any, key: str) -> tuple[int, list[Any], list[Any]]:
+        own = [(place.batch, place.ahead, place.waited, place.expected) for place in self.leases.places(key)]
+        backends = [(each.name, each.taken, each.most, each.waiting) for each in self.leases.standing()]
+        return len(self.leases), own, backends
+
+
+class WorkersLeases:
+    """A worker's side. What has no bound needs no parent.
+
+    Args:
+        bounds: of the queue.
+        shared: leads to the parent.
+    """
+
+    def __init__(self, bounds: Bounds, shared: Shared) -> None:
+        self.bounds = bounds
+        self._parent = shared.parent
+        self._own = Leases(bounds)
+        self._unbounded: set[str] = set()
+        self._numbers = count(1)
+        self._granted: dict[int, asyncio.Future[str]] = {}
+        self._waiting = 0
+        shared.hears.on(GRANTED, self._on_granted, tuple[int, str])
+        shared.hears.on(REFUSED, self._on_refused, tuple[int, str, str, dict[str, str]])
+
+    def __len__(self) -> int:
+        """How many of this worker wait."""
+        return self._waiting
+
+    def use(self, most: dict[str, int | None]) -> None:
+        """See `Leases.use`."""
+        self._unbounded = {name for name, bound in most.items() if bound is None}
+        self._own.use(dict.fromkeys(self._unbounded))
+        self._parent.tell(USE, most)
+
+    def at_once(self, names: Sequence[str]) -> Lease | None:
+        """A lease of the first of these backends that has no bound; of others the parent knows."""
+        return self._own.at_once([name for name in names if name in self._unbounded])
+
+    async def take(self, names: Sequence[str], asking: Asking) -> Lease:
+        """See `Leases.take`.
+
+        Raises:
+            Unavailable: the parent does not answer.
+        """
+        number = next(self._numbers)
+        self._granted[number] = granted = asyncio.get_running_loop().create_future()
+        try:
+            name = await self._parent.ask(TAKE, (number, list(names)))
+            if name is None:
+                name = await self._queued(number, names, asking, granted)
+        except BaseException:
+            self._parent.tell(GIVEN_BACK, number)  # it may have come to it meanwhile
+            raise
+        finally:
+            del self._granted[number]
+        return Lease(name, partial(self._parent.tell, GIVEN_BACK, number))
+
+    async def view(self, key: str) -> View:
+        """See `Leases.view`.
+
+        Raises:
+            Unavailable: the parent does not answer.
+        """
+        waiting, own, backends = await self._parent.ask(VIEW, key)
+        free = [each for each in self._own.standing() if each.name in self._unbounded]
+        bounded = [Standing(*each) for each in backends if each[0] not in self._unbounded]
+        return View(waiting, [Place(*each) for each in own], [*bounded, *free])
+
+    async def _queued(self, number: int, names: Sequence[str], asking: Asking, granted: asyncio.Future[str]) -> str:
+        self._waiting += 1
+        try:
+            asked = (number, list(names), asking.key, max(1.0, asking.cost()), asking.batch, asking.weight)
+            name: str | None = await self._parent.ask(WAIT, asked)
+            return await granted if name is None else name
+        finally:
+            self._waiting -= 1
+
+    def _on_granted(self, _: object, told: tuple[int, str]) -> None:
+        number, name = told
+        if (granted := self._granted.get(number)) is not None and not granted.done():
+            granted.set_result(name)
+
+    def _on_refused(self, _: object, told: tuple[int, str, str, dict[str, str]]) -> None:
+        number, code, message, headers = told
+        if (granted := self._granted.get(number)) is not None and not granted.done():
+            granted.set_exception(_REFUSALS[code](message, headers=headers))

@@ -1,0 +1,174 @@
+"""Leases of several workers: their parent gives them, and takes them back from those that die; none is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+
+from mlops_backend.errors import KeyQueueFull, NoUsableBackend, QueueFull, QueueTimedOut
+from mlops_backend.services.llm.leases import Asking, Standing, WorkersLeases, queue_bounds
+from tests.fakes.family import Family
+from tests.settings import settings_for
+
+SETTINGS = settings_for(max_queue=20, max_queue_per_key=15, queue_timeout=0.3)
+
+
+def of(key: str, cost: float = 1, *, batch: bool = False) -> Asking:
+    """A request of a key's."""
+    return Asking(key, lambda: cost, batch)
+
+
+@pytest.fixture
+async def family() -> AsyncIterator[Family]:
+    """A parent and two workers, which speak."""
+    made = Family(SETTINGS)
+    await made.open()
+    yield made
+    async with asyncio.timeout(5):
+        await made.aclose()
+
+
+@pytest.fixture
+async def pair(family: Family) -> list[WorkersLeases]:
+    """Both workers' leases, of one backend with two slots and one without a bound."""
+    made = [WorkersLeases(queue_bounds(SETTINGS), shared) for shared in family.workers]
+    for leases in made:
+        leases.use({"gpu": 2, "cloud": None})
+    return made
+
+
+async def taken(leases: WorkersLeases) -> int:
+    """How many slots are taken, by what the parent says."""
+    return {each.name: each.taken for each in (await leases.view("")).backends}["gpu"]
+
+
+async def until_waiting(leases: WorkersLeases, count: int) -> None:
+    """Until so many wait."""
+    async with asyncio.timeout(20):
+        while (await leases.view("")).waiting != count:
+            await asyncio.sleep(0.001)
+
+
+async def test_a_bound_holds_over_all(pair: list[WorkersLeases]) -> None:
+    """Whichever worker asks; a slot that one gives back is handed to the other."""
+    first, second = pair
+    held = [await first.take(["gpu"], of("a")), await second.take(["gpu"], of("a"))]
+    waiting = asyncio.create_task(second.take(["gpu"], of("b")))
+    await until_waiting(first, 1)
+    assert (len(first), len(second)) == (0, 1)
+    held[0].give_back()
+    held[0].give_back()
+    lease = await waiting
+    assert (lease.name, len(second), await taken(first)) == ("gpu", 0, 2)
+    for each in (held[1], lease):
+        each.give_back()
+    assert await taken(second) == 0
+
+
+async def test_what_has_no_bound_is_not_asked_for(family: Family, pair: list[WorkersLeases]) -> None:
+    """A lease of it is there at once, though the parent says nothing."""
+    family.channels[0]._transport.pause_reading()
+    lease = pair[0].at_once(["gpu", "cloud"])
+    assert lease is not None
+    assert lease.name == "cloud"
+    family.channels[0]._transport.resume_reading()
+    assert Standing("cloud", 1, None, 0) in (await pair[0].view("")).backends
+    lease.give_back()
+    assert pair[0].at_once(["gpu"]) is None
+
+
+@pytest.mark.parametrize("granted", [False, True], ids=["before it came to it", "as it came to it"])
+async def test_who_leaves_keeps_nothing(pair: list[WorkersLeases], *, granted: bool) -> None:
+    """Its slot is the next one's, also where the word of it was on its way."""
+    first, second = pair
+    held = [await first.take(["gpu"], of("a")) for _ in range(2)]
+    leaving = asyncio.create_task(second.take(["gpu"], of("b")))
+    await until_waiting(first, 1)
+    staying = asyncio.create_task(first.take(["gpu"], of("c")))
+    await until_waiting(first, 2)
+    if granted:
+        held[0].give_back()
+    leaving.cancel()
+    with suppress(asyncio.CancelledError):
+        (await leaving).give_back()
+    held[0].give_back()
+    held[1].give_back()
+    (await staying).give_back()
+    await until_waiting(first, 0)
+    assert (await taken(first), len(first), len(second)) == (0, 0, 0)
+
+
+async def test_a_worker_that_is_gone_holds_nothing(family: Family, pair: list[WorkersLeases]) -> None:
+    """What it had is back at once, and those of it who waited wait no more."""
+    first, second = pair
+    for _ in range(2):
+        await first.take(["gpu"], of("a"))
+    stranded = [asyncio.create_task(first.take(["gpu"], of("a"))) for _ in range(3)]
+    await until_waiting(second, 3)
+    waiting = asyncio.create_task(second.take(["gpu"], of("b")))
+    await until_waiting(second, 4)
+    family.channels[0]._transport.abort()
+    assert (await waiting).name == "gpu"
+    await until_waiting(second, 0)
+    assert await taken(second) == 1
+    for task in stranded:
+        task.cancel()
+    await asyncio.gather(*stranded, return_exceptions=True)
+
+
+async def test_refusals_come_as_they_are(pair: list[WorkersLeases]) -> None:
+    """At once where the queue is full, and later where it did not come to it, or its backend is gone."""
+    first, second = pair
+    held = [await first.take(["gpu"], of("a")) for _ in range(2)]
+    tasks = [asyncio.create_task(first.take(["gpu"], of("a"))) for _ in range(15)]
+    await until_waiting(second, 15)
+    with pytest.raises(KeyQueueFull):
+        await second.take(["gpu"], of("a"))
+    tasks += [asyncio.create_task(first.take(["gpu"], of("b"))) for _ in range(5)]
+    await until_waiting(second, 20)
+    with pytest.raises(QueueFull):
+        await second.take(["gpu"], of("c"))
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {type(each) for each in ended} == {QueueTimedOut}
+    assert all(each.headers["Retry-After"].isdigit() for each in ended if isinstance(each, QueueTimedOut))
+    late = asyncio.create_task(second.take(["gpu"], of("c")))
+    await until_waiting(second, 1)
+    second.use({"cloud": None})
+    with pytest.raises(NoUsableBackend):
+        await late
+    for lease in held:
+        lease.give_back()
+
+
+async def test_whatever_happens_nothing_is_lost(pair: list[WorkersLeases]) -> None:
+    """Five thousand of both workers, many of which leave: never more than two at a time, none at the end."""
+    dice = random.Random(3)
+    now: Counter[str] = Counter()
+    most = 0
+
+    async def client(number: int) -> None:
+        nonlocal most
+        await asyncio.sleep(dice.random() * 2)
+        with suppress(QueueTimedOut, QueueFull, KeyQueueFull):
+            lease = await pair[number % 2].take(["gpu"], of(f"key {number % 5}", batch=number % 3 == 0))
+            try:
+                now["gpu"] += 1
+                most = max(most, now["gpu"])
+                await asyncio.sleep(dice.random() * 0.001)
+            finally:
+                now["gpu"] -= 1
+                lease.give_back()
+
+    tasks = [asyncio.create_task(client(number)) for number in range(5000)]
+    for task in dice.sample(tasks, 1000):
+        asyncio.get_running_loop().call_later(dice.random() * 2, task.cancel)
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {type(each) for each in ended} <= {type(None), asyncio.CancelledError}
+    assert most == 2
+    await until_waiting(pair[0], 0)
+    assert (await taken(pair[0]), len(pair[0]), len(pair[1])) == (0, 0, 0)
