@@ -6,10 +6,21 @@ from typing import Final
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+)
 
 from mlops_backend.services.llm.routing import Breaker, Endurance, Leave
 
+# A request's number, its leave, and how often the breaker had opened or been reset when it got that.
+Entered = tuple[int, Leave, int]
 ENDURES: Final = Endurance(failures=3, within=30, pause=1, longest=8, trial=10)
 
 
@@ -55,7 +66,7 @@ class Model:
 class Together(RuleBasedStateMachine):
     """The breaker and the model hear the same."""
 
-    leaves: Bundle[tuple[int, Leave, int]] = Bundle("leaves")
+    leaves: Bundle[Entered] = Bundle("leaves")
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +85,7 @@ class Together(RuleBasedStateMachine):
         self.now += seconds
 
     @rule(target=leaves)
-    def enter(self) -> object:
+    def enter(self) -> Entered | MultipleResults[Entered]:
         """Somebody wants to ask."""
         state, leave = self.model.state(self.now), self.breaker.enter()
         wanted = state == "closed" or (state == "half-open" and self.model.trial is None)
@@ -88,7 +99,7 @@ class Together(RuleBasedStateMachine):
         return self.number, leave, self.era
 
     @rule(leave=consumes(leaves), failed=st.sampled_from([True, True, False, None]))
-    def tell(self, leave: tuple[int, Leave, int], failed: bool | None) -> None:
+    def tell(self, leave: Entered, failed: bool | None) -> None:
         """A request is over."""
         number, real, era = leave
         real.tell(failed)

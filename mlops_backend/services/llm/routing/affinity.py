@@ -30,6 +30,8 @@ _READ: Final = 64 * 1024
 # Characters at each end of a text, and at the beginning of one that grows.
 _ENDS: Final = 1024
 _BEGINNING: Final = 512
+# Fields that are looked at in a body of which a part is read.
+_MOST_FIELDS: Final = 100
 # Messages until the first of a user, members of a list within them, and values altogether.
 _MOST_MESSAGES: Final = 8
 _MOST_MEMBERS: Final = 16
@@ -103,7 +105,7 @@ def _begun(text: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with suppress(ValueError, RecursionError, IndexError):
         at = _behind_gap(text, _behind_gap(text, 0) + 1) if text.lstrip()[:1] == "{" else len(text)
-        while True:
+        for _ in range(_MOST_FIELDS):
             name, at = _DECODER.raw_decode(text, at)
             at = _behind_gap(text, at)
             found[folded(str(name))], at = _value(text, at)

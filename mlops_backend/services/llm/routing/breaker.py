@@ -43,9 +43,9 @@ _MOST_DOUBLINGS: Final = 30
 def counts(outcome: BaseException | int, *, begun: bool = False) -> bool | None:
     """Whether what became of a request is a failure of its backend; `None` where it says nothing about that.
 
-    Failures are what a client cannot cause, and what says that nobody is there: refused, no such host, no connection in
-    time, a connection that ended before a byte of the answer, a gateway's 502. A success is an answer with a status
-    below 300. Nothing is said by
+    Failures say that nobody is there, or no longer: refused, no such host, no connection in time, a connection that
+    ended before a byte of the answer, a gateway's 502. A success is an answer with a status below 300. Nothing is said
+    by
 
     - 4xx: it is about the request, and a server whose engine is dead may still check requests, so it is no success;
     - 429 and 503: whoever says so is alive and busy;

@@ -27,10 +27,11 @@ of all, so that requests that come together load it once and models have differe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from math import inf, log
+from operator import itemgetter
 from typing import Final
 
 from mlops_backend.services.llm.routing.snapshot import Choice, Standing, Wanted
@@ -44,44 +45,62 @@ _TRIAL: Final = 2 * _FULL
 # What the numbers of a rank mean, for the one that stands there alone.
 _WORDS: Final = ("warm", "loading", "cold", "reload", *("full",) * _FULL, "trial")
 _WARM, _LOADING, _COLD, _RELOAD = range(4)
-_BITS: Final = 52
+_ABSENT: Final = -1
 _MASK: Final = (1 << 64) - 1
+# Of 64 bits a float between 0 and 1 has room for 52 and a half one.
+_UNUSED: Final = 12
+_PART: Final = 2.0**-52
 _ROUNDING: Final = 1e-9
 
 Held = Mapping[str, int]
+_load: Final = itemgetter(0)
+
+
+class _Choices(dict[str, Choice]):
+    """A backend's choices by their reasons, each made once."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def __missing__(self, reason: str) -> Choice:
+        made = self[reason] = Choice(self._name, reason)
+        return made
 
 
 class _Place:
     """A backend, with what does not change from one request to the next."""
 
-    __slots__ = ("_choices", "factor", "most", "name", "slack", "standing", "unit")
+    __slots__ = ("choices", "factor", "is_trial", "loaded", "loading", "most", "name", "slack", "unit", "weight")
 
     def __init__(self, standing: Standing) -> None:
         slots = ASSUMED if standing.most is None else standing.most
-        self.standing = standing
         self.name = standing.name
-        self.most = math.inf if standing.most is None else standing.most
+        self.loaded = standing.loaded
+        self.loading = standing.loading
+        self.is_trial = standing.trips == "half-open"
+        self.most = inf if standing.most is None else standing.most
+        self.weight = standing.weight
         self.unit = 1 / slots / standing.weight
         self.slack = max(self.unit, CLOSE / standing.weight)
         self.factor = _factor(standing.name)
-        self._choices: dict[str, Choice] = {}
+        self.choices = _Choices(standing.name)
 
-    def choice(self, reason: str) -> Choice:
-        """This one, for a reason."""
-        made = self._choices.get(reason)
-        if made is None:
-            made = self._choices[reason] = Choice(self.name, reason)
-        return made
+    def rank(self, model: str, num_ctx: int | None, leases: int) -> int:
+        """Where it stands, before anybody looks at its load."""
+        if self.is_trial:
+            return _TRIAL
+        context = self.loaded.get(model, _ABSENT)
+        if context == _ABSENT:
+            rank = _LOADING if model in self.loading else _COLD
+        elif num_ctx is None or context is None or context == num_ctx:
+            rank = _WARM
+        else:
+            rank = _LOADING if model in self.loading else _RELOAD
+        return rank if leases < self.most else rank + _FULL
 
-    def warmth(self, wanted: Wanted) -> int:
-        """How near it is to having the model ready."""
-        standing, model = self.standing, wanted.model
-        if model in standing.loaded:
-            context = standing.loaded[model]
-            if wanted.num_ctx is None or context is None or context == wanted.num_ctx:
-                return _WARM
-            return _LOADING if model in standing.loading else _RELOAD
-        return _LOADING if model in standing.loading else _COLD
+
+_Loaded = tuple[float, _Place]
 
 
 class Snapshot:
@@ -100,9 +119,9 @@ class Snapshot:
     def __init__(self, standings: Iterable[Standing]) -> None:
         self.standings: Mapping[str, Standing] = _named(standings)
         self._held: Held = {each.name: each.leases for each in self.standings.values()}
-        places = [_Place(each) for each in self.standings.values() if not each.drained and each.trips != "open"]
-        self._there = [(place.standing.models, place) for place in places if place.standing.reachable]
-        self._away = [(place.standing.models, place) for place in places if not place.standing.reachable]
+        may = [each for each in self.standings.values() if not each.drained and each.trips != "open"]
+        self._there = [(each.models, _Place(each)) for each in may if each.reachable]
+        self._away = [(each.models, _Place(each)) for each in may if not each.reachable]
 
     def holders(self, model: str) -> Sequence[Standing]:
         """Who lists a model, whether it may be asked or not: with none that may, it says why there is no choice."""
@@ -119,18 +138,20 @@ class Snapshot:
         model = wanted.model
         there = [place for models, place in self._there if model in models]
         if not there:
-            return [place.choice("away") for models, place in self._away if model in models]
+            return [place.choices["away"] for models, place in self._away if model in models]
         if len(there) == 1:
-            return [there[0].choice("trial" if there[0].standing.trips == "half-open" else "only")]
-        leases = self._held if held is None else held
-        ranks: list[list[_Place]] = [[] for _ in _WORDS]
+            return [there[0].choices["trial" if there[0].is_trial else "only"]]
+        leases_on = (self._held if held is None else held).get
+        ranks: list[list[_Loaded]] = [[] for _ in _WORDS]
         for place in there:
-            ranks[_rank(place, wanted, leases)].append(place)
+            leases = leases_on(place.name, 0)
+            rank = place.rank(model, wanted.num_ctx, leases)
+            ranks[rank].append(((leases + 1) * place.unit, place))
         choices: list[Choice] = []
-        for rank, places in enumerate(ranks):
-            if places:
+        for rank, loaded in enumerate(ranks):
+            if loaded:
                 key = wanted.affinity if rank % _FULL == _WARM else model
-                choices += _in_order(places, _WORDS[rank], number_of(key or model), leases, sticky=bool(key))
+                choices += _in_order(loaded, _WORDS[rank], number_of(key or model), sticky=bool(key))
         return choices
 
 
@@ -146,7 +167,7 @@ def number_of(text: str) -> int:
 
 @lru_cache(maxsize=1024)
 def _factor(name: str) -> int:
-    """A backend's own factor for `_drawn`: odd, so that no key is lost in it."""
+    """A backend's own factor for what it draws: odd, so that no key is lost in it."""
     return number_of(name) | 1
 
 
@@ -159,42 +180,28 @@ def _named(standings: Iterable[Standing]) -> dict[str, Standing]:
     return named
 
 
-def _rank(place: _Place, wanted: Wanted, leases: Held) -> int:
-    if place.standing.trips == "half-open":
-        return _TRIAL
-    warmth = place.warmth(wanted)
-    return warmth + _FULL if leases.get(place.name, 0) >= place.most else warmth
-
-
-def _in_order(places: Sequence[_Place], word: str, key: int, leases: Held, *, sticky: bool) -> list[Choice]:
+def _in_order(loaded: Sequence[_Loaded], word: str, key: int, *, sticky: bool) -> Iterable[Choice]:
     """Those of one rank: first those that count as least loaded, as they are drawn, then the others by their load."""
-    if len(places) == 1:
-        return [places[0].choice(word)]
-    loads = [(leases.get(place.name, 0) + 1) * place.unit for place in places]
-    least = min(loads) + _ROUNDING
+    if len(loaded) == 1:
+        return [loaded[0][1].choices[word]]
+    least = min(loaded, key=_load)[0] + _ROUNDING
     close, rest = [], []
-    for place, load in zip(places, loads, strict=True):
-        if (load - place.slack if sticky else load) <= least:
-            close.append((_drawn(key, place), place.name, place))
+    for load, place in loaded:
+        # A number below zero, of which the lowest comes first; of twice the weight it does so twice as often. The
+        # factor is as good as random, so that the upper bits of the product depend on all of the key.
+        drawn = place.weight / log((((key * place.factor & _MASK) >> _UNUSED) + 0.5) * _PART)
+        if load <= least or (sticky and load - place.slack <= least):
+            close.append((drawn, load, place.name, place))
         else:
-            rest.append((load, _drawn(key, place), place))
+            rest.append((load, drawn, place.name, place))
     close.sort()
     rest.sort()
     if word != _WORDS[_WARM]:
-        return [each[2].choice(word) for each in (*close, *rest)]
-    drawn = sticky and len(close) > 1
-    first = [place.choice("affinity" if drawn else _by_load(place, leases)) for _, _, place in close]
-    return first + [place.choice(_by_load(place, leases)) for _, _, place in rest]
+        return [each[3].choices[word] for each in (*close, *rest)]
+    by_key = sticky and len(close) > 1
+    first = [place.choices["affinity" if by_key else _by_load(load, place)] for _, load, _, place in close]
+    return first + [place.choices[_by_load(load, place)] for load, _, _, place in rest]
 
 
-def _drawn(key: int, place: _Place) -> float:
-    """A number below zero, of which the lowest comes first; of twice the weight it does so twice as often.
-
-    The backend's factor is as good as random, so that the upper bits of the product depend on all of the key.
-    """
-    part = ((key * place.factor & _MASK) >> (64 - _BITS)) + 0.5
-    return place.standing.weight / math.log(part / (1 << _BITS))
-
-
-def _by_load(place: _Place, leases: Held) -> str:
-    return "least-loaded" if leases.get(place.name, 0) else "idle"
+def _by_load(load: float, place: _Place) -> str:
+    return "idle" if load == place.unit else "least-loaded"
