@@ -77,6 +77,13 @@ def test_a_long_system_prompt_that_all_share_does_not_make_one_key() -> None:
     assert len({key_of(chat(shared, user(f"{LONG[:20_000]} question {number}"))) for number in range(20)}) == 20
 
 
+def test_length_and_order_count() -> None:
+    """Texts that begin and end alike differ by how long they are, and parts by which comes first."""
+    assert key_of(chat(user("a" * 5000))) != key_of(chat(user("a" * 6000)))
+    parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
+    assert key_of(chat({"role": "user", "content": parts})) != key_of(chat({"role": "user", "content": parts[::-1]}))
+
+
 def test_marks_for_a_cache_do_not_count() -> None:
     """Clients of Anthropic's API move them from turn to turn, and make a list of blocks for them."""
     marked = {"role": "user", "content": [{"type": "text", "text": "Hello", "cache_control": {"type": "ephemeral"}}]}
@@ -187,13 +194,18 @@ def test_no_value_breaks_it(body: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"{", b"[]", b'"text"', b"\xff\xfe", b'{"model": "m", "prompt": "\\ud800"}', b"[" * 100_000],
+    [b"", b"{", b"[]", b'"text"', b"\xff\xfe", b'{"model": "m", "prompt": "\\ud800"}', b"[" * 50_000, b"[" * 100_000],
 )
 @pytest.mark.parametrize("before", [b"", b'{"messages": ', b'{"messages": [', b'{"x": "' + b"y" * 70_000 + b'",'])
 def test_no_bytes_break_it(raw: bytes, before: bytes) -> None:
     """What is no JSON is for the backend to refuse."""
     assert isinstance(affinity(before + raw), str)
     assert isinstance(affinity(before + raw + b" " * 70_000), str)
+
+
+def test_a_body_of_too_many_fields_has_no_key() -> None:
+    """It is refused elsewhere."""
+    assert affinity(b"{" + b'"a": 1, ' * 1001 + b'"prompt": "x"}') == ""
 
 
 @given(st.binary(max_size=200), st.integers(0, 400))
