@@ -29,7 +29,7 @@ FLOORS = (
     ("services.llm.generation", "services.llm.embedded", "services.llm.streams"),
     ("services.other.keys", "services.other.usage", "services.llm.backends", "services.llm.leases"),
     ("services.other.limits", "services.llm.asked"),
-    ("services.other.database", "services.llm.dialects.openai"),
+    ("services.other.database", "services.llm.dialects.openai", "services.llm.routing"),
     ("services.llm.model_names", "services.llm.upstream", "services.llm.dialects"),
 )
 ROOMS = tuple(room for floor in FLOORS for room in floor)
