@@ -5,7 +5,6 @@ Names, defaults and meanings are public; `docs/settings.md` lists them.
 
 from __future__ import annotations
 
-import codecs
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +14,12 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from mlops_backend import setting_addresses, setting_files, setting_servers, setting_stores
+from mlops_backend import setting_addresses, setting_backends, setting_files, setting_servers, setting_stores
 from mlops_backend import setting_values as values_of
 from mlops_backend.event_loop import Choice, chosen
 from mlops_backend.principal import Limits, Price, Rate
 from mlops_backend.setting_addresses import Network
+from mlops_backend.setting_backends import BackendSetting
 from mlops_backend.setting_servers import OpenAIServer
 from mlops_backend.setting_values import Route
 
@@ -32,9 +32,6 @@ _MOST_BYTES = 10**15
 _LARGEST_BODY = 2**31 - 2
 _DAY = 86_400
 _YEAR = 365 * _DAY
-
-_UTF16 = "it is UTF-16, as a redirect in Windows PowerShell writes it"
-_NOT_UTF8 = "it is not UTF-8"
 
 # Shorter than a network can be, or so long that a clock overflows: neither is meant.
 Seconds = Annotated[float, Field(ge=0.001, le=_YEAR, allow_inf_nan=False)]
@@ -55,6 +52,7 @@ class Settings(BaseSettings):
     ollama_base_url: Annotated[tuple[str, ...], NoDecode] = (DEFAULT_OLLAMA_URL,)
     ollama_host_header: Annotated[tuple[str, ...], NoDecode] = ()
     openai_backends: Annotated[tuple[OpenAIServer, ...], NoDecode] = ()
+    backends_file: str = ""
     api_key: SecretStr = SecretStr(PLACEHOLDER_KEY)
     api_keys: Annotated[Mapping[str, SecretStr], NoDecode] = {}
     auth_enabled: bool = True
@@ -116,6 +114,23 @@ class Settings(BaseSettings):
         return "ollama_base_url" in self.model_fields_set
 
     @property
+    def names_backends(self) -> bool:
+        """Whether the operator chose any backend."""
+        return self.ollama_is_named or bool(self.openai_backends or self.backends_file)
+
+    def named_backends(self, text: str) -> tuple[BackendSetting, ...]:
+        """The backends that the operator chose: those of the settings, then those of a `BACKENDS_FILE` with this text.
+
+        Raises:
+            UnusableFile: it cannot be used.
+        """
+        urls = self.ollama_base_url if self.ollama_is_named else ()
+        own = setting_backends.of_settings(urls, self.host_headers, self.openai_backends)
+        if not self.backends_file:
+            return own
+        return (*own, *setting_backends.read_backends(text, self.backends_file, own, _foreign_secret))
+
+    @property
     def host_headers(self) -> Mapping[str, str]:
         """Address of a backend -> the `Host` it wants to be called by, for those that want another than their own."""
         names = self.ollama_host_header
@@ -140,15 +155,15 @@ class Settings(BaseSettings):
         return {name: value for name, value in values.items() if name == "api_key" or not values_of.is_blank(value)}
 
     @model_validator(mode="after")
-    def _ordinary_keys_are_not_the_administrators(self) -> Settings:
+    def _fits_together(self) -> Settings:
         if self.api_key in self.api_keys.values():
             raise ValueError("API_KEYS: no ordinary key may be the administrator's")
-        return self
-
-    @model_validator(mode="after")
-    def _a_host_for_each_backend(self) -> Settings:
         if len(self.ollama_host_header) not in {0, 1, len(self.ollama_base_url)}:
             raise ValueError("OLLAMA_HOST_HEADER: name one for all backends, or as many as there are backends")
+        try:
+            self.named_backends(setting_backends.read_text(self.backends_file))
+        except setting_backends.UnusableFile as error:
+            raise ValueError(f"BACKENDS_FILE: {error}") from None
         return self
 
     @field_validator("log_level", mode="before")
@@ -250,8 +265,8 @@ def load_settings(env_file: str | None = ".env", **overrides: Any) -> Settings:
     Raises:
         ConfigError: for the first value that cannot be used; the message is one line and names the variable.
     """
-    _check_encoding(env_file)
     try:
+        setting_files.check_encoding(env_file)
         secrets = setting_files.read_secrets(_variables(env_file))
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -263,32 +278,17 @@ def load_settings(env_file: str | None = ".env", **overrides: Any) -> Settings:
         raise ConfigError(name + first["msg"].removeprefix("Value error, ")) from None
 
 
-def _check_encoding(env_file: str | None) -> None:
-    """Refuse a file that would be misread, or end start-up with a stack trace; one that is not there is no fault.
-
-    UTF-16 without a mark is valid UTF-8 full of zero bytes: none of its names would be found.
-    """
-    if env_file is None or not os.path.isfile(env_file):
-        return
-    try:
-        content = Path(env_file).read_bytes()
-        content.decode()
-    except UnicodeDecodeError:
-        fault = _NOT_UTF8
-    except OSError as error:
-        raise ConfigError(f"{env_file}: it cannot be read: {error.strerror}") from None
-    else:
-        fault = ""
-    if b"\0" in content or content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        fault = _UTF16
-    if fault:
-        raise ConfigError(f"{env_file}: {fault}; save it as UTF-8")
-
-
 def _variables(env_file: str | None) -> dict[str, str | None]:
     """All variables, by their names in capitals: case does not matter, and the environment wins."""
     found = {**(dotenv_values(env_file) if env_file else {}), **os.environ}
     return {name.upper(): value for name, value in found.items()}
+
+
+def _foreign_secret(name: str) -> str:
+    """What a variable holds that is none of this service's own, in the environment or `.env` as they are now."""
+    if name.upper().removesuffix(setting_files.SUFFIX).lower() in Settings.model_fields:
+        raise ValueError("must not name one of this service's own settings")
+    return _variables(".env").get(name.upper()) or ""
 
 
 def key_source(env_file: str = ".env") -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -11,6 +13,8 @@ LISTS: Final = ("API_KEYS", "OLLAMA_BASE_URL", "OPENAI_BACKENDS")
 SECRETS: Final = ("API_KEY", "DATABASE_URL", "REDIS_URL", *LISTS)
 SUFFIX: Final = "_FILE"
 _LARGEST: Final = 1_048_576
+_UTF16: Final = "it is UTF-16, as a redirect in Windows PowerShell writes it"
+_NOT_UTF8: Final = "it is not UTF-8"
 
 
 def read_secrets(environment: Mapping[str, str | None]) -> dict[str, str]:
@@ -43,3 +47,28 @@ def _read(name: str, environment: Mapping[str, str | None]) -> str:
     if not text.strip(" ,\r\n"):
         raise ValueError(f"{name}{SUFFIX}: {path} is empty")
     return ",".join(text.splitlines()) if name in LISTS else text
+
+
+def check_encoding(env_file: str | None) -> None:
+    """Refuse a file that would be misread, or end start-up with a stack trace; one that is not there is no fault.
+
+    UTF-16 without a mark is valid UTF-8 full of zero bytes: none of its names would be found.
+
+    Raises:
+        ValueError: it is not UTF-8, or cannot be read.
+    """
+    if env_file is None or not os.path.isfile(env_file):
+        return
+    try:
+        content = Path(env_file).read_bytes()
+        content.decode()
+    except UnicodeDecodeError:
+        fault = _NOT_UTF8
+    except OSError as error:
+        raise ValueError(f"{env_file}: it cannot be read: {error.strerror}") from None
+    else:
+        fault = ""
+    if b"\0" in content or content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        fault = _UTF16
+    if fault:
+        raise ValueError(f"{env_file}: {fault}; save it as UTF-8")

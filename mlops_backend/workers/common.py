@@ -12,6 +12,7 @@ from mlops_backend.config import Settings
 from mlops_backend.errors import LimitsUnavailable
 from mlops_backend.services.llm.streams import keep_for_workers
 from mlops_backend.services.other.limits import USED, ParentCounters, ParentFailedKeys
+from mlops_backend.workers.backends import BackendsOfWorkers
 from mlops_backend.workers.channel import Channel
 from mlops_backend.workers.frames import ChannelError
 from mlops_backend.workers.hub import Hub
@@ -35,6 +36,7 @@ class Common:
 
     def __init__(self, hub: Hub, settings: Settings) -> None:
         self._hub = hub
+        self.backends = BackendsOfWorkers(hub)
         for name in (WRITE, KEY_CHANGED):
             hub.handlers.on(name, partial(self._pass_on, name))
         keep_for_workers(hub.handlers, build_tickets(settings))

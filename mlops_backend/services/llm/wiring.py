@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from mlops_backend import __version__
 from mlops_backend.config import Settings
-from mlops_backend.services.llm.backends import BackendPool
+from mlops_backend.services.llm.backends import (
+    BackendBuilder,
+    BackendDesk,
+    BackendPool,
+    NamedBackends,
+    OwnNews,
+    WorkersNews,
+)
 from mlops_backend.services.llm.embedded import EmbeddedEngine, Engine, EngineOfParent
 from mlops_backend.services.llm.generation import Admission, Clocks, Meter
 from mlops_backend.services.llm.model_names import ModelRules, allowed_default
@@ -30,12 +37,17 @@ class Inference:
 
         Raises:
             EngineUnavailable: the engine was demanded and cannot start.
+            UnusableFile: the file of backends cannot be used.
         """
-        upstream = self._services.get(Upstream)
-        self._services.get(BackendPool).use(await choose_backends(self._settings, upstream, self._engine))
+        following = self._services.get(NamedBackends)
+        named = await following.first()
+        chosen = await choose_backends(self._settings, named, self._services.get(Upstream), self._engine)
+        self._services.get(BackendPool).use(chosen)
+        following.follow([each for each in chosen if each not in named])
 
     async def aclose(self) -> None:
         """Close what asks the backends first, the engine last."""
+        await self._services.get(NamedBackends).aclose()
         try:
             await self._services.get(OllamaService).aclose()
         finally:
@@ -73,5 +85,9 @@ def build_llm(
             unix_sockets={EMBEDDED_HOST: engine.socket_path},
         )
     )
+    news = OwnNews(pool) if shared is None else WorkersNews(pool, shared)
+    builder = BackendBuilder(upstream, settings.model_capabilities)
+    named = services.add(NamedBackends(settings.backends_file, settings.named_backends, builder, pool, news))
+    services.add(BackendDesk(pool, news, named))
     services.get(Metrics).gauge("generations_running", "Generations that run now.", lambda: admission.running)
     return upstream, Inference(settings, engine, services)

@@ -6,6 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from mlops_backend.config import DEFAULT_OLLAMA_URL, PLACEHOLDER_KEY, Settings
+from mlops_backend.services.llm.backends.builder import BackendBuilder
 from mlops_backend.services.llm.embedded.engine import EmbeddedEngine
 from mlops_backend.services.llm.startup import _warn_of_open_doors, choose_backends
 from mlops_backend.services.llm.upstream.client import Upstream
@@ -32,10 +33,12 @@ async def _chosen(**settings: Any) -> tuple[list[str], bool]:
     await upstream.open()
     try:
         values = {"_env_file": None, "api_key": ADMIN_KEY, **settings}
-        backends = await choose_backends(Settings(**values), upstream, cast(EmbeddedEngine, engine))
+        chosen = Settings(**values)
+        named = BackendBuilder(upstream).build(chosen.named_backends(""))
+        backends = await choose_backends(chosen, named, upstream, cast(EmbeddedEngine, engine))
     finally:
         await upstream.aclose()
-    return [f"{backend.kind} {backend.address}" for backend in backends], engine.started
+    return [f"{each.backend.kind} {each.backend.address}" for each in backends], engine.started
 
 
 @pytest.mark.parametrize("engine", ["auto", "off"])

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from mlops_backend.services.llm.backends import look as looks
 from mlops_backend.services.llm.backends import pool as routing
 from tests.conftest import ServeFactory
 from tests.fakes.ollama import FakeOllama, Mode
@@ -257,7 +258,8 @@ async def test_one_that_hangs_does_not_slow_down_the_rest(
 @pytest.fixture
 def _always_probed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every request has the backends looked at anew."""
-    monkeypatch.setattr(routing, "PROBE_LIFE", 0.0)
+    for module in (routing, looks):
+        monkeypatch.setattr(module, "PROBE_LIFE", 0.0)
 
 
 @pytest.mark.usefixtures("uninterrupted", "_always_probed")

@@ -1,0 +1,141 @@
+"""Looks at a backend: whether it is there, and what it says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from time import monotonic, perf_counter
+from typing import Any, Final
+
+from mlops_backend.errors import AppError
+from mlops_backend.services.llm.backends.backend import Backend
+from mlops_backend.services.llm.backends.described import Described
+from mlops_backend.services.llm.backends.statuses import NoList
+from mlops_backend.services.llm.model_names import canonical
+
+PROBE_LIFE: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What one look at a backend found; `latency` in seconds, `error` and `note` for the operator.
+
+    `lists` is false for one that is there and fails to tell its models: then they are those that it told last.
+    `aliases` are names by which it is asked, and that no list has.
+    """
+
+    backend: Backend
+    reachable: bool
+    version: str = ""
+    latency: float = 0.0
+    models: tuple[dict[str, Any], ...] = ()
+    error: str = ""
+    lists: bool = True
+    note: str = ""
+    aliases: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How a backend is, and what is said of it."""
+
+    described: Described
+    probe: Probe
+    drained: bool
+
+
+class Look:
+    """The last probe of one backend, the last that found it there, and the one under way.
+
+    Args:
+        described: the backend; what is said of it may be replaced.
+        timeout: seconds that a probe may take.
+    """
+
+    def __init__(self, described: Described, timeout: float) -> None:
+        self.described = described
+        self.backend = described.backend
+        self._timeout = timeout
+        self._last: Probe | None = None
+        self._last_good: Probe | None = None
+        self._at = 0.0
+        self._task: asyncio.Task[Probe] | None = None
+
+    @property
+    def last(self) -> Probe:
+        """The last probe, however old; there must have been one."""
+        assert self._last is not None  # noqa: S101 - a programming error
+        return self._last
+
+    @property
+    def seen(self) -> bool:
+        """Whether it ever answered."""
+        return self._last_good is not None
+
+    @property
+    def absent(self) -> bool:
+        """Whether it did not answer last time: the next probe may take its whole time to find the same."""
+        return self._last is not None and not self._last.reachable
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether a probe is under way."""
+        return self._task is not None and not self._task.done()
+
+    def had(self, model: str) -> bool:
+        """Whether it listed `model` when it last answered."""
+        return self._last_good is not None and has_model(self._last_good, model)
+
+    def known(self, life: float) -> Probe | None:
+        """The last probe, unless it is older than `life` seconds."""
+        return self._last if monotonic() - self._at <= life else None
+
+    def refresh(self) -> asyncio.Task[Probe]:
+        """A probe at most `PROBE_LIFE` seconds old; all who ask meanwhile share it."""
+        fresh = self._task is not None and (not self._task.done() or self.known(PROBE_LIFE) is not None)
+        if self._task is None or not fresh:
+            self._task = asyncio.create_task(self._probe())
+        return self._task
+
+    async def again(self) -> Probe:
+        """A probe that is made now, or one that is under way."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._probe())
+        await asyncio.wait({self._task})  # who is cancelled here takes it from nobody else
+        return self.last
+
+    async def close(self) -> None:
+        """End the probe under way."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _probe(self) -> Probe:
+        probe = await self._ask()
+        self._last, self._at = probe, monotonic()
+        self._last_good = probe if probe.reachable else self._last_good
+        return probe
+
+    async def _ask(self) -> Probe:
+        started, version, latency = perf_counter(), "", 0.0
+        try:
+            async with asyncio.timeout(self._timeout):
+                version = await self.backend.version()
+                latency = perf_counter() - started
+                models = await self.backend.tags()
+        except TimeoutError:
+            return Probe(self.backend, reachable=False, error="The backend did not answer in time.")
+        except AppError as error:
+            if version and isinstance(error, NoList):
+                last = self._last_good or Probe(self.backend, reachable=True)
+                told, aliases = last.models, last.aliases
+                return Probe(self.backend, True, version, latency, told, error.message, lists=False, aliases=aliases)
+            return Probe(self.backend, reachable=False, error=error.message)
+        note, aliases = self.backend.note, self.backend.aliases()
+        return Probe(self.backend, True, version, latency, tuple(models), note=note, aliases=aliases)
+
+
+def has_model(probe: Probe, model: str) -> bool:
+    """Whether a model is one of those that were told."""
+    wanted = canonical(model)
+    return wanted in probe.aliases or any(canonical(str(entry.get("name", ""))) == wanted for entry in probe.models)
