@@ -11,7 +11,7 @@ from typing import Final
 _OPAQUE: Final = re.compile(
     r'"""(?:\\.|[^\\])*?"{3,5}' r"|'''.*?'{3,5}" r'|"(?:\\.|[^"\\\n])*"' r"|'[^'\n]*'" r"|#[^\n]*", re.DOTALL
 )
-_HEAD: Final = re.compile(r"\s*(\[\[?)\s*([\w-]+)\s*(?:\.\s*([\w-]+))?")
+_HEAD: Final = re.compile(r"\s*(\[\[?)\s*([\w-]*)\s*(?:\.\s*([\w-]+))?")
 _FIELD: Final = re.compile(r"\s*([\w-]+)\s*[.=]")
 _ARRAY: Final = "[["
 
@@ -47,12 +47,10 @@ def lines_of(text: str, array: str) -> Lines:
         if head := _HEAD.match(line):
             brackets, name, below = head.groups()
             found.top.setdefault(name, number)
-            if name != array:
-                here = {}
-            elif below is not None:
-                here = {}
+            here = {}
+            if name == array and below is not None and found.tables:
                 found.tables[-1].setdefault(below, number)
-            elif brackets == _ARRAY:
+            elif name == array and brackets == _ARRAY:
                 here = {"": number}
                 found.tables.append(here)
         elif named := _FIELD.match(line):

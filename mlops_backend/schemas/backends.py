@@ -22,7 +22,9 @@ class BackendResponse(Schema):
     error: str | None = Field(description="Why it is not reachable, or tells no models")
     note: str | None = Field(description="What is missing although it answers")
     models: int = Field(description="How many models it tells")
-    loaded: list[str] | None = Field(description="Models that an Ollama has loaded; `null`: it did not say")
+    loaded: list[str] | None = Field(
+        description="Models that an Ollama has loaded; `null`: it did not say, or was not asked"
+    )
     drained: bool = Field(description="Whether it gets no new generation")
     max_concurrency: int | None = Field(description="Generations at once; `null`: as many as come")
     weight: float

@@ -135,6 +135,8 @@ NOWHERE: Final[Mapping[str, tuple[str, str]]] = {
     "an empty list": ("backend = []", "there is no [[backend]] in it"),
     "its end": ('[[backend]]\nurl = "http://a', ""),
     "no TOML at all": ("[" * 100_000, ""),
+    "a table of nothing": ("[backend.capabilities]", "line 1: backend must be written as [[backend]]"),
+    "a quoted head": (f'[["backend"]]\nurl = "http://a:1"\nkind = "ollama"\n{OLLAMA}weight = 0', "backend 2: weight"),
     "tables in a line": ('backend = [{url = "http://a:1"}]', "backend 1: kind is missing"),
 }
 

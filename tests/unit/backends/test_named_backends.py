@@ -136,12 +136,12 @@ async def test_drains_are_kept_within_bounds() -> None:
         pool.drain("one", drained=True)
         pool.use([])
         pool.use([one])
-        assert (await pool.state("one")).drained
+        assert pool.state("one").drained
         for number in range(MOST_DRAINED):
             pool.drain(f"n{number}", drained=True)
-        assert not (await pool.state("one")).drained
+        assert not pool.state("one").drained
         with pytest.raises(NotFound):
-            await pool.state("two")
+            pool.state("two")
 
 
 class Followed:

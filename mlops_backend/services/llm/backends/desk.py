@@ -32,11 +32,12 @@ class BackendDesk:
     async def listed(self) -> dict[str, Any]:
         """All backends, each as it was found at most two seconds ago, and why the file is not in use as it is."""
         states = await self._pool.states()
-        shown = await asyncio.gather(*map(_shown, states))
+        loaded = await asyncio.gather(*map(_loaded, states))
+        shown = [_shown(state, models) for state, models in zip(states, loaded, strict=True)]
         return {"backends": shown, "file_error": self._named.trouble or None}
 
     async def drain(self, name: str) -> dict[str, Any]:
-        """Give it no new generation: the backend as it is then.
+        """Give it no new generation: the backend as it was when it was last asked.
 
         Raises:
             NotFound: there is none of that name.
@@ -54,15 +55,16 @@ class BackendDesk:
         Raises:
             NotFound: there is none of that name.
         """
-        return await _shown(await self._pool.state(name))
+        state = await self._pool.asked(name)
+        return _shown(state, await _loaded(state))
 
     async def _changed(self, name: str, *, drained: bool) -> dict[str, Any]:
-        self._pool.check(name)
+        self._pool.state(name)
         await self._news.drain(name, drained=drained)
-        return await self.probe(name)
+        return _shown(self._pool.state(name), None)
 
 
-async def _shown(state: State) -> dict[str, Any]:
+def _shown(state: State, loaded: list[str] | None) -> dict[str, Any]:
     told, probe = state.described, state.probe
     return {
         "name": told.name,
@@ -75,7 +77,7 @@ async def _shown(state: State) -> dict[str, Any]:
         "error": probe.error or None,
         "note": probe.note or None,
         "models": len(probe.models),
-        "loaded": await _loaded(state),
+        "loaded": loaded,
         "drained": state.drained,
         "max_concurrency": told.most,
         "weight": told.weight,

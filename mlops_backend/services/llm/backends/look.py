@@ -68,6 +68,11 @@ class Look:
         return self._last
 
     @property
+    def last_or_none(self) -> Probe:
+        """The same, where there may have been none yet."""
+        return self._last or Probe(self.backend, reachable=False, error="It has not been asked yet.")
+
+    @property
     def seen(self) -> bool:
         """Whether it ever answered."""
         return self._last_good is not None

@@ -96,7 +96,7 @@ class BackendPool:
         await self._known_until(lambda _: False, PROBE_LIFE)
         return [State(look.described, look.last, look.described.name in self._drained) for look in looks]
 
-    async def state(self, name: str) -> State:
+    async def asked(self, name: str) -> State:
         """What one backend says when it is asked now.
 
         Raises:
@@ -105,13 +105,14 @@ class BackendPool:
         look = self._called(name)
         return State(look.described, await look.again(), name in self._drained)
 
-    def check(self, name: str) -> None:
-        """See that there is a backend of that name.
+    def state(self, name: str) -> State:
+        """What is known of one backend, however old that is.
 
         Raises:
-            NotFound: there is none.
+            NotFound: none is called so.
         """
-        self._called(name)
+        look = self._called(name)
+        return State(look.described, look.last_or_none, name in self._drained)
 
     def drain(self, name: str, *, drained: bool) -> None:
         """Give a backend no new generation, or give it some again; one that comes under the name later is meant too."""
