@@ -100,8 +100,9 @@ class NamedBackends:
                     await self._told.wait()
             try:
                 await self._look()
-            except Exception as error:  # whatever it is, the next file must be read
+            except Exception as error:  # whatever it is, the file must be read as soon as it can be
                 self._failed(error)
+                self._seen = None
 
     async def _look(self) -> None:
         told = self._told.is_set()
@@ -147,9 +148,9 @@ class NamedBackends:
 
 
 def _stamp_of(path: str) -> _Stamp:
-    """What changes with a file; nothing of one that is not there."""
+    """What changes with a file, also when only its times are put back or its owner changes; none, where it is away."""
     try:
         found = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
