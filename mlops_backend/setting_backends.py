@@ -127,7 +127,7 @@ class _File:
         try:
             self._read = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            raise self._wrong_syntax(str(error)) from None
+            raise self._wrong_syntax(str(error), text) from None
         except (RecursionError, ValueError):  # a date that no calendar has is a plain ValueError
             raise UnusableFile(f"{name}: it is no TOML that can be read") from None
         self._lines: Lines = lines_of(text, _ARRAY)
@@ -167,7 +167,7 @@ class _File:
 
     def _check_that_each_is_one(self, found: Sequence[BackendSetting], known: Sequence[BackendSetting]) -> None:
         places = {each.place: "in OLLAMA_BASE_URL or OPENAI_BACKENDS" for each in known}
-        names: dict[str, int] = {}
+        names: dict[str, str] = {}
         for index, each in enumerate(found):
             line = self._lines.of(index)
             if each.name and each.name in names:
@@ -187,7 +187,7 @@ class _File:
     def _wrong(self, line: int, words: str) -> UnusableFile:
         return UnusableFile(f"{self._name}, line {line}: {words}" if line else f"{self._name}: {words}")
 
-    def _wrong_syntax(self, words: str) -> UnusableFile:
+    def _wrong_syntax(self, words: str, text: str) -> UnusableFile:
         if match := _SYNTAX.fullmatch(words):
             return self._wrong(int(match[2]), f"{match[1][:_LONGEST]} (column {match[3]})")
-        return UnusableFile(f"{self._name}: {words[:_LONGEST]}")
+        return self._wrong(text.rstrip().count("\n") + 1, words[:_LONGEST])

@@ -55,10 +55,10 @@ async def test_a_file_is_read_again(fake: FakeOllama, other: FakeOllama, tmp_pat
     file = tmp_path / "backends.toml"
     file.write_text(table("a", fake))
     fake.hold()
+    fake.release(1)
     settings = {"BACKENDS_FILE": str(file), "WORKERS": workers, "EMBEDDED_ENGINE": "off"}
     async with serving_process(tmp_path, **settings) as service, service.client() as client:
         async with client.stream("POST", "/api/generate", json={"model": "llama3", "prompt": "Hi"}) as stream:
-            fake.release(1)
             lines = stream.aiter_lines()
             await anext(lines)
             file.write_text(table("b", other))

@@ -92,11 +92,11 @@ async def test_a_drained_backend_gets_nothing_and_ends_what_it_runs(
 ) -> None:
     """A stream that runs there comes whole, others go elsewhere, and with `resume` some come back; names are paths."""
     fake.hold()
+    fake.release(1)
     async with serve(fake.url, other.url) as service:
         client = admin(service)
         other.mode = Mode.BUSY_503  # so the stream is the first one's
         async with client.stream("POST", "/api/generate", json={"model": "llama3", "prompt": "Hi"}) as stream:
-            fake.release(1)
             lines = stream.aiter_lines()
             first = await anext(lines)
             other.mode = Mode.NORMAL

@@ -71,8 +71,8 @@ async def test_a_backend_that_goes_ends_what_it_runs(
     file.write_text(table("a", fake))
     fake.hold()
     async with serve(backends_file=str(file)) as service:
+        fake.release(1)
         async with service.client.stream("POST", "/api/generate", json=STREAM) as stream:
-            fake.release(1)
             lines = stream.aiter_lines()
             first = await anext(lines)
             replaced(file, table("b", other))
@@ -96,8 +96,8 @@ async def test_a_backend_that_stays_keeps_what_is_known(
     fake.hold()
     async with serve(backends_file=str(file)) as service:
         before = await service.client.get("/api/llm/models")
+        fake.release(1)
         async with service.client.stream("POST", "/api/generate", json=STREAM) as stream:
-            fake.release(1)
             replaced(file, table("b", other) + table("renamed", fake, "max_concurrency = 2\nweight = 3"))
             await until(service, ["b", "renamed"])
             shown = (await service.client.get("/api/admin/backends", headers=ADMIN)).json()["backends"][1]
@@ -152,7 +152,7 @@ async def test_half_a_file_then_the_whole(
         async with asyncio.timeout(10):
             while not (told := (await service.client.get("/api/admin/backends", headers=ADMIN)).json())["file_error"]:
                 await asyncio.sleep(0.01)
-        assert told["file_error"].startswith("backends.toml, line 8: ")
+        assert told["file_error"].startswith("backends.toml, line 9: ")
         assert [each["name"] for each in told["backends"]] == ["a"]
         assert (await service.client.post("/api/generate", json=GENERATE)).status_code == 200
         file.write_text(whole)

@@ -216,6 +216,7 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
 
 def test_settings_name_the_file_and_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that cannot be used stops start-up with one line; one that can stands behind the other backends."""
+    assert not settings_for().names_backends
     file = tmp_path / "backends.toml"
     file.write_text(f"{OPENAI}weight = 0\n")
     monkeypatch.setenv("BACKENDS_FILE", str(file))
@@ -233,7 +234,6 @@ def test_settings_name_the_file_and_what_is_wrong(tmp_path: Path, monkeypatch: p
         ("http://y:1", "openai", "settings"),
         ("http://a:1", "openai", "file"),
     ]
-    assert not settings_for().names_backends
 
 
 @pytest.mark.parametrize("name", ["API_KEY", "api_key", "DATABASE_URL", "API_KEYS_FILE", "REDIS_URL"])

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -25,6 +26,11 @@ from tests.unit.backends.test_late_backends import Listing, pooled
 
 A = BackendSetting("a", "http://a:1", "ollama", source="file")
 B = BackendSetting("b", "http://b:1", "openai", "key", source="file")
+
+
+def listing(name: str, *, at_once: bool = True) -> Any:
+    """A backend that lists `llama3`, and is asked for nothing else here."""
+    return Listing(name, at_once=at_once)
 
 
 @pytest.fixture
@@ -58,7 +64,7 @@ async def test_names_are_one_each(builder: BackendBuilder) -> None:
 async def test_a_key_travels_in_a_header(builder: BackendBuilder) -> None:
     """As a bearer's token, for either kind, beside the host that it wants to be called by; the address has no trace."""
     for kind in ("ollama", "openai"):
-        (made,) = builder.build([replace(B, kind=kind, host_header="local:1")])  # type: ignore[arg-type]
+        (made,) = builder.build([replace(B, kind=kind, host_header="local:1")])
         target = made.backend._target  # type: ignore[attr-defined]
         assert dict(target.headers) == {"Authorization": "Bearer key", "Host": "local:1"}
         assert made.backend.address == "http://b:1"
@@ -66,7 +72,7 @@ async def test_a_key_travels_in_a_header(builder: BackendBuilder) -> None:
 
 async def test_what_is_known_stays_with_what_stays() -> None:
     """No backend that stays is asked anew; one that comes is, and one that goes is not asked any more."""
-    one, two, three = Listing("one"), Listing("two"), Listing("three")
+    one, two, three = listing("one"), listing("two"), listing("three")
     async with pooled(one, two) as pool:
         before = {probe.backend: probe for probe in await pool.probe()}
         pool.use([Described(two, "renamed"), three])
@@ -78,7 +84,7 @@ async def test_what_is_known_stays_with_what_stays() -> None:
 
 async def test_backends_may_change_while_they_are_looked_at() -> None:
     """Who waits for a look at one that has gone gets it; the new ones are looked at by the next."""
-    slow, new = Listing("slow", at_once=False), Listing("new")
+    slow, new = listing("slow", at_once=False), listing("new")
     async with pooled(slow) as pool:
         looking = asyncio.create_task(pool.states())
         await asyncio.sleep(0)
@@ -90,7 +96,7 @@ async def test_backends_may_change_while_they_are_looked_at() -> None:
 
 async def test_a_drained_backend_gets_no_generation() -> None:
     """Others that have the model do; where there is no other, that is said; what is no generation reaches it."""
-    one, two = Listing("one"), Listing("two")
+    one, two = listing("one"), listing("two")
     async with pooled(one, two) as pool:
         await pool.probe()
         pool.drain("one", drained=True)
@@ -111,7 +117,7 @@ async def test_a_drained_backend_gets_no_generation() -> None:
 
 async def test_a_drained_backend_does_not_hide_one_that_is_late() -> None:
     """While nothing is known of the others, they are waited for."""
-    one, late = Listing("one"), Listing("late", at_once=False)
+    one, late = listing("one"), listing("late", at_once=False)
     async with pooled(one, late) as pool:
         pool.drain("one", drained=True)
         asked = asyncio.create_task(pool.candidates("llama3"))
@@ -122,7 +128,7 @@ async def test_a_drained_backend_does_not_hide_one_that_is_late() -> None:
 
 async def test_the_only_backend_may_be_drained() -> None:
     """Though nobody is asked what it has."""
-    async with pooled(Listing("one")) as pool:
+    async with pooled(listing("one")) as pool:
         pool.drain("one", drained=True)
         with pytest.raises(NoUsableBackend, match="drained"):
             await pool.candidates("llama3")
@@ -131,7 +137,7 @@ async def test_the_only_backend_may_be_drained() -> None:
 
 async def test_drains_are_kept_within_bounds() -> None:
     """Also for a backend that is taken out and put back; of too many the oldest is forgotten."""
-    one = Listing("one")
+    one = listing("one")
     async with pooled(one) as pool:
         pool.drain("one", drained=True)
         pool.use([])
@@ -180,7 +186,7 @@ async def followed(tmp_path: Path, builder: BackendBuilder, monkeypatch: pytest.
     file.write_text(table("a"))
     made = Followed(file, builder)
     made.pool.use(await made.named.first())
-    made.named.follow([Described(Listing("engine"), "engine")])  # type: ignore[arg-type]
+    made.named.follow([Described(listing("engine"), "engine")])
     yield made
     await made.named.aclose()
     await made.pool.close()
