@@ -105,3 +105,10 @@ async def test_a_file_that_cannot_be_used_is_a_line(fake: FakeOllama, tmp_path: 
         assert await service.ended() != 0
     assert service.errors.count("\n") == 1
     assert service.errors.startswith("BACKENDS_FILE: backends.toml, line 5: weight must be a number larger than 0")
+
+
+async def test_without_a_file_sighup_ends_the_service(fake: FakeOllama, tmp_path: Path) -> None:
+    """As it always did: who closes a terminal leaves nothing behind."""
+    async with serving_process(tmp_path, fake.url) as service:
+        service.signal(signal.SIGHUP)
+        assert await service.ended() == -signal.SIGHUP

@@ -92,3 +92,15 @@ async def test_what_is_not_certain_is_an_error(family: Family) -> None:
     with pytest.raises(Unavailable):
         await worker.drain("a", drained=True)
     assert not pool._drained
+
+
+async def test_what_the_parent_remembers_is_bounded(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of too many drained names the oldest is forgotten."""
+    monkeypatch.setattr(of_parent, "_MOST_DRAINED", 2)
+    (_, worker), *_ = told(family)
+    await family.open()
+    for name in ("a", "b", "c"):
+        await worker.drain(name, drained=True)
+    later = BackendPool(timeout=1)
+    await WorkersNews(later, family.workers[1]).begin()
+    assert list(later._drained) == ["b", "c"]
