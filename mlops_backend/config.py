@@ -14,11 +14,12 @@ from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from mlops_backend import setting_addresses, setting_files, setting_servers, setting_stores
+from mlops_backend import setting_addresses, setting_backends, setting_files, setting_servers, setting_stores
 from mlops_backend import setting_values as values_of
 from mlops_backend.event_loop import Choice, chosen
 from mlops_backend.principal import Limits, Price, Rate
 from mlops_backend.setting_addresses import Network
+from mlops_backend.setting_backends import BackendSetting
 from mlops_backend.setting_servers import OpenAIServer
 from mlops_backend.setting_values import Route
 
@@ -37,9 +38,6 @@ Seconds = Annotated[float, Field(ge=0.001, le=_YEAR, allow_inf_nan=False)]
 RateLimit = Annotated[Rate | None, NoDecode, BeforeValidator(values_of.rate_or_none)]
 Tokens = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
 Budget = Annotated[Tokens | None, NoDecode, BeforeValidator(values_of.count_or_none)]
-Concurrency = Annotated[
-    Annotated[int, Field(ge=1, le=100_000)] | None, NoDecode, BeforeValidator(values_of.count_or_none)
-]
 
 
 class ConfigError(Exception):
@@ -54,6 +52,7 @@ class Settings(BaseSettings):
     ollama_base_url: Annotated[tuple[str, ...], NoDecode] = (DEFAULT_OLLAMA_URL,)
     ollama_host_header: Annotated[tuple[str, ...], NoDecode] = ()
     openai_backends: Annotated[tuple[OpenAIServer, ...], NoDecode] = ()
+    backends_file: str = ""
     api_key: SecretStr = SecretStr(PLACEHOLDER_KEY)
     api_keys: Annotated[Mapping[str, SecretStr], NoDecode] = {}
     auth_enabled: bool = True
@@ -100,7 +99,7 @@ class Settings(BaseSettings):
     max_connections: int = Field(default=4000, ge=1, le=1_000_000)
     max_connections_per_address: int = Field(default=2000, ge=1, le=1_000_000)
     upstream_max_connections: int = Field(default=2000, ge=1, le=100_000)
-    max_concurrency: Concurrency = None
+    max_concurrency: Budget = None
     max_queue: int = Field(default=1000, ge=1, le=100_000)
     max_queue_per_key: int = Field(default=500, ge=1, le=100_000)
     queue_timeout: Seconds = 120.0
@@ -119,6 +118,23 @@ class Settings(BaseSettings):
         return "ollama_base_url" in self.model_fields_set
 
     @property
+    def names_backends(self) -> bool:
+        """Whether the operator chose any backend."""
+        return self.ollama_is_named or bool(self.openai_backends or self.backends_file)
+
+    def named_backends(self, text: str) -> tuple[BackendSetting, ...]:
+        """The backends that the operator chose: those of the settings, then those of a `BACKENDS_FILE` with this text.
+
+        Raises:
+            UnusableFile: it cannot be used.
+        """
+        urls = self.ollama_base_url if self.ollama_is_named else ()
+        own = setting_backends.of_settings(urls, self.host_headers, self.openai_backends)
+        if not self.backends_file:
+            return own
+        return (*own, *setting_backends.read_backends(text, self.backends_file, own, _foreign_secret))
+
+    @property
     def host_headers(self) -> Mapping[str, str]:
         """Address of a backend -> the `Host` it wants to be called by, for those that want another than their own."""
         names = self.ollama_host_header
@@ -128,13 +144,8 @@ class Settings(BaseSettings):
     @property
     def default_limits(self) -> Limits:
         """The limits of every key that has none of its own."""
-        return Limits(
-            self.rate_limit_requests,
-            self.rate_limit_tokens,
-            self.tokens_per_day,
-            self.tokens_per_month,
-            self.concurrent_generations,
-        )
+        budgets = self.tokens_per_day, self.tokens_per_month, self.concurrent_generations
+        return Limits(self.rate_limit_requests, self.rate_limit_tokens, *budgets)
 
     @model_validator(mode="before")
     @classmethod
@@ -143,15 +154,15 @@ class Settings(BaseSettings):
         return {name: value for name, value in values.items() if name == "api_key" or not values_of.is_blank(value)}
 
     @model_validator(mode="after")
-    def _ordinary_keys_are_not_the_administrators(self) -> Settings:
+    def _fits_together(self) -> Settings:
         if self.api_key in self.api_keys.values():
             raise ValueError("API_KEYS: no ordinary key may be the administrator's")
-        return self
-
-    @model_validator(mode="after")
-    def _a_host_for_each_backend(self) -> Settings:
         if len(self.ollama_host_header) not in {0, 1, len(self.ollama_base_url)}:
             raise ValueError("OLLAMA_HOST_HEADER: name one for all backends, or as many as there are backends")
+        try:
+            self.named_backends(setting_backends.read_text(self.backends_file))
+        except setting_backends.UnusableFile as error:
+            raise ValueError(f"BACKENDS_FILE: {error}") from None
         return self
 
     @field_validator("log_level", mode="before")
@@ -254,8 +265,7 @@ def load_settings(env_file: str | None = ".env", **overrides: Any) -> Settings:
         ConfigError: for the first value that cannot be used; the message is one line and names the variable.
     """
     try:
-        if env_file is not None:
-            setting_files.check_encoding(Path(env_file))
+        setting_files.check_encoding(env_file)
         secrets = setting_files.read_secrets(_variables(env_file))
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -271,6 +281,13 @@ def _variables(env_file: str | None) -> dict[str, str | None]:
     """All variables, by their names in capitals: case does not matter, and the environment wins."""
     found = {**(dotenv_values(env_file) if env_file else {}), **os.environ}
     return {name.upper(): value for name, value in found.items()}
+
+
+def _foreign_secret(name: str) -> str:
+    """What a variable holds that is none of this service's own, in the environment or `.env` as they are now."""
+    if name.upper().removesuffix(setting_files.SUFFIX).lower() in Settings.model_fields:
+        raise ValueError("must not name one of this service's own settings")
+    return _variables(".env").get(name.upper()) or ""
 
 
 def key_source(env_file: str = ".env") -> str:

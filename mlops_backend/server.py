@@ -26,12 +26,13 @@ from mlops_backend.event_loop import factory_of
 from mlops_backend.memory import be_considerate, calm_garbage_collector
 from mlops_backend.middleware.drain import LiveAnswers
 from mlops_backend.middleware.request_context import services_of
-from mlops_backend.services.llm.backends import BackendPool
+from mlops_backend.services.llm.backends import BackendPool, NamedBackends
 from mlops_backend.services.llm.embedded import EngineUnavailable
 from mlops_backend.services.llm.generation import Admission
 from mlops_backend.services.other.database import Database, NewerDatabase, UnusableDatabase
 from mlops_backend.services.other.limits import RouteLimiter
 from mlops_backend.services.registry import Services
+from mlops_backend.setting_backends import UnusableFile
 from mlops_backend.shared import Shared
 from mlops_backend.telemetry.logging import say
 
@@ -47,8 +48,9 @@ _RELOAD_POLL: Final = 1.0
 # A signal to the process group of `make run` comes twice, make passes its own on; systemd signals the group as well.
 _ECHO: Final = 0.3
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_RELOAD: Final = signal.SIGHUP
 # What keeps the service from starting is told in a line.
-_REFUSALS: Final = (EngineUnavailable, NewerDatabase, UnusableDatabase)
+_REFUSALS: Final = (EngineUnavailable, NewerDatabase, UnusableDatabase, UnusableFile)
 
 
 def hypercorn_config() -> Config:
@@ -122,7 +124,7 @@ class Server:
 
     async def run(self) -> None:
         """Serve, drain when told to, and come back even when something will not end."""
-        _on_signals(self._signalled)
+        _on_signals(self._signalled, self._services.get(NamedBackends).reread if self._settings.backends_file else None)
         if self._stop.is_set():
             return
         config = hypercorn_config()
@@ -204,12 +206,14 @@ def _exit_within(seconds: float) -> None:
     timer.start()
 
 
-def _on_signals(handler: Callable[[], Any]) -> None:
+def _on_signals(stop: Callable[[], Any], reload: Callable[[], Any] | None) -> None:
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
-        loop.add_signal_handler(number, handler)
+        loop.add_signal_handler(number, stop)
+    if reload is not None:  # else it ends the process, as a terminal that is closed wants it
+        loop.add_signal_handler(_RELOAD, reload)
     # A worker is started with these waiting, so that none finds it without a handler.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (*_SIGNALS, _RELOAD))
 
 
 def _is_news(entry: logging.LogRecord) -> bool:

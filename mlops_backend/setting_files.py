@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -51,7 +52,7 @@ def _read(name: str, environment: Mapping[str, str | None]) -> str:
     return ",".join(text.splitlines()) if name in LISTS else text
 
 
-def check_encoding(file: Path) -> None:
+def check_encoding(env_file: str | None) -> None:
     """Refuse a file that would be misread, or end start-up with a stack trace; one that is not there is no fault.
 
     UTF-16 without a mark is valid UTF-8 full of zero bytes: none of its names would be found.
@@ -59,18 +60,18 @@ def check_encoding(file: Path) -> None:
     Raises:
         ValueError: it is not UTF-8, or cannot be read.
     """
-    if not file.is_file():
+    if env_file is None or not os.path.isfile(env_file):
         return
     try:
-        content = file.read_bytes()
+        content = Path(env_file).read_bytes()
         content.decode()
     except UnicodeDecodeError:
         fault = _NOT_UTF8
     except OSError as error:
-        raise ValueError(f"{file}: it cannot be read: {error.strerror}") from None
+        raise ValueError(f"{env_file}: it cannot be read: {error.strerror}") from None
     else:
         fault = ""
     if b"\0" in content or content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         fault = _UTF16
     if fault:
-        raise ValueError(f"{file}: {fault}; save it as UTF-8")
+        raise ValueError(f"{env_file}: {fault}; save it as UTF-8")

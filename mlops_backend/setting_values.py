@@ -121,11 +121,16 @@ def prices(texts: tuple[str, ...]) -> dict[str, Price]:
         ValueError: one that is written in another way, or that would never count.
     """
     listed = [price(text) for text in texts]
-    _each_may_count([pattern.lower() for pattern, _ in listed])
+    each_may_count([pattern.lower() for pattern, _ in listed])
     return dict(listed)
 
 
-def _each_may_count(patterns: Sequence[str]) -> None:
+def each_may_count(patterns: Sequence[str]) -> None:
+    """See that none of some patterns, of which the first that fits counts, stands behind another that takes all.
+
+    Raises:
+        ValueError: one does, or stands there twice.
+    """
     if len(set(patterns)) < len(patterns):
         raise ValueError("each model may stand there once only")
     if "*" in patterns[:-1]:
@@ -148,7 +153,7 @@ def capabilities(texts: tuple[str, ...]) -> dict[str, frozenset[str]]:
             raise ValueError(f"must be written model=capability+capability, each one of {known}")
         listed[pattern] = told
         patterns.append(pattern.lower())
-    _each_may_count(patterns)
+    each_may_count(patterns)
     return listed
 
 

@@ -19,7 +19,16 @@ LAYERS = (
     ("schemas", "telemetry", "migrations"),
     ("json_values",),
     ("errors", "config", "__init__"),
-    ("setting_values", "setting_stores", "setting_addresses", "setting_files", "setting_servers"),
+    (
+        "setting_values",
+        "setting_stores",
+        "setting_addresses",
+        "setting_files",
+        "setting_servers",
+        "setting_backends",
+        "setting_backend_fields",
+        "setting_lines",
+    ),
     ("principal", "shared", "shares", "folding", "begun", "event_loop", "in_turns", "address", "postponed", "aside"),
 )
 # The houses of `services`, from the top; each may import from those on lower floors, through their faces.
@@ -175,6 +184,9 @@ def test_only_wiring_builds_services(path: Path) -> None:
     built = {
         "OllamaService",
         "BackendPool",
+        "BackendBuilder",
+        "BackendDesk",
+        "NamedBackends",
         "Admission",
         "StreamTickets",
         "Upstream",

@@ -7,6 +7,7 @@ from typing import Final
 from quart import Quart
 
 from mlops_backend import __version__
+from mlops_backend.blueprints.backends import blueprint as admin_backends_blueprint
 from mlops_backend.blueprints.conversations.conversations import admin_blueprint as admin_conversations_blueprint
 from mlops_backend.blueprints.conversations.conversations import blueprint as conversations_blueprint
 from mlops_backend.blueprints.conversations.files import blueprint as conversation_files_blueprint
@@ -41,6 +42,7 @@ BLUEPRINTS: Final = (
     own_key_blueprint,
     usage_blueprint,
     admin_keys_blueprint,
+    admin_backends_blueprint,
     conversations_blueprint,
     conversation_files_blueprint,
     admin_conversations_blueprint,

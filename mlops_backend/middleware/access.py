@@ -72,6 +72,11 @@ TABLE: Final[Mapping[str, Methods]] = {
     "/api/admin/keys/<key_id>": {**_read(Access.ADMIN), "PATCH": Access.ADMIN, "DELETE": Access.ADMIN},
     "/api/admin/keys/<key_id>/rotate": _ADMIN,
     "/api/admin/keys/<key_id>/conversations": {"DELETE": Access.ADMIN},
+    # backends
+    "/api/admin/backends": _read(Access.ADMIN),
+    "/api/admin/backends/<path:name>/drain": _ADMIN,
+    "/api/admin/backends/<path:name>/resume": _ADMIN,
+    "/api/admin/backends/<path:name>/probe": _ADMIN,
     # our own API to inference
     "/api/llm/health": _LIST,
     "/api/llm/models": _LIST,

@@ -53,6 +53,8 @@ EXPOSED_HEADERS: Final = (
     "RateLimit",
     "RateLimit-Policy",
     "X-Token-Count",
+    "X-Backend",
+    "X-Route-Reason",
     "X-Should-Retry",
     "Content-Disposition",
     "ETag",

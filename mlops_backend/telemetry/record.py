@@ -12,6 +12,10 @@ from mlops_backend.principal import Principal
 
 _LONGEST_NAME: Final = 256
 _LONGEST_SAID: Final = 200
+# What stands in the log line where there is something to say.
+_TOLD: Final = (
+    *("client", "model", "backend", "route_reason", "upstream_url", "error", "said", "bytes_in", "bytes_out"),
+)
 # What has digits and is longer than a word, or is named for one.
 _MAY_BE_KEY: Final = re.compile(
     r"(?i)(?<=bearer )\S+|(?<=basic )\S+|(?<=://)[^/@\s]*(?=@)|\b(?:sk|pk|hf|gsk)[-_]\S+"
@@ -42,7 +46,8 @@ class RequestRecord:
     `time.perf_counter()` seconds. `outcome` is one of `done`, `refused` (a 4xx of ours or of the backend), `error` (a
     failure on the way), `timeout`, `client_gone`, `drained` and `cancelled`. `straight` is set where the chunks of a
     generation are the answer's body as they are. `batch` says that it gives way to others where there is a queue.
-    `passed_over` are the backends that were asked before the one that answered.
+    `passed_over` are the backends that were asked before the one that answered, and `route_reason` says in a word why
+    it was that one, where there were several.
     """
 
     id: str
@@ -74,6 +79,7 @@ class RequestRecord:
     straight: Straight | None = None
     batch: bool = False
     passed_over: tuple[str, ...] = ()
+    route_reason: str = ""
 
     def name_model(self, model: str) -> None:
         """Note the model that a client named: as much of it as a name may have, and nothing that a terminal obeys."""
@@ -114,7 +120,17 @@ class RequestRecord:
         }
         if self.caller is not None:
             line["principal"], line["key_id"] = self.caller.name, self.caller.id
-        for name in ("client", "model", "backend", "upstream_url", "error", "said", "bytes_in", "bytes_out"):
+        for name in (
+            "client",
+            "model",
+            "backend",
+            "route_reason",
+            "upstream_url",
+            "error",
+            "said",
+            "bytes_in",
+            "bytes_out",
+        ):
             if value := getattr(self, name):
                 line[name] = value
         if self.passed_over:

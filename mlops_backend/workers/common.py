@@ -13,6 +13,7 @@ from mlops_backend.errors import LimitsUnavailable
 from mlops_backend.services.llm.leases import LeasesForWorkers, queue_bounds
 from mlops_backend.services.llm.streams import keep_for_workers
 from mlops_backend.services.other.limits import USED, ParentCounters, ParentFailedKeys
+from mlops_backend.workers.backends import BackendsOfWorkers
 from mlops_backend.workers.channel import Channel
 from mlops_backend.workers.frames import ChannelError
 from mlops_backend.workers.hub import Hub
@@ -38,6 +39,7 @@ class Common:
 
     def __init__(self, hub: Hub, settings: Settings) -> None:
         self._hub = hub
+        self.backends = BackendsOfWorkers(hub)
         for name in (WRITE, KEY_CHANGED):
             hub.handlers.on(name, partial(self._pass_on, name))
         for name in ASKED_OF_OTHERS:

@@ -30,8 +30,7 @@ def part_of(settings: Settings, index: int) -> Settings:
 
 def engine_may_run(settings: Settings) -> bool:
     """Whether the embedded engine may come to be needed: whether it is shows at start-up."""
-    named = settings.ollama_is_named or bool(settings.openai_backends)
-    return settings.embedded_engine == "on" or (settings.embedded_engine == "auto" and not named)
+    return settings.embedded_engine == "on" or (settings.embedded_engine == "auto" and not settings.names_backends)
 
 
 def _part(whole: int, workers: int, index: int) -> int:

@@ -20,6 +20,8 @@ from mlops_backend.workers.channel import Channel
 from mlops_backend.workers.hub import Hub
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+# Has the file of backends read, where there is one.
+RELOAD: Final = signal.SIGHUP
 _LOOK: Final = 0.01
 # A process whose channel has closed ends; one that does not has lost its way.
 _ENDING: Final = 10.0
@@ -105,7 +107,7 @@ def _spawn(told: int, *descriptors: int) -> subprocess.Popen[bytes]:
 @contextmanager
 def _signals_wait() -> Iterator[None]:
     """What is started meanwhile begins with the signals held back, until it has a handler for them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*SIGNALS, RELOAD))
     try:
         yield
     finally:

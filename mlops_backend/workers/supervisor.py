@@ -21,7 +21,7 @@ from mlops_backend.workers.channel import Channel
 from mlops_backend.workers.common import Common
 from mlops_backend.workers.hub import Hub
 from mlops_backend.workers.parts import engine_may_run, part_of
-from mlops_backend.workers.process import SIGNALS, Worker, start
+from mlops_backend.workers.process import RELOAD, SIGNALS, Worker, start
 from mlops_backend.workers.tally import Tally, answers
 
 _SHORTEST: Final = 0.25
@@ -89,7 +89,9 @@ class Supervisor:
         hears.on("numbers", self._numbers)
         hears.on("state", self._state)
         self._hub.when_one_leaves(self._tally.lose)
-        Common(self._hub, self._settings)
+        common = Common(self._hub, self._settings)
+        if self._settings.backends_file:
+            asyncio.get_running_loop().add_signal_handler(RELOAD, common.backends.reread)
         async with AsyncExitStack() as parts:
             parts.push_async_callback(self._hub.aclose)
             if engine_may_run(self._settings):

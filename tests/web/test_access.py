@@ -23,6 +23,7 @@ VALUES = {
     "<path:filename>": "start.js",
     "<digest>": "sha256:" + "0" * 64,
     "<key>": "a-key",
+    "<path:name>": "unknown",
     "<model>": "llama3",
     "<key_id>": "key_unknown",
     "<generation_id>": "unknown",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
 
 from mlops_backend.config import DEFAULT_OLLAMA_URL, PLACEHOLDER_KEY, Settings
 from mlops_backend.errors import AppError
-from mlops_backend.services.llm.backends import AbsentOllama, Backend, OllamaBackend, OpenAIBackend
+from mlops_backend.services.llm.backends import AbsentOllama, Backend, Described, OllamaBackend
 from mlops_backend.services.llm.embedded import EmbeddedBackend, Engine, EngineUnavailable
 from mlops_backend.services.llm.upstream import Upstream
 
@@ -16,24 +17,30 @@ EMBEDDED_HOST: Final = "embedded.invalid"
 _INSTALL_OLLAMA: Final = "Install and start Ollama (ollama.com) and run `ollama pull llama3.2`"
 
 
-async def choose_backends(settings: Settings, upstream: Upstream, engine: Engine) -> list[Backend]:
-    """The named ones, Ollamas first; the embedded engine beside or instead of them as `EMBEDDED_ENGINE` says.
+async def choose_backends(
+    settings: Settings, named: Sequence[Described], upstream: Upstream, engine: Engine
+) -> list[Described]:
+    """The named ones; the embedded engine behind or instead of them as `EMBEDDED_ENGINE` says.
 
     `auto` starts the engine when no backend is named and no Ollama with a model answers at the default address.
+
+    Args:
+        settings: which engine is wanted, and which `Host` the default Ollama wants.
+        named: the backends that the operator chose; none when only the default is left.
+        upstream: the shared client.
+        engine: the embedded one, not started yet.
 
     Raises:
         EngineUnavailable: `on`, and the engine cannot start.
     """
     _warn_of_open_doors(settings)
-    named = _named(settings, upstream)
     host = settings.host_headers.get(DEFAULT_OLLAMA_URL, "")
     ollama = OllamaBackend(DEFAULT_OLLAMA_URL, upstream, host)
     if settings.embedded_engine == "off" or (settings.embedded_engine == "auto" and named):
-        return named or [
-            AbsentOllama(DEFAULT_OLLAMA_URL, upstream, host, f"{_INSTALL_OLLAMA}, or set EMBEDDED_ENGINE=auto.")
-        ]
+        advice = f"{_INSTALL_OLLAMA}, or set EMBEDDED_ENGINE=auto."
+        return [*named] or [_unnamed(AbsentOllama(DEFAULT_OLLAMA_URL, upstream, host, advice))]
     if settings.embedded_engine == "auto" and await engine.is_spared(others_serve=await _has_a_model(ollama)):
-        return [ollama]
+        return [_unnamed(ollama)]
     try:
         await engine.start()
     except EngineUnavailable as error:
@@ -43,19 +50,13 @@ async def choose_backends(settings: Settings, upstream: Upstream, engine: Engine
         log.warning("embedded_engine_unavailable", reason=str(error), instead=DEFAULT_OLLAMA_URL)
         log.debug("embedded_engine_said", last_words=error.details)
         advice = f"{_INSTALL_OLLAMA}, or mend the embedded engine. {error}"
-        return [AbsentOllama(DEFAULT_OLLAMA_URL, upstream, host, advice)]
-    return [*named, EmbeddedBackend(f"http://{EMBEDDED_HOST}", engine, upstream)]
+        return [_unnamed(AbsentOllama(DEFAULT_OLLAMA_URL, upstream, host, advice))]
+    return [*named, _unnamed(EmbeddedBackend(f"http://{EMBEDDED_HOST}", engine, upstream))]
 
 
-def _named(settings: Settings, upstream: Upstream) -> list[Backend]:
-    """The backends that the operator chose; none when only the default is left."""
-    urls = settings.ollama_base_url if settings.ollama_is_named else ()
-    ollamas = [OllamaBackend(url, upstream, settings.host_headers.get(url, "")) for url in urls]
-    capable = settings.model_capabilities
-    servers = (
-        OpenAIBackend(each.url, upstream, capable, each.models, counts=each.counts) for each in settings.openai_backends
-    )
-    return [*ollamas, *servers]
+def _unnamed(backend: Backend) -> Described:
+    """One that the operator did not name is called by its address."""
+    return Described(backend, backend.address)
 
 
 async def _has_a_model(backend: Backend) -> bool:

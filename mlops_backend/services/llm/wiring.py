@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 from mlops_backend import __version__
 from mlops_backend.config import Settings
-from mlops_backend.services.llm.backends import BackendPool
+from mlops_backend.services.llm.backends import (
+    BackendBuilder,
+    BackendDesk,
+    BackendPool,
+    Described,
+    NamedBackends,
+    OwnNews,
+    WorkersNews,
+)
 from mlops_backend.services.llm.embedded import EmbeddedEngine, Engine, EngineOfParent
 from mlops_backend.services.llm.generation import Admission, Clocks, Meter, Running, RunningOfWorkers
 from mlops_backend.services.llm.leases import Leases, Lessor, WorkersLeases, queue_bounds
@@ -31,15 +42,17 @@ class Inference:
 
         Raises:
             EngineUnavailable: the engine was demanded and cannot start.
+            UnusableFile: the file of backends cannot be used.
         """
-        upstream = self._services.get(Upstream)
-        backends = await choose_backends(self._settings, upstream, self._engine)
-        leases = self._services.get(Lessor)  # type: ignore[type-abstract]
-        leases.use({backend.address: self._settings.max_concurrency for backend in backends})
-        self._services.get(BackendPool).use(backends)
+        following = self._services.get(NamedBackends)
+        named = await following.first()
+        chosen = await choose_backends(self._settings, named, self._services.get(Upstream), self._engine)
+        self._services.get(BackendPool).use(chosen)
+        following.follow([each for each in chosen if each not in named])
 
     async def aclose(self) -> None:
         """Close what asks the backends first, the engine last."""
+        await self._services.get(NamedBackends).aclose()
         try:
             await self._services.get(OllamaService).aclose()
         finally:
@@ -47,6 +60,11 @@ class Inference:
                 await self._services.get(BackendPool).close()
             finally:
                 await self._engine.stop()
+
+
+def _bound(leases: Lessor, settings: Settings, backends: Sequence[Described]) -> None:
+    """Give each backend as many slots as its operator says."""
+    leases.use({each.name: settings.max_concurrency if each.most is None else each.most for each in backends})
 
 
 def build_llm(
@@ -64,12 +82,12 @@ def build_llm(
     engine = EngineOfParent(shared) if shared is not None and shared.engine else EmbeddedEngine()
     admission = services.add(Admission())
     services.add(Running(admission) if shared is None else RunningOfWorkers(admission, shared), Running)
-    pool = services.add(BackendPool(timeout=settings.connect_timeout))
     clocks = Clocks(settings.first_byte_timeout, settings.idle_timeout)
     rules = ModelRules(allow_cloud=settings.allow_cloud_models)
     model = allowed_default(settings.default_model, allow_cloud=settings.allow_cloud_models)
     bounds = queue_bounds(settings)
     leases = services.add(Leases(bounds) if shared is None else WorkersLeases(bounds, shared), Lessor)
+    pool = services.add(BackendPool(timeout=settings.connect_timeout, told=partial(_bound, leases, settings)))
     services.add(OllamaService(pool, leases, admission, meter, clocks, model, rules))
     services.add(StreamDesk(StreamTickets(room)) if shared is None else WorkersDesk(shared), StreamDesk)
     upstream = services.add(
@@ -81,5 +99,9 @@ def build_llm(
         )
     )
     services.get(Metrics).gauge("generations_waiting", "Generations that wait for a backend.", lambda: len(leases))
+    news = OwnNews(pool) if shared is None else WorkersNews(pool, shared)
+    builder = BackendBuilder(upstream, settings.model_capabilities)
+    named = services.add(NamedBackends(settings.backends_file, settings.named_backends, builder, pool, news))
+    services.add(BackendDesk(pool, news, named))
     services.get(Metrics).gauge("generations_running", "Generations that run now.", lambda: admission.running)
     return upstream, Inference(settings, engine, services)

@@ -33,6 +33,10 @@ class Listing:
         await self.may.wait()
         return [{"name": "llama3:latest", "model": "llama3:latest"}]
 
+    async def running(self) -> list[dict[str, Any]]:
+        """Nothing."""
+        return []
+
     def aliases(self) -> frozenset[str]:
         """None."""
         return frozenset()

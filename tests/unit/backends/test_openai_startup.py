@@ -1,14 +1,17 @@
 """Which backends are chosen when some of them speak the OpenAI API."""
 
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
 
 from mlops_backend.config import DEFAULT_OLLAMA_URL, PLACEHOLDER_KEY, Settings
+from mlops_backend.services.llm.backends.builder import BackendBuilder
 from mlops_backend.services.llm.embedded.engine import EmbeddedEngine
 from mlops_backend.services.llm.startup import _warn_of_open_doors, choose_backends
 from mlops_backend.services.llm.upstream.client import Upstream
+from mlops_backend.setting_backends import read_text
 from tests.service import ADMIN_KEY
 
 
@@ -32,10 +35,12 @@ async def _chosen(**settings: Any) -> tuple[list[str], bool]:
     await upstream.open()
     try:
         values = {"_env_file": None, "api_key": ADMIN_KEY, **settings}
-        backends = await choose_backends(Settings(**values), upstream, cast(EmbeddedEngine, engine))
+        chosen = Settings(**values)
+        named = BackendBuilder(upstream).build(chosen.named_backends(read_text(chosen.backends_file)))
+        backends = await choose_backends(chosen, named, upstream, cast(EmbeddedEngine, engine))
     finally:
         await upstream.aclose()
-    return [f"{backend.kind} {backend.address}" for backend in backends], engine.started
+    return [f"{each.backend.kind} {each.backend.address}" for each in backends], engine.started
 
 
 @pytest.mark.parametrize("engine", ["auto", "off"])
@@ -52,6 +57,16 @@ async def test_servers_stand_behind_the_ollamas() -> None:
     expected = ["ollama http://a:1", "ollama http://b:1", "openai http://c:1", "openai http://d:1"]
     assert await _chosen(**named) == (expected, False)
     assert await _chosen(**named, embedded_engine="on") == ([*expected, "openai embedded engine"], True)
+
+
+@pytest.mark.parametrize("engine", ["auto", "off"])
+async def test_a_file_counts_as_named(tmp_path: Path, engine: str) -> None:
+    """Its servers stand behind those of the settings, and neither the default Ollama nor the engine beside them."""
+    file = tmp_path / "backends.toml"
+    file.write_text('[[backend]]\nurl = "http://z:1"\nkind = "ollama"\n')
+    told: dict[str, Any] = {"backends_file": str(file), "embedded_engine": engine}
+    assert await _chosen(**told) == (["ollama http://z:1"], False)
+    assert await _chosen(**told, openai_backends="http://c:1") == (["openai http://c:1", "ollama http://z:1"], False)
 
 
 async def test_without_any_the_default_ollama_is_used() -> None:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from mlops_backend.services.llm.backends import catalogue, pool
+from mlops_backend.services.llm.backends import look as look_module
 from mlops_backend.services.llm.ollama_service import OllamaService
 from tests.conftest import ServeFactory
 from tests.fakes.ollama import FakeOllama, Mode
@@ -80,7 +81,8 @@ async def test_a_new_look_is_taken_once_the_last_is_old_and_over(
         await door.context_length("other", None)
         await door.context_length("other", None)
         assert looks(fake) == 2
-        monkeypatch.setattr(pool, "PROBE_LIFE", 0)
+        for module in (pool, look_module):
+            monkeypatch.setattr(module, "PROBE_LIFE", 0)
         fake.probe_mode = Mode.HANG_BEFORE_HEADERS
         for _ in range(3):
             assert await door.context_length("llama3", None) == 4096

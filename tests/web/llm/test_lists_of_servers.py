@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mlops_backend.banner import banner
+from mlops_backend.services.llm.backends import look as looks
 from mlops_backend.services.llm.backends import pool as routing
 from tests.conftest import ServeFactory
 from tests.fakes.ollama import FakeOllama
@@ -48,7 +49,8 @@ def posts(server: FakeOpenAI) -> list[str]:
 @pytest.fixture
 def _always_probed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every request has the backends looked at anew."""
-    monkeypatch.setattr(routing, "PROBE_LIFE", 0.0)
+    for module in (routing, looks):
+        monkeypatch.setattr(module, "PROBE_LIFE", 0.0)
 
 
 @pytest.mark.parametrize("root_page", ["", "<html><body>A page for any path</body></html>"])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mlops_backend.services.llm.backends import look as looks
 from mlops_backend.services.llm.backends import pool as routing
 from mlops_backend.services.llm.ollama_service import OllamaService
 from tests.conftest import ServeFactory
@@ -75,7 +76,8 @@ async def test_a_list_that_fails_takes_no_alias_away(
     serve: ServeFactory, fake: FakeOllama, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it told last counts until it tells again."""
-    monkeypatch.setattr(routing, "PROBE_LIFE", 0.0)
+    for module in (routing, looks):
+        monkeypatch.setattr(module, "PROBE_LIFE", 0.0)
     async with RouterOpenAI() as router, serve(fake.url, openai_backends=router.url) as service:
         for fails, status in ((False, "healthy"), (True, "degraded")):
             router.fails_to_list = fails

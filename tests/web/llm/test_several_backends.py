@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 
+from mlops_backend.services.llm.backends import look as looks
 from mlops_backend.services.llm.backends import pool as routing
 from tests.conftest import ServeFactory
+from tests.fakes.http11 import Connection, Reply, Request
 from tests.fakes.ollama import FakeOllama, Mode
 from tests.fakes.openai_server import MODEL, FakeOpenAI
 from tests.service import ADMIN_KEY, Service
@@ -53,7 +57,7 @@ async def service(serve: ServeFactory, one: FakeOllama, two: FakeOllama) -> Asyn
 def asked(fake: FakeOllama | FakeOpenAI) -> list[str]:
     """The paths that a backend was asked, probes apart."""
     paths = [request.path for request in fake.requests]
-    return [path for path in paths if path not in ("/api/version", "/api/tags", "/v1/models")]
+    return [path for path in paths if path not in ("/api/version", "/api/tags", "/api/ps", "/v1/models")]
 
 
 async def manage(service: Service, method: str, path: str, body: Any = None, content: bytes = b"") -> httpx.Response:
@@ -112,12 +116,26 @@ async def test_a_generation_goes_to_the_holder(
     assert (asked(one), asked(two)) == ([], [family.path])
 
 
-async def test_holders_take_turns(service: Service, one: FakeOllama, two: FakeOllama) -> None:
-    """Generations with a model that both have are shared out evenly."""
+async def test_holders_share_what_comes(service: Service, one: FakeOllama, two: FakeOllama) -> None:
+    """What begins alike goes where it is cached; what does not is spread, and so is what comes at once."""
     await service.client.get("/api/tags")
     for _ in range(6):
         assert (await generate(service, FAMILIES["chat"], "both")).status_code == 200
-    assert (len(asked(one)), len(asked(two))) == (3, 3)
+    assert sorted((len(asked(one)), len(asked(two)))) == [0, 6]
+    for number in range(40):
+        body = {"model": "both", "prompt": f"{number} is a number", "stream": False}
+        assert (await service.client.post("/api/generate", json=body)).status_code == 200
+    assert min(len(asked(one)), len(asked(two))) >= 8
+    before = len(asked(one)), len(asked(two))
+    one.hold()
+    two.hold()
+    tasks = [asyncio.create_task(generate(service, FAMILIES["chat"], "both")) for _ in range(10)]
+    await one.wait_until(lambda: one.active >= 4)
+    await two.wait_until(lambda: two.active >= 4)
+    one.release()
+    two.release()
+    assert {answer.status_code for answer in await asyncio.gather(*tasks)} == {200}
+    assert sum((len(asked(one)), len(asked(two)))) == sum(before) + 10
 
 
 @pytest.mark.parametrize("path", MANAGING)
@@ -257,7 +275,8 @@ async def test_one_that_hangs_does_not_slow_down_the_rest(
 @pytest.fixture
 def _always_probed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every request has the backends looked at anew."""
-    monkeypatch.setattr(routing, "PROBE_LIFE", 0.0)
+    for module in (routing, looks):
+        monkeypatch.setattr(module, "PROBE_LIFE", 0.0)
 
 
 @pytest.mark.usefixtures("uninterrupted", "_always_probed")
@@ -306,3 +325,42 @@ async def test_a_server_of_openais_api_beside_an_ollama(
             missing = await manage(service, method, path, body)
             assert (missing.status_code, missing.json()["code"]) == (404, "model_not_found")
         assert (await manage(service, "DELETE", "/api/delete", {"model": "qwen3"})).status_code == 501
+
+
+async def test_the_administrator_sees_where_and_why(service: Service, one: FakeOllama, two: FakeOllama) -> None:
+    """In the headers of the answer; nobody else is told what stands behind the service."""
+    await service.client.get("/api/tags")
+    for model, reasons in (("alpha", {"only"}), ("both", {"affinity", "idle", "least-loaded"})):
+        body = {"model": model, "prompt": "Hi", "stream": False}
+        answer = await service.client.post("/api/generate", json=body, headers=ADMIN)
+        assert answer.headers["X-Backend"] in (one.url, two.url)
+        assert answer.headers["X-Route-Reason"] in reasons
+        assert "X-Backend" not in (await service.client.post("/api/generate", json=body)).headers
+
+
+async def test_a_model_that_is_loaded_is_asked_where_it_is(serve: ServeFactory) -> None:
+    """Whatever the prompts; what loads it meanwhile attracts the others that want it."""
+    async with (
+        Holding(models=["llama3:latest"], holds=False) as cold,
+        Holding(models=["llama3:latest"], holds=True) as warm,
+        serve(cold.url, warm.url) as service,
+    ):
+        await service.client.get("/api/tags")
+        for number in range(10):
+            body = {"model": "llama3", "prompt": f"{number} {number}", "stream": False}
+            assert (await service.client.post("/api/generate", json=body)).status_code == 200
+        assert (len(asked(cold)), len(asked(warm))) == (0, 10)
+
+
+@dataclass(kw_only=True, eq=False)
+class Holding(FakeOllama):
+    """An Ollama that says whether it has its models loaded."""
+
+    holds: bool = True
+
+    async def answer(self, connection: Connection, request: Request) -> None:
+        """Nothing is loaded, unless it is."""
+        if request.path == "/api/ps" and not self.holds:
+            await connection.send(Reply(200, "application/json", b'{"models":[]}'), with_body=True)
+        else:
+            await super().answer(connection, request)

@@ -10,11 +10,17 @@ from mlops_backend.services.llm.backends.backend import (
     OllamaBackend,
     Operation,
 )
+from mlops_backend.services.llm.backends.builder import BackendBuilder
 from mlops_backend.services.llm.backends.catalogue import Catalogue, openai_model
+from mlops_backend.services.llm.backends.described import Described
+from mlops_backend.services.llm.backends.desk import BackendDesk
+from mlops_backend.services.llm.backends.look import Known, Probe
+from mlops_backend.services.llm.backends.named import NamedBackends
+from mlops_backend.services.llm.backends.news import BackendNews, OwnNews, WorkersNews
 from mlops_backend.services.llm.backends.openai import MODELS_PATH, OpenAIBackend
 from mlops_backend.services.llm.backends.openai_address import API, Places
 from mlops_backend.services.llm.backends.openai_drop_in import body_of, not_here, whole
-from mlops_backend.services.llm.backends.pool import BackendPool, Candidates, Probe
+from mlops_backend.services.llm.backends.pool import BackendPool, Candidates
 from mlops_backend.services.llm.backends.statuses import raise_for_status
 
 __all__ = [
@@ -23,15 +29,23 @@ __all__ = [
     "AbsentOllama",
     "Answer",
     "Backend",
+    "BackendBuilder",
+    "BackendDesk",
+    "BackendNews",
     "BackendPool",
     "Body",
     "Candidates",
     "Catalogue",
+    "Described",
+    "Known",
+    "NamedBackends",
     "OllamaBackend",
     "OpenAIBackend",
     "Operation",
+    "OwnNews",
     "Places",
     "Probe",
+    "WorkersNews",
     "body_of",
     "not_here",
     "openai_model",

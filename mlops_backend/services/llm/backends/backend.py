@@ -95,9 +95,9 @@ class OllamaBackend:
     kind: Literal["ollama", "openai"] = "ollama"
     note = ""
 
-    def __init__(self, url: str, upstream: Upstream, host_header: str = "") -> None:
+    def __init__(self, url: str, upstream: Upstream, host_header: str = "", key: str = "") -> None:
         self._upstream = upstream
-        self._target = target_of(url, host_header)
+        self._target = target_of(url, host_header, key)
         self.address = mask_url(url)
 
     async def version(self) -> str:
@@ -195,13 +195,15 @@ class AbsentOllama(OllamaBackend):
             raise BackendRefused(f"{error.message} {self._advice}") from None
 
 
-def target_of(url: str, host_header: str = "") -> Target:
+def target_of(url: str, host_header: str = "", key: str = "") -> Target:
     """Split an address from its credentials, which become an `Authorization: Basic` header.
 
     `host_header` replaces the `Host` that the address would give: an Ollama behind a tunnel wants to be called by a
-    local name.
+    local name. A `key`, for an address without credentials, travels as a bearer's token.
     """
     own = {"Host": host_header} if host_header else {}
+    if key:
+        own["Authorization"] = f"Bearer {key}"
     parts = urlsplit(url)
     if parts.username is None and parts.password is None:
         return Target(url, own)

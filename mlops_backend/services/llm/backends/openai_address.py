@@ -43,13 +43,15 @@ class Places:
         self.current = self._targets[0]
 
 
-def openai_places(url: str) -> Places:
+def openai_places(url: str, host_header: str = "", key: str = "") -> Places:
     """An address down to the version at its end, and its credentials: a password without a user is a key for `Bearer`.
+
+    `host_header` and `key` are those of `target_of`.
 
     A version stays as it is (`…/api/paas/v4`, `…/v1beta/openai`); where there is none, `/v1` is asked first, and then
     what stands there: some servers have their routes at the root.
     """
-    target, parts = target_of(url), urlsplit(url)
+    target, parts = target_of(url, host_header, key), urlsplit(url)
     headers = dict(target.headers)
     if parts.password and not parts.username:
         headers["Authorization"] = f"Bearer {unquote(parts.password)}"

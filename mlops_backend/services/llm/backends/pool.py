@@ -7,37 +7,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
-from time import monotonic, perf_counter
-from typing import Any, Final
+from time import monotonic
+from typing import Final
 
-from mlops_backend.errors import AppError, NoUsableBackend
+from mlops_backend.errors import NotFound, NoUsableBackend
 from mlops_backend.services.llm.backends.backend import Backend
-from mlops_backend.services.llm.backends.statuses import NoList
-from mlops_backend.services.llm.model_names import canonical
+from mlops_backend.services.llm.backends.described import Described, described
+from mlops_backend.services.llm.backends.look import PROBE_LIFE, Known, Look, Probe, State, has_model
 
-PROBE_LIFE: Final = 2.0
 KNOWN_LIFE: Final = 30.0
+# Names that are remembered as drained.
+MOST_DRAINED: Final = 1000
+_DRAINED: Final = "Every backend that could serve this is drained at present; try again later."
 # How long anybody waits for a backend that may well not answer; a healthy one takes milliseconds.
 PATIENCE: Final = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """What one look at a backend found; `latency` in seconds, `error` and `note` for the operator.
-
-    `lists` is false for one that is there and fails to tell its models: then they are those that it told last.
-    `aliases` are names by which it is asked, and that no list has.
-    """
-
-    backend: Backend
-    reachable: bool
-    version: str = ""
-    latency: float = 0.0
-    models: tuple[dict[str, Any], ...] = ()
-    error: str = ""
-    lists: bool = True
-    note: str = ""
-    aliases: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -61,79 +44,6 @@ class Candidates:
         return bool(self.left)
 
 
-class _Look:
-    """The last probe of one backend, the last that found it there, and the one under way."""
-
-    def __init__(self, backend: Backend, timeout: float) -> None:
-        self.backend = backend
-        self._timeout = timeout
-        self._last: Probe | None = None
-        self._last_good: Probe | None = None
-        self._at = 0.0
-        self._task: asyncio.Task[Probe] | None = None
-
-    @property
-    def last(self) -> Probe:
-        """The last probe, however old; there must have been one."""
-        assert self._last is not None  # noqa: S101 - a programming error
-        return self._last
-
-    @property
-    def seen(self) -> bool:
-        """Whether it ever answered."""
-        return self._last_good is not None
-
-    @property
-    def absent(self) -> bool:
-        """Whether it did not answer last time: the next probe may take its whole time to find the same."""
-        return self._last is not None and not self._last.reachable
-
-    def had(self, model: str) -> bool:
-        """Whether it listed `model` when it last answered."""
-        return self._last_good is not None and _has(self._last_good, model)
-
-    def known(self, life: float) -> Probe | None:
-        """The last probe, unless it is older than `life` seconds."""
-        return self._last if monotonic() - self._at <= life else None
-
-    def refresh(self) -> asyncio.Task[Probe]:
-        """A probe at most `PROBE_LIFE` seconds old; all who ask meanwhile share it."""
-        fresh = self._task is not None and (not self._task.done() or self.known(PROBE_LIFE) is not None)
-        if self._task is None or not fresh:
-            self._task = asyncio.create_task(self._probe())
-        return self._task
-
-    async def close(self) -> None:
-        """End the probe under way."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _probe(self) -> Probe:
-        probe = await self._ask()
-        self._last, self._at = probe, monotonic()
-        self._last_good = probe if probe.reachable else self._last_good
-        return probe
-
-    async def _ask(self) -> Probe:
-        started, version, latency = perf_counter(), "", 0.0
-        try:
-            async with asyncio.timeout(self._timeout):
-                version = await self.backend.version()
-                latency = perf_counter() - started
-                models = await self.backend.tags()
-        except TimeoutError:
-            return Probe(self.backend, reachable=False, error="The backend did not answer in time.")
-        except AppError as error:
-            if version and isinstance(error, NoList):
-                last = self._last_good or Probe(self.backend, reachable=True)
-                told, aliases = last.models, last.aliases
-                return Probe(self.backend, True, version, latency, told, error.message, lists=False, aliases=aliases)
-            return Probe(self.backend, reachable=False, error=error.message)
-        note, aliases = self.backend.note, self.backend.aliases()
-        return Probe(self.backend, True, version, latency, tuple(models), note=note, aliases=aliases)
-
-
 class BackendPool:
     """The backends of this process.
 
@@ -143,32 +53,87 @@ class BackendPool:
     `PATIENCE` seconds, no longer, for one that did not answer last time either.
     """
 
-    def __init__(self, *, timeout: float) -> None:
+    def __init__(self, *, timeout: float, told: Callable[[Sequence[Described]], None] = lambda _: None) -> None:
         self._timeout = timeout
-        self._looks: tuple[_Look, ...] = ()
+        self._told = told
+        self._looks: tuple[Look, ...] = ()
+        self._by_backend: dict[int, Look] = {}
+        self._left: list[Look] = []
+        self._drained: dict[str, None] = {}
         self._turn = 0
 
-    def use(self, backends: Sequence[Backend]) -> None:
-        """Set the backends, in the operator's order; at start-up, once."""
-        self._looks = tuple(_Look(backend, self._timeout) for backend in backends)
+    def use(self, backends: Sequence[Backend | Described]) -> None:
+        """Set the backends, in the operator's order.
+
+        Of one that is there already, all that is known stays; one that is there no more ends what it runs.
+        """
+        known = {id(look.backend): look for look in self._looks}
+        looks = []
+        for each in map(described, backends):
+            look = known.pop(id(each.backend), None) or Look(each, self._timeout)
+            look.described = each
+            look.asks_loaded = len(backends) > 1
+            looks.append(look)
+        self._looks = tuple(looks)
+        self._by_backend = {id(look.backend): look for look in looks}
+        self._told([look.described for look in looks])
+        self._left = [look for look in (*self._left, *known.values()) if look.is_looking]
 
     async def close(self) -> None:
         """End the probes under way."""
-        await asyncio.gather(*(look.close() for look in self._looks))
+        await asyncio.gather(*(look.close() for look in (*self._looks, *self._left)))
 
     async def probe(self) -> Sequence[Probe]:
         """A look at every backend, at most `PROBE_LIFE` seconds old; one that fails is reported, never raised.
 
         Of a backend that hangs, and did so before, the look before is told.
         """
+        return [state.probe for state in await self.states()]
+
+    async def states(self) -> Sequence[State]:
+        """The same of each backend, with what is said of it."""
+        looks = self._looks  # others may be set meanwhile
         await self._known_until(lambda _: False, PROBE_LIFE)
-        return [look.last for look in self._looks]
+        return [State(look.described, look.last, look.described.name in self._drained) for look in looks]
+
+    async def asked(self, name: str) -> State:
+        """What one backend says when it is asked now.
+
+        Raises:
+            NotFound: none is called so.
+        """
+        look = self._called(name)
+        return State(look.described, await look.again(), name in self._drained)
+
+    def state(self, name: str) -> State:
+        """What is known of one backend, however old that is.
+
+        Raises:
+            NotFound: none is called so.
+        """
+        look = self._called(name)
+        return State(look.described, look.last_or_none, name in self._drained)
+
+    def known_of(self, backend: Backend) -> Known:
+        """What is known of a backend at present; of one that was taken away meanwhile what it is called."""
+        look = self._by_backend.get(id(backend))
+        return Known(described(backend), None, 0.0) if look is None else look.at_hand
+
+    def drain(self, name: str, *, drained: bool) -> None:
+        """Give a backend no new generation, or give it some again; one that comes under the name later is meant too."""
+        self._drained.pop(name, None)
+        if drained:
+            self._drained[name] = None
+            if len(self._drained) > MOST_DRAINED:
+                del self._drained[next(iter(self._drained))]
 
     async def unreachable(self) -> str | None:
-        """Why no backend answers, by the operator's first one; None at the first that does."""
-        known = await self._known_until(_answers, PROBE_LIFE)
-        if any(probe.reachable for probe in known):
+        """Why no backend takes a generation, by the operator's first one; None at the first that does."""
+        known = await self._known_until(lambda probe: probe.reachable and self._takes(probe.backend), PROBE_LIFE)
+        if any(probe.reachable and self._takes(probe.backend) for probe in known):
             return None
+        if any(map(_answers, known)):
+            return _DRAINED
         return known[0].error if known else "There is no backend at present."
 
     async def reachable(self) -> Candidates:
@@ -197,33 +162,34 @@ class BackendPool:
         those that are known cannot answer.
 
         Raises:
-            NoUsableBackend: there is none, or none answers.
+            NoUsableBackend: there is none, none answers, or all that would be asked are drained.
         """
         if len(self._looks) == 1 or not model:
-            return await self.reachable()
+            return Candidates([*self._taking((await self.reachable()).left, anyway=in_order)])
 
         def lists(probe: Probe) -> bool:
-            return _has(probe, model)
+            return has_model(probe, model) and (in_order or self._takes(probe.backend))
 
         known = await (self._known_in_order(lists) if in_order else self._known_until(lists, KNOWN_LIFE))
         if having := _backends(known, lists):
             unknown = any(look.known(KNOWN_LIFE) is None for look in self._looks)
             late = partial(self._late, model, having) if unknown else None
             return Candidates([*(having if in_order else self._turned(having))], late=late)
+        if any(has_model(probe, model) for probe in known):
+            raise NoUsableBackend(_DRAINED)
         if not (answering := _backends(known, _answers)):
             raise no_usable(known)
         if had := [look.backend for look in self._looks if look.absent and look.had(model)]:
-            return Candidates(had)
-        return Candidates([*answering], complete=all(look.seen for look in self._looks))
+            return Candidates([*self._taking(had, anyway=in_order)])
+        return Candidates([*self._taking(answering, anyway=in_order)], complete=all(look.seen for look in self._looks))
 
     async def _late(self, model: str, having: Sequence[Backend]) -> Sequence[Backend]:
         """Who lists `model`, too, of those that were not waited for: a healthy one takes milliseconds to say so."""
         waiting = {look.refresh() for look in self._looks if look.known(KNOWN_LIFE) is None}
         if waiting:
             await asyncio.wait(waiting, timeout=PATIENCE)
-        return [
-            each for each in _backends(self._known(KNOWN_LIFE), lambda probe: _has(probe, model)) if each not in having
-        ]
+        listing = _backends(self._known(KNOWN_LIFE), lambda probe: has_model(probe, model))
+        return [each for each in listing if each not in having and self._takes(each)]
 
     @property
     def home(self) -> Backend:
@@ -235,6 +201,16 @@ class BackendPool:
         if not self._looks:
             raise NoUsableBackend("There is no backend at present.")
         return self._looks[0].backend
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What the backends are called."""
+        return [look.described.name for look in self._looks]
+
+    @property
+    def several(self) -> bool:
+        """Whether there are more than one."""
+        return len(self._looks) > 1
 
     @property
     def only_ollama(self) -> bool:
@@ -267,6 +243,25 @@ class BackendPool:
     def _known(self, life: float) -> Sequence[Probe]:
         return [probe for look in self._looks if (probe := look.known(life)) is not None]
 
+    def _called(self, name: str) -> Look:
+        found = next((look for look in self._looks if look.described.name == name), None)
+        if found is None:
+            raise NotFound("There is no backend of that name.")
+        return found
+
+    def _takes(self, backend: Backend) -> bool:
+        """Whether it gets new generations."""
+        return not self._drained or not any(
+            look.backend is backend and look.described.name in self._drained for look in self._looks
+        )
+
+    def _taking(self, backends: Sequence[Backend], *, anyway: bool) -> Sequence[Backend]:
+        """Those that get new generations; all of them, `anyway`."""
+        taking = [each for each in backends if anyway or self._takes(each)]
+        if not taking:
+            raise NoUsableBackend(_DRAINED)
+        return taking
+
     def _turned(self, backends: Sequence[Backend]) -> Sequence[Backend]:
         self._turn += 1
         start = self._turn % len(backends)
@@ -285,8 +280,3 @@ def no_usable(probes: Sequence[Probe]) -> NoUsableBackend:
 
 def _answers(probe: Probe) -> bool:
     return probe.reachable
-
-
-def _has(probe: Probe, model: str) -> bool:
-    wanted = canonical(model)
-    return wanted in probe.aliases or any(canonical(str(entry.get("name", ""))) == wanted for entry in probe.models)

@@ -24,9 +24,11 @@ from mlops_backend.services.llm.asked import Asked, Place
 from mlops_backend.services.llm.backends import Answer, Backend, BackendPool, Candidates
 from mlops_backend.services.llm.generation.admission import Generation
 from mlops_backend.services.llm.generation.retry_budget import RetryBudget
+from mlops_backend.services.llm.generation.router import UNHEARD, Asking, LeftAlone, Router
 from mlops_backend.services.llm.generation.token_estimate import prompt_tokens
 from mlops_backend.services.llm.generation.token_maximum import output_of
-from mlops_backend.services.llm.leases import Asking, Lease, Lessor
+from mlops_backend.services.llm.leases import Asking as AskingFor
+from mlops_backend.services.llm.leases import Lease, Lessor
 from mlops_backend.telemetry.record import RequestRecord
 
 T = TypeVar("T")
@@ -57,6 +59,7 @@ class Attempts:
     def __init__(self, pool: BackendPool, leases: Lessor) -> None:
         self._pool = pool
         self._leases = leases
+        self._router = Router(pool, leases)
         self._retries = RetryBudget()
 
     async def first(
@@ -91,20 +94,36 @@ class Attempts:
         reasons = [] if candidates.complete else [_Why.AWAY]
         while True:
             backend = await self._leased(candidates.left, asked, generation, stack, first_byte)
+            reason: _Why | None = _Why.AWAY
             try:
-                answer = await _entered(backend, asked, generation.record, stack)
-                reason = self._why_not(answer, asked)
-                if reason is None or not await _goes_on(candidates, backend, reason, reasons):
-                    return await use(answer)
+                with self._asking(backend, asked) as asking:
+                    answer = await _entered(backend, asked, generation.record, stack)
+                    asking.answered(answer.status)
+                    reason = self._why_not(answer, asked)
+                    if reason is None or not await _goes_on(candidates, backend, reason, reasons):
+                        return await use(answer)
+            except LeftAlone:
+                await candidates.pass_over(backend)
             except AppError as error:
                 reason = self._why_failed(error, asked)
                 if reason is None or not await _goes_on(candidates, backend, reason, reasons):
                     raise
+            assert reason is not None  # noqa: S101 - else it has returned
             await stack.aclose()
             reasons.append(reason)
             generation.record.passed_over += (backend.address,)
             if not candidates.left:
                 raise _instead(min(reasons), asked.model)
+
+    def _asking(self, backend: Backend, asked: Asked) -> Asking:
+        """The time until the first byte; of what is no generation, and of an only backend, nothing is learnt.
+
+        Raises:
+            LeftAlone: its breaker lets nobody through.
+        """
+        if not asked.task.generates or not self._pool.several:
+            return UNHEARD
+        return self._router.asking(self._pool.known_of(backend).described.name, asked.model)
 
     async def _backends(self, asked: Asked) -> Candidates:
         match asked.task.place:
@@ -129,17 +148,21 @@ class Attempts:
         """
         if not asked.task.generates:
             return backends[0]
-        names = [backend.address for backend in backends]
-        lease = self._leases.at_once(names)
+        named = {self._pool.known_of(backend).described.name: backend for backend in backends}
+        first, last = self._router.order(backends, asked)
+        names = [choice.name for choice in first or last]
+        lease = self._leases.at_once([choice.name for choice in (*first, *last)])
         if lease is None:
             lease = await self._queued(names, asked, generation, first_byte)
         stack.callback(lease.give_back)
-        return backends[names.index(lease.name)]
+        reason = next(choice.reason for choice in (*first, *last) if choice.name == lease.name)
+        _tell(generation.record, lease.name, reason)
+        return named[lease.name]
 
     async def _queued(self, names: Sequence[str], asked: Asked, generation: Generation, first_byte: float) -> Lease:
         """Wait for a lease; the queue's clock runs meanwhile, and the generation's own begins behind it."""
         caller, watch = generation.record.caller, generation.watch
-        asking = Asking("" if caller is None else caller.id, lambda: _cost(asked), generation.record.batch)
+        asking = AskingFor("" if caller is None else caller.id, lambda: _cost(asked), generation.record.batch)
         watch.moved(math.inf)
         generation.waits = True
         try:
@@ -178,6 +201,14 @@ class Attempts:
     def _again(self, asked: Asked) -> _Why | None:
         """Why another backend may do again what this one may have begun."""
         return _Why.AWAY if asked.task.generates and asked.can_be_repeated and self._retries.take() else None
+
+
+def _tell(record: RequestRecord, name: str, reason: str) -> None:
+    """Say in the log why it is this backend, where there were several, and to administrators in the answer."""
+    if reason != "only":
+        record.route_reason = reason
+    if record.caller is not None and record.caller.admin:
+        record.answer_headers = {**record.answer_headers, "X-Backend": name, "X-Route-Reason": reason}
 
 
 async def _goes_on(candidates: Candidates, backend: Backend, reason: _Why, reasons: Sequence[_Why]) -> bool:

@@ -78,6 +78,11 @@ class Leases:
         slots = self._slots.get(name)
         return slots.taken if slots is not None else 0
 
+    def most(self, name: str) -> int | None:
+        """How many leases it may give; `None`: as many as come."""
+        slots = self._slots.get(name)
+        return slots.most if slots is not None else None
+
     def has_room(self, name: str) -> bool:
         """Whether a lease of it is to be had at once."""
         slots = self._slots.get(name)

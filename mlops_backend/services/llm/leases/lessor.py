@@ -111,6 +111,14 @@ class Lessor(Protocol):
         """See `Leases.use`."""
         ...
 
+    def taken(self, name: str) -> int:
+        """How many leases of a backend this process has."""
+        ...
+
+    def most(self, name: str) -> int | None:
+        """How many there may be; `None`: as many as come."""
+        ...
+
     def at_once(self, names: Sequence[str]) -> Lease | None:
         """See `Leases.at_once`."""
         ...

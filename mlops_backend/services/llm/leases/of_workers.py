@@ -7,7 +7,7 @@ told when it comes to it.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import partial
 from itertools import count
@@ -114,6 +114,8 @@ class WorkersLeases:
         self._parent = shared.parent
         self._own = Leases(bounds)
         self._unbounded: set[str] = set()
+        self._most: dict[str, int | None] = {}
+        self._held: Counter[str] = Counter()
         self._numbers = count(1)
         self._granted: dict[int, asyncio.Future[str]] = {}
         self._waiting = 0
@@ -126,9 +128,18 @@ class WorkersLeases:
 
     def use(self, most: dict[str, int | None]) -> None:
         """See `Leases.use`."""
+        self._most = dict(most)
         self._unbounded = {name for name, bound in most.items() if bound is None}
         self._own.use(dict.fromkeys(self._unbounded))
         self._parent.tell(USE, most)
+
+    def taken(self, name: str) -> int:
+        """How many leases of a backend this worker has."""
+        return self._held[name] + self._own.taken(name)
+
+    def most(self, name: str) -> int | None:
+        """See `Leases.most`."""
+        return self._most.get(name)
 
     def at_once(self, names: Sequence[str]) -> Lease | None:
         """A lease of the first of these backends that has no bound; of others the parent knows."""
@@ -151,7 +162,14 @@ class WorkersLeases:
             raise
         finally:
             del self._granted[number]
-        return Lease(name, partial(self._parent.tell, GIVEN_BACK, number))
+        self._held[name] += 1
+        return Lease(name, partial(self._give_back, name, number))
+
+    def _give_back(self, name: str, number: int) -> None:
+        self._held[name] -= 1
+        if not self._held[name]:
+            del self._held[name]
+        self._parent.tell(GIVEN_BACK, number)
 
     async def view(self, key: str) -> View:
         """See `Leases.view`.

@@ -1,0 +1,188 @@
+"""The router: what is known of the backends put together for each request, and what came of it remembered."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from time import monotonic
+from types import TracebackType
+from typing import Final, Self
+
+from mlops_backend.services.llm.asked import EMBED, Asked
+from mlops_backend.services.llm.backends import Backend, BackendPool, Known
+from mlops_backend.services.llm.dialects import LargeBody
+from mlops_backend.services.llm.leases import Lessor
+from mlops_backend.services.llm.model_names import canonical
+from mlops_backend.services.llm.routing import Breaker, Choice, Leave, Standing, Wanted, affinity, counts, ranked
+
+# A context that a request wants; in a text of a prompt its quotation marks are escaped.
+_NUM_CTX: Final = re.compile(rb'"num_ctx"\s*:\s*(\d{1,9})\b')
+_LOOKED_AT: Final = 64 * 1024
+# Nobody waits for a slot of these: they come when all others cannot be asked.
+_LAST: Final = ("away", "trial")
+# Backends that are not there any more, or have not this model, before it is looked which are.
+_MOST_GONE: Final = 200
+# Models whose load was seen, of each backend.
+_MOST_SEEN: Final = 100
+
+
+class Router:
+    """Says in which order backends are asked, and learns from each what it is asked.
+
+    Args:
+        pool: tells of the backends.
+        leases: tell what each has to do.
+    """
+
+    def __init__(self, pool: BackendPool, leases: Lessor) -> None:
+        self._pool = pool
+        self._leases = leases
+        self._breakers: defaultdict[str, Breaker] = defaultdict(Breaker)
+        self._loading: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._seen: defaultdict[str, dict[str, float]] = defaultdict(dict)
+        self._failed_at: dict[str, float] = {}
+
+    def order(self, backends: Sequence[Backend], asked: Asked) -> tuple[list[Choice], list[Choice]]:
+        """Those that may be waited for, best first, and those that are asked when there is none of them."""
+        known = [self._pool.known_of(backend) for backend in backends]
+        if len(known) == 1 or not asked.task.generates:
+            return [Choice(each.described.name, "only") for each in known], []
+        if len(self._breakers) > _MOST_GONE + len(known):
+            self._keep(self._pool.names)
+        model = canonical(asked.model)
+        wanted = Wanted(model, _num_ctx(asked), _affinity(asked))
+        choices = ranked([self._standing(each, model) for each in known], wanted)
+        if not choices:  # all are left alone: to ask one of them finds out whether that is still right
+            choices = [Choice(each.described.name, "away") for each in known]
+        first = [choice for choice in choices if choice.reason not in _LAST]
+        return first, [choice for choice in choices if choice.reason in _LAST]
+
+    def _keep(self, names: Sequence[str]) -> None:
+        """Forget what is known of backends that are not there any more."""
+        for known in (self._breakers, self._loading, self._seen, self._failed_at):
+            for name in known.keys() - set(names):
+                del known[name]
+
+    def asking(self, name: str, model: str) -> Asking:
+        """The time until the first byte of an answer, in which the model may be loading.
+
+        Whatever leaves the block as an error is told to the breaker.
+
+        Raises:
+            LeftAlone: when entered; the backend is left alone at present, or has its trial.
+        """
+        return Asking(self, name, canonical(model))
+
+    def begin(self, name: str, model: str) -> Leave:
+        """A backend is asked."""
+        leave = self._breakers[name].enter()
+        if leave is None:
+            raise LeftAlone
+        self._loading[name][model] += 1
+        return leave
+
+    def end(self, name: str, model: str, leave: Leave, failed: bool | None) -> None:
+        """It has answered, or not."""
+        leave.tell(failed)
+        if failed:
+            self._failed_at[name] = monotonic()
+        loading = self._loading[name]
+        loading[model] -= 1
+        if loading[model] <= 0:
+            del loading[model]
+
+    def saw(self, name: str, model: str) -> None:
+        """A backend has begun to answer: it has the model loaded."""
+        seen = self._seen[name]
+        seen.pop(model, None)
+        seen[model] = monotonic()
+        if len(seen) > _MOST_SEEN:
+            del seen[next(iter(seen))]
+
+    def _standing(self, known: Known, model: str) -> Standing:
+        said, probe = known.described, known.probe
+        breaker = self._breakers[said.name]
+        if probe is not None and probe.reachable and known.at > self._failed_at.get(said.name, 0.0):
+            breaker.answered()
+        loaded = dict(probe.loaded) if probe is not None and probe.loaded is not None else {model: None}
+        if self._seen[said.name].get(model, 0.0) > known.at:
+            loaded.setdefault(model, None)
+        return Standing(
+            said.name,
+            said.backend.kind,
+            reachable=probe is None or probe.reachable,
+            leases=self._leases.taken(said.name),
+            most=self._leases.most(said.name),
+            weight=said.weight,
+            models=frozenset((model,)),
+            loaded=loaded,
+            loading=frozenset(self._loading[said.name]),
+            trips=breaker.state,
+        )
+
+
+class LeftAlone(Exception):
+    """A backend is not to be asked at present."""
+
+
+class Asking:
+    """One request to a backend, until its first byte."""
+
+    __slots__ = ("_failed", "_leave", "_model", "_name", "_router")
+
+    def __init__(self, router: Router, name: str, model: str) -> None:
+        self._router = router
+        self._name = name
+        self._model = model
+        self._failed: bool | None = None
+
+    def __enter__(self) -> Self:
+        self._leave = self._router.begin(self._name, self._model)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        failed = self._failed if error is None else counts(error)
+        self._router.end(self._name, self._model, self._leave, failed)
+
+    def answered(self, status: int) -> None:
+        """The backend has answered with this status."""
+        self._failed = counts(status)
+        if self._failed is False:
+            self._leave.tell(False)
+            self._router.saw(self._name, self._model)
+
+
+class _Unheard(Asking):
+    """One of which nothing is learnt."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def answered(self, status: int) -> None:
+        """Do nothing."""
+
+
+UNHEARD: Final = _Unheard()
+
+
+def _num_ctx(asked: Asked) -> int | None:
+    content = asked.content
+    found = _NUM_CTX.search(content, 0, _LOOKED_AT) if isinstance(content, bytes) else None
+    return int(found[1]) if found else None
+
+
+def _affinity(asked: Asked) -> str:
+    if asked.task is EMBED or not isinstance(asked.content, bytes | LargeBody):
+        return ""
+    return affinity(asked.content)
