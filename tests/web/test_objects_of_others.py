@@ -31,6 +31,7 @@ OWNED: Final = {
 NOBODYS: Final = {
     "/docs/assets/<path:filename>": "files of the documentation",
     "/api/llm/streams/<ticket_id>": "whoever has the address may fetch it: it is the key",
+    "/api/llm/generations/<request_id>": "it must run; tests/web/llm/test_generations.py",
     "/api/blobs/<digest>": "blobs belong to the backend",
     "/api/user/keys/<key>": "keys of the backend's own account",
     "/v1/models/<path:model>": "the backend's; tests/web/dialects/test_model_lists.py has a key's own list",

@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 from tests.fakes.ollama import FakeOllama
 from tests.service import ADMIN_KEY, ORDINARY_KEY, serving, settings_for
 
-CASES: Final = {"POST": 100, "GET": 15}
+CASES: Final = {"POST": 100, "GET": 15, "DELETE": 15}
 CASES_OF_KEYS: Final = 30
 CASES_OF_CONVERSATIONS: Final = 12
 # What is relayed has no schema of ours: there is little to generate from.

@@ -51,6 +51,8 @@ class Router:
         if len(self._breakers) > _MOST_GONE + len(known):
             self._keep(self._pool.names)
         model = canonical(asked.model)
+        if not any(each.probe is not None and model in each.probe.names for each in known):
+            return [Choice(each.described.name, "unlisted") for each in known], []
         wanted = Wanted(model, _num_ctx(asked), _affinity(asked))
         choices = ranked([self._standing(each, model) for each in known], wanted)
         if not choices:  # all are left alone: to ask one of them finds out whether that is still right
