@@ -92,6 +92,10 @@ mutate: ## Break the code in small ways and look whether a test notices; ARGS='-
 	@$(find_python); "$$python" scripts/make_env.py install $(VENV)-mutate requirements.txt requirements-dev.txt requirements-mutate.txt --optional requirements-embedded.txt
 	@$(VENV)-mutate/bin/python -m tests.mutation $(ARGS)
 
+.PHONY: chaos
+chaos: install-dev ## Clients of all dialects while backends, databases and workers fail; ARGS='--seed 7 --postgresql --redis'
+	@$(BIN)/python -m chaos $(ARGS)
+
 .PHONY: trial
 trial: install-dev ## Try the built service as careless and hostile parties do; ARGS='--part ci' is two minutes of it
 	@$(BIN)/python -m trial $(ARGS)

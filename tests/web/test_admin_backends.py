@@ -114,8 +114,9 @@ async def test_a_drained_backend_gets_nothing_and_ends_what_it_runs(
         assert rest[-1]["done"] is True
         resumed = (await client.post(f"{ROUTE}/{fake.url}/resume")).json()
         assert resumed["drained"] is False
-        for _ in range(4):
-            assert (await client.post("/api/generate", json=GENERATE)).status_code == 200
+        for number in range(20):  # prompts that begin in another way each are spread
+            asked = {**GENERATE, "prompt": f"{number} is a number"}
+            assert (await client.post("/api/generate", json=asked)).status_code == 200
         assert len([request for request in fake.requests if request.path == "/api/generate"]) > before
 
 

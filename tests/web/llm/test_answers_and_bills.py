@@ -262,8 +262,10 @@ async def test_counts_of_a_backend_that_is_believed_stay(serve: ServeFactory, fa
     """Though another one was asked before, whose counts are not."""
     async with FakeOpenAI(refusal=(503, {"error": {"message": "busy"}})) as busy:
         async with serve(fake.url, openai_backends=f"{busy.url} model=llama3 counts=estimated") as service:
-            for _ in range(2):
-                answer = await service.client.post("/v1/chat/completions", json={**CHAT, "model": "llama3"})
+            for number in range(20):  # prompts that begin in another way each: some of them go to the other one first
+                messages = [{"role": "user", "content": f"{number} is a number"}]
+                asked = {**CHAT, "model": "llama3", "messages": messages}
+                answer = await service.client.post("/v1/chat/completions", json=asked)
                 row = await in_ledger(service, answer)
                 assert (row["backend"], row["completion_tokens"], row["estimated"]) == (fake.url, 8, False)
         assert any(asked.method == "POST" for asked in busy.requests)
