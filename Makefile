@@ -15,7 +15,7 @@ LOOP := auto
 LEANING := tests/unit/test_event_loop.py tests/unit/test_in_turns.py tests/unit/connections tests/unit/upstream \
 	tests/unit/generation/test_watch.py tests/unit/database/test_sqlite_driver.py tests/unit/database/test_database.py \
 	tests/web/test_connections.py tests/web/test_connection_ends.py tests/web/test_broken_connections.py \
-	tests/web/llm/test_short_way.py tests/web/llm/test_kept_connections.py tests/web/llm/test_stream_failures.py
+	tests/web/llm/test_short_way.py tests/web/llm/test_leaving.py tests/web/llm/test_kept_connections.py tests/web/llm/test_stream_failures.py
 BESIDE = -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

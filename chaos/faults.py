@@ -65,18 +65,22 @@ async def kill_worker(stage: Stage, dice: random.Random) -> None:
 
 async def restart_redis(stage: Stage, dice: random.Random) -> None:
     """Redis is away for a moment."""
-    if stage.redis is not None:
+    if stage.redis is not None and not stage.redis_is_away:
+        stage.redis_is_away = True
         await asyncio.to_thread(stage.redis.stop)
         await asyncio.sleep(dice.uniform(0.2, 1.0))
         await asyncio.to_thread(stage.redis.start)
+        stage.redis_is_away = False
 
 
 async def restart_database(stage: Stage, dice: random.Random) -> None:
     """PostgreSQL is away for a moment."""
-    if stage.postgres is not None:
-        await asyncio.to_thread(stage.postgres.stop)
+    if stage.postgres is not None and not stage.database_is_away:
+        stage.database_is_away = True
+        await stage.in_thread(stage.postgres.stop)
         await asyncio.sleep(dice.uniform(0.2, 1.0))
-        await asyncio.to_thread(stage.postgres.start)
+        await stage.in_thread(stage.postgres.start)
+        stage.database_is_away = False
 
 
 async def rewrite_file(stage: Stage, dice: random.Random) -> None:

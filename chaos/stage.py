@@ -4,9 +4,12 @@ import asyncio
 import random
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
@@ -14,6 +17,8 @@ from chaos.backends import ChaosOllama
 from tests.databases import Postgres
 from tests.e2e.server_process import ServerProcess, serving_process
 from tests.fakes.redis_server import RedisServer
+
+T = TypeVar("T")
 
 MOST = 16
 
@@ -30,7 +35,14 @@ class Stage:
         self.redis: RedisServer | None = None
         self.service: ServerProcess
         self.killed_workers = 0
+        self.database_is_away = self.redis_is_away = False
         self._sound = list(backends)
+        # PostgreSQL's starter holds a lock of the thread that it was taken in.
+        self.thread = ThreadPoolExecutor(1, "postgres")
+
+    async def in_thread(self, function: Callable[[], T]) -> T:
+        """Run what has to do with PostgreSQL."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, function)
 
     @asynccontextmanager
     async def broken(self, dice: random.Random) -> AsyncIterator[ChaosOllama]:
@@ -87,9 +99,9 @@ async def staged(*, workers: int, postgres: bool, redis: bool) -> AsyncIterator[
         if postgres:
             place = tempfile.mkdtemp(prefix="pg", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
             stack.callback(shutil.rmtree, place, ignore_errors=True)
-            stage.postgres = await asyncio.to_thread(Postgres, place)
-            stack.push_async_callback(asyncio.to_thread, stage.postgres.cleanup)
-            stage.database_url = variables["DATABASE_URL"] = await asyncio.to_thread(stage.postgres.fresh)
+            stage.postgres = await stage.in_thread(partial(Postgres, place))
+            stack.push_async_callback(stage.in_thread, stage.postgres.cleanup)
+            stage.database_url = variables["DATABASE_URL"] = await stage.in_thread(stage.postgres.fresh)
         if redis:
             stage.redis = stack.enter_context(RedisServer())
             variables["REDIS_URL"] = f"unix://{stage.redis.socket}"
