@@ -11,7 +11,7 @@ from tests.fakes.ollama import FakeOllama, Mode, Recorded
 # Streams that take a while, so that what goes wrong meets some of them.
 USUAL = Mode.SLOW_TOKENS
 TOKEN = 0.005
-NOTICING = 0.002
+NOTICING = 10
 
 
 @dataclass(kw_only=True, eq=False)
@@ -25,7 +25,8 @@ class ChaosOllama(FakeOllama):
 
     async def _attend(self, connection: Connection, request: Request) -> Recorded:
         """See first who has left: a slot of theirs may be this request's."""
-        await asyncio.sleep(NOTICING)
+        for _ in range(NOTICING):
+            await asyncio.sleep(0)
         return await super()._attend(connection, request)
 
     async def answer(self, connection: Connection, request: Request) -> None:

@@ -150,10 +150,9 @@ class Attempts:
             return backends[0]
         named = {self._pool.known_of(backend).described.name: backend for backend in backends}
         first, last = self._router.order(backends, asked)
-        names = [choice.name for choice in first or last]
         lease = self._leases.at_once([choice.name for choice in (*first, *last)])
         if lease is None:
-            lease = await self._queued(names, asked, generation, first_byte)
+            lease = await self._queued([choice.name for choice in first or last], asked, generation, first_byte)
         stack.callback(lease.give_back)
         reason = next(choice.reason for choice in (*first, *last) if choice.name == lease.name)
         _tell(generation.record, lease.name, reason)
