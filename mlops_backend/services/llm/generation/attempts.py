@@ -96,7 +96,7 @@ class Attempts:
             backend = await self._leased(candidates.left, asked, generation, stack, first_byte)
             reason: _Why | None = _Why.AWAY
             try:
-                with self._asking(backend, asked) as asking:
+                with self._asking(backend, asked, candidates) as asking:
                     answer = await _entered(backend, asked, generation.record, stack)
                     asking.answered(answer.status)
                     reason = self._why_not(answer, asked)
@@ -115,15 +115,16 @@ class Attempts:
             if not candidates.left:
                 raise _instead(min(reasons), asked.model)
 
-    def _asking(self, backend: Backend, asked: Asked) -> Asking:
+    def _asking(self, backend: Backend, asked: Asked, candidates: Candidates) -> Asking:
         """The time until the first byte; of what is no generation, and of an only backend, nothing is learnt.
 
         Raises:
-            LeftAlone: its breaker lets nobody through.
+            LeftAlone: when entered; its breaker lets nobody through, and there are others.
         """
         if not asked.task.generates or not self._pool.several:
             return UNHEARD
-        return self._router.asking(self._pool.known_of(backend).described.name, asked.model)
+        name = self._pool.known_of(backend).described.name
+        return self._router.asking(name, asked.model, anyway=len(candidates.left) == 1)
 
     async def _backends(self, asked: Asked) -> Candidates:
         match asked.task.place:

@@ -66,27 +66,29 @@ class Router:
             for name in known.keys() - set(names):
                 del known[name]
 
-    def asking(self, name: str, model: str) -> Asking:
+    def asking(self, name: str, model: str, *, anyway: bool) -> Asking:
         """The time until the first byte of an answer, in which the model may be loading.
 
-        Whatever leaves the block as an error is told to the breaker.
+        Whatever leaves the block as an error is told to the breaker. There is nothing better than to ask `anyway` where
+        no other backend is left.
 
         Raises:
             LeftAlone: when entered; the backend is left alone at present, or has its trial.
         """
-        return Asking(self, name, canonical(model))
+        return Asking(self, name, canonical(model), anyway=anyway)
 
-    def begin(self, name: str, model: str) -> Leave:
-        """A backend is asked."""
+    def begin(self, name: str, model: str, *, anyway: bool) -> Leave | None:
+        """A backend is asked; whoever has no leave to tells nothing."""
         leave = self._breakers[name].enter()
-        if leave is None:
+        if leave is None and not anyway:
             raise LeftAlone
         self._loading[name][model] += 1
         return leave
 
-    def end(self, name: str, model: str, leave: Leave, failed: bool | None) -> None:
+    def end(self, name: str, model: str, leave: Leave | None, failed: bool | None) -> None:
         """It has answered, or not."""
-        leave.tell(failed)
+        if leave is not None:
+            leave.tell(failed)
         if failed:
             self._failed_at[name] = monotonic()
         loading = self._loading[name]
@@ -94,8 +96,12 @@ class Router:
         if loading[model] <= 0:
             del loading[model]
 
-    def saw(self, name: str, model: str) -> None:
-        """A backend has begun to answer: it has the model loaded."""
+    def saw(self, name: str, model: str, leave: Leave | None) -> None:
+        """A backend has begun to answer: it is there, and has the model loaded."""
+        if leave is not None:
+            leave.tell(False)
+        else:
+            self._breakers[name].answered()
         seen = self._seen[name]
         seen.pop(model, None)
         seen[model] = monotonic()
@@ -131,16 +137,17 @@ class LeftAlone(Exception):
 class Asking:
     """One request to a backend, until its first byte."""
 
-    __slots__ = ("_failed", "_leave", "_model", "_name", "_router")
+    __slots__ = ("_anyway", "_failed", "_leave", "_model", "_name", "_router")
 
-    def __init__(self, router: Router, name: str, model: str) -> None:
+    def __init__(self, router: Router, name: str, model: str, *, anyway: bool) -> None:
+        self._anyway = anyway
         self._router = router
         self._name = name
         self._model = model
         self._failed: bool | None = None
 
     def __enter__(self) -> Self:
-        self._leave = self._router.begin(self._name, self._model)
+        self._leave = self._router.begin(self._name, self._model, anyway=self._anyway)
         return self
 
     def __exit__(
@@ -153,8 +160,7 @@ class Asking:
         """The backend has answered with this status."""
         self._failed = counts(status)
         if self._failed is False:
-            self._leave.tell(False)
-            self._router.saw(self._name, self._model)
+            self._router.saw(self._name, self._model, self._leave)
 
 
 class _Unheard(Asking):
