@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from time import monotonic, perf_counter
 from typing import Any, Final
@@ -45,11 +45,12 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A backend, what the last look at it found, if there was one, and when that was."""
+    """A backend, what the last look at it found, if there was one, when that was, and whether it is drained."""
 
     described: Described
     probe: Probe | None
     at: float
+    drained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,11 @@ class Look:
     Args:
         described: the backend; what is said of it may be replaced.
         timeout: seconds that a probe may take.
+        changed: called when one has ended.
     """
 
-    def __init__(self, described: Described, timeout: float) -> None:
+    def __init__(self, described: Described, timeout: float, changed: Callable[[], None] = lambda: None) -> None:
+        self._changed = changed
         self.described = described
         self.backend = described.backend
         self.asks_loaded = False
@@ -90,10 +93,9 @@ class Look:
         """The same, where there may have been none yet."""
         return self._last or Probe(self.backend, reachable=False, error="It has not been asked yet.")
 
-    @property
-    def at_hand(self) -> Known:
+    def known_so_far(self, *, drained: bool) -> Known:
         """What is known now, however old it is."""
-        return Known(self.described, self._last, self._at)
+        return Known(self.described, self._last, self._at, drained)
 
     @property
     def seen(self) -> bool:
@@ -146,6 +148,7 @@ class Look:
             probe = Probe(self.backend, reachable=False, error="The look at it failed; the log says why.")
         self._last, self._at = probe, monotonic()
         self._last_good = probe if probe.reachable else self._last_good
+        self._changed()
         return probe
 
     async def _ask(self) -> Probe:

@@ -14,6 +14,7 @@ from mlops_backend.errors import NotFound, NoUsableBackend
 from mlops_backend.services.llm.backends.backend import Backend
 from mlops_backend.services.llm.backends.described import Described, described
 from mlops_backend.services.llm.backends.look import PROBE_LIFE, Known, Look, Probe, State, has_model
+from mlops_backend.services.llm.model_names import canonical
 
 KNOWN_LIFE: Final = 30.0
 # Names that are remembered as drained.
@@ -61,6 +62,8 @@ class BackendPool:
         self._left: list[Look] = []
         self._drained: dict[str, None] = {}
         self._turn = 0
+        # Grows with all that `known` tells.
+        self.changes = 0
 
     def use(self, backends: Sequence[Backend | Described]) -> None:
         """Set the backends, in the operator's order.
@@ -70,12 +73,13 @@ class BackendPool:
         known = {id(look.backend): look for look in self._looks}
         looks = []
         for each in map(described, backends):
-            look = known.pop(id(each.backend), None) or Look(each, self._timeout)
+            look = known.pop(id(each.backend), None) or Look(each, self._timeout, self._count)
             look.described = each
             look.asks_loaded = len(backends) > 1
             looks.append(look)
         self._looks = tuple(looks)
         self._by_backend = {id(look.backend): look for look in looks}
+        self._count()
         self._told([look.described for look in looks])
         self._left = [look for look in (*self._left, *known.values()) if look.is_looking]
 
@@ -114,18 +118,26 @@ class BackendPool:
         look = self._called(name)
         return State(look.described, look.last_or_none, name in self._drained)
 
-    def known_of(self, backend: Backend) -> Known:
-        """What is known of a backend at present; of one that was taken away meanwhile what it is called."""
+    def name_of(self, backend: Backend) -> str:
+        """What a backend is called; one that was taken away meanwhile by its address."""
         look = self._by_backend.get(id(backend))
-        return Known(described(backend), None, 0.0) if look is None else look.at_hand
+        return backend.address if look is None else look.described.name
+
+    def known(self) -> Sequence[Known]:
+        """What is known of each at present, however old it is."""
+        return [look.known_so_far(drained=look.described.name in self._drained) for look in self._looks]
 
     def drain(self, name: str, *, drained: bool) -> None:
         """Give a backend no new generation, or give it some again; one that comes under the name later is meant too."""
+        self._count()
         self._drained.pop(name, None)
         if drained:
             self._drained[name] = None
             if len(self._drained) > MOST_DRAINED:
                 del self._drained[next(iter(self._drained))]
+
+    def _count(self) -> None:
+        self.changes += 1
 
     async def unreachable(self) -> str | None:
         """Why no backend takes a generation, by the operator's first one; None at the first that does."""
@@ -167,8 +179,10 @@ class BackendPool:
         if len(self._looks) == 1 or not model:
             return Candidates([*self._taking((await self.reachable()).left, anyway=in_order)])
 
+        wanted = canonical(model)
+
         def lists(probe: Probe) -> bool:
-            return has_model(probe, model) and (in_order or self._takes(probe.backend))
+            return wanted in probe.names and (in_order or self._takes(probe.backend))
 
         known = await (self._known_in_order(lists) if in_order else self._known_until(lists, KNOWN_LIFE))
         if having := _backends(known, lists):

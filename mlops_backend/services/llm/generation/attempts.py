@@ -123,7 +123,7 @@ class Attempts:
         """
         if not asked.task.generates or not self._pool.several:
             return UNHEARD
-        name = self._pool.known_of(backend).described.name
+        name = self._pool.name_of(backend)
         return self._router.asking(name, asked.model, anyway=len(candidates.left) == 1)
 
     async def _backends(self, asked: Asked) -> Candidates:
@@ -149,7 +149,7 @@ class Attempts:
         """
         if not asked.task.generates:
             return backends[0]
-        named = {self._pool.known_of(backend).described.name: backend for backend in backends}
+        named = {self._pool.name_of(backend): backend for backend in backends}
         first, last = self._router.order(backends, asked)
         lease = self._leases.at_once([choice.name for choice in (*first, *last)])
         if lease is None:

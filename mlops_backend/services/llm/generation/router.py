@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 from types import TracebackType
 from typing import Final, Self
@@ -14,7 +15,7 @@ from mlops_backend.services.llm.backends import Backend, BackendPool, Known
 from mlops_backend.services.llm.dialects import LargeBody
 from mlops_backend.services.llm.leases import Lessor
 from mlops_backend.services.llm.model_names import canonical
-from mlops_backend.services.llm.routing import Breaker, Choice, Leave, Standing, Wanted, affinity, counts, ranked
+from mlops_backend.services.llm.routing import Breaker, Choice, Leave, Snapshot, Standing, Wanted, affinity, counts
 
 # A context that a request wants; in a text of a prompt its quotation marks are escaped.
 _NUM_CTX: Final = re.compile(rb'"num_ctx"\s*:\s*(\d{1,9})\b')
@@ -42,23 +43,37 @@ class Router:
         self._loading: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._seen: defaultdict[str, dict[str, float]] = defaultdict(dict)
         self._failed_at: dict[str, float] = {}
+        self._held = _Held(leases)
+        self._snapshot = Snapshot([])
+        self._stamp = (-1, 0)
+        self._changes = 0
+        self._due = 0.0
 
     def order(self, backends: Sequence[Backend], asked: Asked) -> tuple[list[Choice], list[Choice]]:
         """Those that may be waited for, best first, and those that are asked when there is none of them."""
-        known = [self._pool.known_of(backend) for backend in backends]
-        if len(known) == 1 or not asked.task.generates:
-            return [Choice(each.described.name, "only") for each in known], []
-        if len(self._breakers) > _MOST_GONE + len(known):
-            self._keep(self._pool.names)
-        model = canonical(asked.model)
-        if not any(each.probe is not None and model in each.probe.names for each in known):
-            return [Choice(each.described.name, "unlisted") for each in known], []
-        wanted = Wanted(model, _num_ctx(asked), _affinity(asked))
-        choices = ranked([self._standing(each, model) for each in known], wanted)
-        if not choices:  # all are left alone: to ask one of them finds out whether that is still right
-            choices = [Choice(each.described.name, "away") for each in known]
+        names = [self._pool.name_of(backend) for backend in backends]
+        if len(names) == 1 or not asked.task.generates:
+            return [Choice(name, "only") for name in names], []
+        wanted = Wanted(canonical(asked.model), _num_ctx(asked), _affinity(asked))
+        snapshot = self._snapshot_now()
+        choices, meant = snapshot.ranked(wanted, self._held), set(names)
+        choices = [choice for choice in choices if choice.name in meant]
+        if not choices:  # nobody lists it, or all are left alone: to ask one finds out whether that is still right
+            word = "away" if snapshot.holders(wanted.model) else "unlisted"
+            choices = [Choice(name, word) for name in names]
         first = [choice for choice in choices if choice.reason not in _LAST]
         return first, [choice for choice in choices if choice.reason in _LAST]
+
+    def _snapshot_now(self) -> Snapshot:
+        """All backends as they are; made anew when something has changed but their leases."""
+        stamp = self._pool.changes, self._changes
+        if stamp != self._stamp or monotonic() >= self._due:
+            if len(self._breakers) > _MOST_GONE + len(self._pool.names):
+                self._keep(self._pool.names)
+            self._snapshot = Snapshot([self._standing(each) for each in self._pool.known()])
+            dues = [due for breaker in self._breakers.values() if (due := breaker.due) is not None]
+            self._due, self._stamp = min(dues, default=math.inf), (self._pool.changes, self._changes)
+        return self._snapshot
 
     def _keep(self, names: Sequence[str]) -> None:
         """Forget what is known of backends that are not there any more."""
@@ -83,6 +98,7 @@ class Router:
         if leave is None and not anyway:
             raise LeftAlone
         self._loading[name][model] += 1
+        self._changes += model not in self._snapshot.loaded(name) or (leave is not None and leave.trial)
         return leave
 
     def end(self, name: str, model: str, leave: Leave | None, failed: bool | None) -> None:
@@ -95,6 +111,7 @@ class Router:
         loading[model] -= 1
         if loading[model] <= 0:
             del loading[model]
+        self._changes += failed is True or model not in self._snapshot.loaded(name)
 
     def saw(self, name: str, model: str, leave: Leave | None) -> None:
         """A backend has begun to answer: it is there, and has the model loaded."""
@@ -103,31 +120,55 @@ class Router:
         else:
             self._breakers[name].answered()
         seen = self._seen[name]
+        self._changes += model not in self._snapshot.loaded(name)
         seen.pop(model, None)
         seen[model] = monotonic()
         if len(seen) > _MOST_SEEN:
             del seen[next(iter(seen))]
 
-    def _standing(self, known: Known, model: str) -> Standing:
+    def _standing(self, known: Known) -> Standing:
         said, probe = known.described, known.probe
+        names = frozenset[str]() if probe is None else probe.names
+        loaded = dict.fromkeys(names) if probe is None or probe.loaded is None else dict(probe.loaded)
+        for model, at in self._seen[said.name].items():
+            if at > known.at:
+                loaded.setdefault(model, None)
         breaker = self._breakers[said.name]
         if probe is not None and probe.reachable and known.at > self._failed_at.get(said.name, 0.0):
             breaker.answered()
-        loaded = dict(probe.loaded) if probe is not None and probe.loaded is not None else {model: None}
-        if self._seen[said.name].get(model, 0.0) > known.at:
-            loaded.setdefault(model, None)
         return Standing(
             said.name,
             said.backend.kind,
             reachable=probe is None or probe.reachable,
-            leases=self._leases.taken(said.name),
             most=self._leases.most(said.name),
             weight=said.weight,
-            models=frozenset((model,)),
+            models=names,
             loaded=loaded,
             loading=frozenset(self._loading[said.name]),
+            tags=frozenset(said.tags),
             trips=breaker.state,
+            drained=known.drained,
         )
+
+
+class _Held(Mapping[str, int]):
+    """How many leases there are on each backend, at the moment when somebody asks."""
+
+    def __init__(self, leases: Lessor) -> None:
+        self._leases = leases
+
+    def __getitem__(self, name: str) -> int:
+        return self._leases.taken(name)
+
+    def get(self, name: str, default: object = 0) -> int:
+        """Of one that nobody has asked: none."""
+        return self._leases.taken(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
 
 
 class LeftAlone(Exception):

@@ -123,6 +123,11 @@ class Snapshot:
         self._there = [(each.models, _Place(each)) for each in may if each.reachable]
         self._away = [(each.models, _Place(each)) for each in may if not each.reachable]
 
+    def loaded(self, name: str) -> Mapping[str, int | None]:
+        """What a backend has loaded; nothing, of one that is not there."""
+        standing = self.standings.get(name)
+        return {} if standing is None else standing.loaded
+
     def holders(self, model: str) -> Sequence[Standing]:
         """Who lists a model, whether it may be asked or not: with none that may, it says why there is no choice."""
         return [each for each in self.standings.values() if model in each.models]
