@@ -25,6 +25,7 @@ ALLOWED_HEADERS: Final = (
     "If-Match",
     "X-Request-ID",
     "X-Priority",
+    "X-Progress",
     "OpenAI-Beta",
     "OpenAI-Organization",
     "OpenAI-Project",

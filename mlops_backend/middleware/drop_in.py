@@ -18,6 +18,7 @@ from mlops_backend.middleware.body_limit import body_of
 from mlops_backend.middleware.body_stream import body_stream_of
 from mlops_backend.middleware.compressed_body import plain_body
 from mlops_backend.middleware.request_context import at_hand, record, service
+from mlops_backend.middleware.signs_of_life import wants_signs, with_signs
 from mlops_backend.services.llm.asked import Asked, Task, read_asked
 from mlops_backend.services.llm.generation import Forwarded
 from mlops_backend.services.llm.ollama_service import OllamaService
@@ -64,7 +65,10 @@ async def check_large(content: bytes) -> None:
 
 async def answer(asked: Asked) -> Response:
     """The backend's answer to `asked`."""
-    return as_response(await service(OllamaService).forward(asked, record()))
+    if not wants_signs(asked):
+        return as_response(await service(OllamaService).forward(asked, record()))
+    answered = await with_signs(asked)
+    return as_response(answered) if isinstance(answered, Forwarded) else answered
 
 
 def route() -> str:

@@ -45,7 +45,8 @@ class RequestRecord:
     of the prompt that Anthropic counts apart. `said` is what the backend said of a failure amid its answer. Times are
     `time.perf_counter()` seconds. `outcome` is one of `done`, `refused` (a 4xx of ours or of the backend), `error` (a
     failure on the way), `timeout`, `client_gone`, `drained` and `cancelled`. `straight` is set where the chunks of a
-    generation are the answer's body as they are. `batch` says that it gives way to others where there is a queue.
+    generation are the answer's body as they are. `batch` says that it gives way to others where there is a queue,
+    and `waits` that it is in the queue.
     `passed_over` are the backends that were asked before the one that answered, and `route_reason` says in a word why
     it was that one, where there were several.
     """
@@ -78,6 +79,7 @@ class RequestRecord:
     first_byte: float | None = None
     straight: Straight | None = None
     batch: bool = False
+    waits: bool = False
     passed_over: tuple[str, ...] = ()
     route_reason: str = ""
 

@@ -6,7 +6,7 @@ from mlops_backend.services.llm.generation.admission import Admission, outcome_o
 from mlops_backend.services.llm.generation.forwarding import Forwarded, Forwarder
 from mlops_backend.services.llm.generation.metering import Meter
 from mlops_backend.services.llm.generation.relay import Clocks
-from mlops_backend.services.llm.generation.running import Running, RunningOfWorkers
+from mlops_backend.services.llm.generation.running import Running, RunningOfWorkers, state_of
 from mlops_backend.services.llm.generation.token_estimate import estimate_prompt_tokens
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "RunningOfWorkers",
     "estimate_prompt_tokens",
     "outcome_of",
+    "state_of",
 ]

@@ -18,11 +18,10 @@ _LAST_FRAMES: Final = 2.0
 
 @dataclass(eq=False, slots=True)
 class Generation:
-    """One admitted inference request: its record, its watch, and whether it waits for a lease."""
+    """One admitted inference request: its record and its watch."""
 
     record: RequestRecord
     watch: Watch = field(default_factory=Watch)
-    waits: bool = False
 
 
 class Admission:

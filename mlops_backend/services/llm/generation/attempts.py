@@ -164,11 +164,11 @@ class Attempts:
         caller, watch = generation.record.caller, generation.watch
         asking = AskingFor("" if caller is None else caller.id, lambda: _cost(asked), generation.record.batch)
         watch.moved(math.inf)
-        generation.waits = True
+        generation.record.waits = True
         try:
             return await self._leases.take(names, asking)
         finally:
-            generation.waits = False
+            generation.record.waits = False
             watch.moved(first_byte)
             generation.record.sent_upstream = perf_counter()
 

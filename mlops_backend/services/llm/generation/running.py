@@ -9,6 +9,7 @@ from typing import Any, Final
 from mlops_backend.errors import GenerationCancelled, Unavailable
 from mlops_backend.services.llm.generation.admission import Admission, Generation
 from mlops_backend.shared import Shared
+from mlops_backend.telemetry.record import RequestRecord
 
 LISTED: Final = "generations.listed"
 ENDED: Final = "generations.ended"
@@ -95,15 +96,15 @@ def _shown(generation: Generation) -> dict[str, Any]:
         "model": record.model,
         "backend": record.backend,
         "class": "batch" if record.batch else "interactive",
-        "state": _state(generation),
+        "state": state_of(record),
         "started_at": record.at,
         "seconds": round(time() - record.at, 3),
         "bytes_out": record.bytes_out,
     }
 
 
-def _state(generation: Generation) -> str:
-    record = generation.record
+def state_of(record: RequestRecord) -> str:
+    """Where a generation is, in a word: `queued`, `asked` (its backend loads or reads the prompt) or `answering`."""
     if record.first_byte is not None:
         return "answering"
-    return "queued" if generation.waits or not record.upstream_url else "asked"
+    return "queued" if record.waits or not record.upstream_url else "asked"
