@@ -42,7 +42,7 @@ async def show_queue() -> dict[str, Any]:
     }
     if g.principal.admin:
         shown["backends"] = [
-            {"url": each.name, "running": each.taken, "max_concurrency": each.most, "waiting": each.waiting}
+            {"name": each.name, "running": each.taken, "max_concurrency": each.most, "waiting": each.waiting}
             for each in seen.backends
         ]
     return shown

@@ -23,7 +23,7 @@ class WaitingGeneration(Schema):
 class BackendSlots(Schema):
     """One backend's slots, for administrators."""
 
-    url: str
+    name: str = Field(description="as `/api/admin/backends` has it")
     running: int
     max_concurrency: int | None = Field(description="none: as many as come")
     waiting: int = Field(description="so many would take a slot of it")

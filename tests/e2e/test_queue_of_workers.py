@@ -39,4 +39,4 @@ async def test_two_workers_never_give_a_backend_more_than_it_takes(
         async with asyncio.timeout(20):
             while (seen := (await client.get("/api/llm/queue")).json())["waiting"] or seen["running"]:
                 await asyncio.sleep(0.05)
-        assert seen["backends"] == [{"url": fake.url, "running": 0, "max_concurrency": MOST, "waiting": 0}]
+        assert seen["backends"] == [{"name": fake.url, "running": 0, "max_concurrency": MOST, "waiting": 0}]

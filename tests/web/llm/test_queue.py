@@ -98,7 +98,7 @@ async def test_who_waits_sees_where(held: Service, fake: FakeOllama) -> None:
     assert [(place["class"], place["ahead"]) for place in mine["own"]] == [("interactive", 0), ("interactive", 1)]
     assert [(place["class"], place["ahead"]) for place in theirs["own"]] == [("batch", 2)]
     assert "backends" not in mine
-    assert all_of_it["backends"] == [{"url": fake.url, "running": 1, "max_concurrency": 1, "waiting": 3}]
+    assert all_of_it["backends"] == [{"name": fake.url, "running": 1, "max_concurrency": 1, "waiting": 3}]
     assert all_of_it["own"] == []
     fake.release()
     assert {answer.status_code for answer in await asyncio.gather(*tasks)} == {200}
