@@ -41,13 +41,18 @@ _STAYS_HERE: Final = frozenset(
         "x-envoy-original-path",
         "x-original-uri",
         "x-original-url",
+        "x-priority",
+        "x-progress",
         "x-real-ip",
         "x-rewrite-url",
     }
 )
 _STAYS_HERE_PREFIXES: Final = ("access-control-", "cf-", "sec-", "x-forwarded-")
 _NOT_ANSWERED: Final = frozenset(
-    {"alt-svc", "date", "server", "set-cookie", "strict-transport-security", "via", "www-authenticate", "x-request-id"}
+    {
+        *("alt-svc", "date", "server", "set-cookie", "strict-transport-security", "via", "www-authenticate"),
+        *("x-backend", "x-request-id", "x-route-reason"),
+    }
 )
 
 
