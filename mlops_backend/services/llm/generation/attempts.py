@@ -169,7 +169,7 @@ class Attempts:
             return await self._leases.take(names, asking)
         finally:
             generation.record.waits = False
-            watch.moved(first_byte)
+            watch.began(first_byte)
             generation.record.sent_upstream = perf_counter()
 
     def _why_not(self, answer: Answer, asked: Asked) -> _Why | None:
