@@ -168,6 +168,19 @@ async def test_a_backend_that_is_taken_away_lets_go_of_those_who_wait_for_it() -
     assert list(leases.standing()) == [Standing("new", 1, 1, 0)]
 
 
+async def test_who_leaves_as_its_backend_is_taken_away_has_left() -> None:
+    """A cancelled task is cancelled, whatever it would have been told in the same turn of the loop."""
+    leases = made(old=1)
+    held = await leases.take(["old"], of("a"))
+    (leaving,) = await waiting(leases, of("b"), names=["old"])
+    leases.use({"new": 1})
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    held.give_back()
+    assert (len(leases), leases._granted) == (0, {})
+
+
 async def test_each_knows_where_it_stands() -> None:
     """Behind whom, since when and how long still; nothing of another key's."""
     clock = Clock()

@@ -145,21 +145,21 @@ class Leases:
         ticket = Ticket(
             asking.key, names, max(1.0, asking.cost()), self._clock(), batch=asking.batch, weight=asking.weight
         )
-        granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
-        self._granted[ticket] = granted
+        # No local name is given to it: an error that it brings would know itself by this frame, and what was asked.
+        self._granted[ticket] = asyncio.get_running_loop().create_future()
         self._queue.put(ticket)
         try:
             async with asyncio.timeout(self.bounds.seconds):
-                return await granted
+                return await self._granted[ticket]
         except TimeoutError:
-            self._forgo(granted)
+            self._forgo(self._granted[ticket])
             wait = self._told(self._expected(names, len(self._queue)))
             raise QueueTimedOut(
                 "It did not come to this request in time: all backends that have the model are busy.",
                 headers={"Retry-After": wait},
             ) from None
         except asyncio.CancelledError:
-            self._forgo(granted)
+            self._forgo(self._granted[ticket])
             raise
         finally:
             self._queue.drop(ticket)
@@ -196,7 +196,7 @@ class Leases:
     @staticmethod
     def _forgo(granted: asyncio.Future[Lease]) -> None:
         """Give back what was granted to one that left in the same turn of the loop."""
-        if granted.done() and not granted.cancelled():
+        if granted.done() and not granted.cancelled() and granted.exception() is None:
             granted.result().give_back()
 
     def _expected(self, names: frozenset[str], ahead: int) -> float:
