@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -58,7 +57,7 @@ def _numbers(body: Mapping[str, Any], names: frozenset[str]) -> Iterator[int]:
     """The numbers that fields called so hold, in whatever case, in the body and in Ollama's `options`."""
     for name, value in body.items():
         if folded(name) in names and (number := number_in(value)) is not None:
-            yield 0 if math.isnan(number) else int(max(-_MOST, min(number, _MOST)))
+            yield int(max(-_MOST, min(number, _MOST))) if number == number else 0  # noqa: PLR0124 - it may be no number
         elif folded(name) == "options" and isinstance(value, dict):
             yield from _numbers(value, names)
 
