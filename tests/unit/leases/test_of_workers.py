@@ -169,7 +169,7 @@ async def test_of_a_worker_that_is_gone_nothing_is_remembered() -> None:
     parent, worker = LeasesForWorkers(Handlers(), queue_bounds(SETTINGS)), object()
     parent.leases.use({"gpu": 1})
     assert parent._take(worker, (1, ["gpu"])) == "gpu"
-    assert parent._wait(worker, (2, ["gpu"], "a", 1.0, False, 1.0)) is None
+    assert parent._wait(worker, (2, ["gpu"], "a", 1.0, False, 1.0, 0.0)) is None
     await asyncio.sleep(0)
     assert len(parent.leases) == 1
     parent.lose(worker)

@@ -127,6 +127,10 @@ class BackendPool:
         """What is known of each at present, however old it is."""
         return [look.known_so_far(drained=look.described.name in self._drained) for look in self._looks]
 
+    def still_there(self, backends: Sequence[Backend]) -> list[Backend]:
+        """Those of some backends that were not taken away since they were told."""
+        return [each for each in backends if id(each) in self._by_backend]
+
     def drain(self, name: str, *, drained: bool) -> None:
         """Give a backend no new generation, or give it some again; one that comes under the name later is meant too."""
         self._count()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from enum import IntEnum, auto
 from time import perf_counter
 from typing import Final, TypeVar
@@ -35,6 +35,9 @@ T = TypeVar("T")
 
 # What an answer is taken for in the queue where its request names no maximum.
 _UNNAMED: Final = 256
+# More than any generation takes. One of 1e30 would move the queue's virtual time so far that what all others cost is
+# rounded off.
+_DEAREST: Final = 1_000_000
 # What a proxy before a backend says of one that it does not reach.
 _UNREACHED: Final = (502, 504)
 
@@ -93,7 +96,7 @@ class Attempts:
         candidates = await self._backends(asked)
         reasons = [] if candidates.complete else [_Why.AWAY]
         while True:
-            backend = await self._leased(candidates.left, asked, generation, stack, first_byte)
+            backend = await self._leased(candidates, asked, generation, stack, first_byte)
             reason: _Why | None = _Why.AWAY
             try:
                 with self._asking(backend, asked, candidates) as asking:
@@ -136,24 +139,32 @@ class Attempts:
 
     async def _leased(
         self,
-        backends: Sequence[Backend],
+        candidates: Candidates,
         asked: Asked,
         generation: Generation,
         stack: AsyncExitStack,
         first_byte: float,
     ) -> Backend:
-        """One of these backends, with a lease for a generation; the first with room, or who comes to have some.
+        """One of those that are left, with a lease for a generation; the first with room, or who comes to have some.
+
+        Those that were taken away meanwhile are not asked; where all were, others that have the model are.
 
         Raises:
             QueueFull, KeyQueueFull, QueueTimedOut: see `Leases.take`.
+            NoUsableBackend: there is none any more.
         """
         if not asked.task.generates:
-            return backends[0]
-        named = {self._pool.name_of(backend): backend for backend in backends}
-        first, last = self._router.order(backends, asked)
-        lease = self._leases.at_once([choice.name for choice in (*first, *last)])
-        if lease is None:
-            lease = await self._queued([choice.name for choice in first or last], asked, generation, first_byte)
+            return candidates.left[0]
+        lease = None
+        while lease is None:
+            candidates.left = self._pool.still_there(candidates.left) or (await self._backends(asked)).left
+            named = {self._pool.name_of(backend): backend for backend in candidates.left}
+            first, last = self._router.order(candidates.left, asked)
+            lease = self._leases.at_once([choice.name for choice in (*first, *last)])
+            if lease is None:
+                names = [choice.name for choice in first or last]
+                with suppress(NoUsableBackend):  # they were taken away, or are called otherwise now
+                    lease = await self._queued(names, asked, generation, first_byte)
         stack.callback(lease.give_back)
         reason = next(choice.reason for choice in (*first, *last) if choice.name == lease.name)
         _tell(generation.record, lease.name, reason)
@@ -162,13 +173,16 @@ class Attempts:
     async def _queued(self, names: Sequence[str], asked: Asked, generation: Generation, first_byte: float) -> Lease:
         """Wait for a lease; the queue's clock runs meanwhile, and the generation's own begins behind it."""
         caller, watch = generation.record.caller, generation.watch
-        asking = AskingFor("" if caller is None else caller.id, lambda: _cost(asked), generation.record.batch)
+        key = "" if caller is None else caller.id
+        asking = AskingFor(key, lambda: _cost(asked), generation.record.batch, waited=generation.waited)
+        since = perf_counter()
         watch.moved(math.inf)
         generation.record.waits = True
         try:
             return await self._leases.take(names, asking)
         finally:
             generation.record.waits = False
+            generation.waited += perf_counter() - since
             watch.began(first_byte)
             generation.record.sent_upstream = perf_counter()
 
@@ -236,4 +250,4 @@ def _instead(reason: _Why, model: str) -> AppError:
 def _cost(asked: Asked) -> float:
     """The tokens that a generation may take, for its turn in the queue."""
     most = output_of(asked).most
-    return prompt_tokens(asked) + (_UNNAMED if most is None else most)
+    return min(_DEAREST, prompt_tokens(asked) + (_UNNAMED if most is None else most))

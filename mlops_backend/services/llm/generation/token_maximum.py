@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -57,7 +58,8 @@ def _numbers(body: Mapping[str, Any], names: frozenset[str]) -> Iterator[int]:
     """The numbers that fields called so hold, in whatever case, in the body and in Ollama's `options`."""
     for name, value in body.items():
         if folded(name) in names and (number := number_in(value)) is not None:
-            yield int(max(-_MOST, min(number, _MOST))) if number == number else 0  # noqa: PLR0124 - it may be no number
+            is_none = isinstance(number, float) and math.isnan(number)  # `isnan` itself takes no number of any length
+            yield 0 if is_none else int(max(-_MOST, min(number, _MOST)))
         elif folded(name) == "options" and isinstance(value, dict):
             yield from _numbers(value, names)
 

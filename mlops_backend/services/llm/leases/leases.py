@@ -142,14 +142,13 @@ class Leases:
 
     async def _wait(self, names: frozenset[str], asking: Asking) -> Lease:
         self._check_room(names, asking.key)
-        ticket = Ticket(
-            asking.key, names, max(1.0, asking.cost()), self._clock(), batch=asking.batch, weight=asking.weight
-        )
+        cost, since = max(1.0, asking.cost()), self._clock() - asking.waited
+        ticket = Ticket(asking.key, names, cost, since, batch=asking.batch, weight=asking.weight)
         # No local name is given to it: an error that it brings would know itself by this frame, and what was asked.
         self._granted[ticket] = asyncio.get_running_loop().create_future()
         self._queue.put(ticket)
         try:
-            async with asyncio.timeout(self.bounds.seconds):
+            async with asyncio.timeout(max(0.0, self.bounds.seconds - asking.waited)):
                 return await self._granted[ticket]
         except TimeoutError:
             self._forgo(self._granted[ticket])

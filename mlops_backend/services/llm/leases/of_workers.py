@@ -27,7 +27,7 @@ GIVEN_BACK: Final = "leases.given_back"
 VIEW: Final = "leases.view"
 _REFUSALS: Final = {kind.code: kind for kind in (QueueFull, KeyQueueFull, QueueTimedOut, NoUsableBackend)}
 
-_Wait = tuple[int, list[str], str, float, bool, float]
+_Wait = tuple[int, list[str], str, float, bool, float, float]
 
 
 class LeasesForWorkers:
@@ -66,11 +66,11 @@ class LeasesForWorkers:
         Raises:
             QueueFull, KeyQueueFull: see `Leases.take`.
         """
-        number, names, key, cost, batch, weight = asked
+        number, names, key, cost, batch, weight, waited = asked
         if (lease := self.leases.at_once(names)) is not None:
             return self._keep(worker, number, lease)
         self.leases.check_room(names, key)
-        waiting = self._until_granted(worker, number, names, Asking(key, lambda: cost, batch, weight))
+        waiting = self._until_granted(worker, number, names, Asking(key, lambda: cost, batch, weight, waited))
         self._waiting[worker][number] = asyncio.create_task(waiting)
         return None
 
@@ -186,7 +186,8 @@ class WorkersLeases:
     async def _queued(self, number: int, names: Sequence[str], asking: Asking) -> str:
         self._waiting += 1
         try:
-            asked = (number, list(names), asking.key, max(1.0, asking.cost()), asking.batch, asking.weight)
+            cost = max(1.0, asking.cost())
+            asked = (number, list(names), asking.key, cost, asking.batch, asking.weight, asking.waited)
             name: str | None = await self._parent.ask(WAIT, asked)
             return await self._granted[number] if name is None else name
         finally:
