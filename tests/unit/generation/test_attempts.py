@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import pytest
 
-from mlops_backend.errors import AppError, BackendRefused, NoUsableBackend
+from mlops_backend.errors import AppError, BackendRefused, BackendVanished, NoUsableBackend
 from mlops_backend.services.llm.asked import GENERATE, OPENAI_GENERATE, Asked, read_asked
 from mlops_backend.services.llm.backends import Answer, BackendPool, Described
 from mlops_backend.services.llm.backends.backend import once
@@ -166,6 +166,42 @@ async def test_who_waits_for_a_backend_that_is_taken_away_is_not_dropped(*, is_o
     await world.pool.close()
 
 
+async def test_who_waits_for_a_backend_that_is_drained_does_not_come_to_it() -> None:
+    """It is given to another one that has the model, or refused where there is none; what runs there goes on."""
+    one, two = Listing("one"), Listing("two")
+    world = World(one_slot(one, "one"), one_slot(two, "two"))
+    await world.pool.probe()
+    held = [world.hold("one"), world.hold("two")]
+    waiting = world.asking()
+    await world.until_waiting(1)
+    world.pool.drain("one", drained=True)
+    held[0].give_back()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    world.pool.drain("two", drained=True)
+    with pytest.raises(NoUsableBackend):
+        await waiting
+    assert (one.asked, two.asked) == (0, 0)
+    assert world.leases.taken("two") == 1
+    held[1].give_back()
+    for name in ("one", "two"):
+        world.pool.drain(name, drained=False)
+    assert await asyncio.gather(*[world.asking() for _ in range(4)]) == [200] * 4
+    assert [each.taken for each in world.leases.standing()] == [0, 0]
+    await world.pool.close()
+
+
+def test_who_has_no_backends_yet_tells_nothing_of_them() -> None:
+    """A worker that starts beside others hears first which are drained: those who wait there are not to be let go."""
+    told: list[list[str]] = []
+    pool = BackendPool(timeout=5, told=lambda backends: told.append([each.name for each in backends]))
+    pool.drain("one", drained=True)
+    assert told == []
+    pool.use([one_slot(Listing("one"), "one"), one_slot(Listing("two"), "two")])
+    pool.drain("one", drained=False)
+    assert told == [["two"], ["one", "two"]]
+
+
 async def test_who_waits_for_what_nobody_has_any_more_is_told() -> None:
     """At once."""
     world = World(one_slot(Listing("one")))
@@ -198,6 +234,26 @@ async def test_waits_for_several_backends_count_together() -> None:
         await waiting
     assert [asking.waited > 0 for asking in world.leases.seen] == [False, True]
     await world.pool.close()
+
+
+async def test_what_ends_backends_does_not_end_them_all() -> None:
+    """A generation is asked for again twice; one that nobody had begun, of all that there are."""
+
+    def vanishes() -> None:
+        raise BackendVanished("it has closed the connection")
+
+    def refuses() -> None:
+        raise BackendRefused("nobody is there")
+
+    for happens, asked in ((vanishes, 3), (refuses, 5)):
+        listing = [Listing(f"{at}", happens) for at in range(5)]
+        world = World(*map(one_slot, listing))
+        await world.pool.probe()
+        with pytest.raises((BackendVanished, BackendRefused)):
+            await world.status()
+        assert sum(each.asked for each in listing) == asked
+        assert [each.taken for each in world.leases.standing()] == [0] * 5
+        await world.pool.close()
 
 
 @pytest.mark.parametrize(("asked", "most"), [(ASKED, 257), (DEAR, 1_000_000)], ids=["usual", "1e30 tokens"])

@@ -80,7 +80,7 @@ class BackendPool:
         self._looks = tuple(looks)
         self._by_backend = {id(look.backend): look for look in looks}
         self._count()
-        self._told([look.described for look in looks])
+        self._tell()
         self._left = [look for look in (*self._left, *known.values()) if look.is_looking]
 
     async def close(self) -> None:
@@ -128,17 +128,22 @@ class BackendPool:
         return [look.known_so_far(drained=look.described.name in self._drained) for look in self._looks]
 
     def still_there(self, backends: Sequence[Backend]) -> list[Backend]:
-        """Those of some backends that were not taken away since they were told."""
-        return [each for each in backends if id(each) in self._by_backend]
+        """Those of some backends that were neither taken away nor drained since they were told."""
+        return [each for each in backends if id(each) in self._by_backend and self._takes(each)]
 
     def drain(self, name: str, *, drained: bool) -> None:
-        """Give a backend no new generation, or give it some again; one that comes under the name later is meant too."""
+        """Give a backend no new generation, or give it some again; one that comes under the name later is meant too.
+
+        Who waits for it in the queue, and for no other one, waits in vain.
+        """
         self._count()
         self._drained.pop(name, None)
         if drained:
             self._drained[name] = None
             if len(self._drained) > MOST_DRAINED:
                 del self._drained[next(iter(self._drained))]
+        if self._looks:  # a worker that starts hears what is drained before it has any; the leases are of all workers
+            self._tell()
 
     def _count(self) -> None:
         self.changes += 1
@@ -266,6 +271,10 @@ class BackendPool:
         if found is None:
             raise NotFound("There is no backend of that name.")
         return found
+
+    def _tell(self) -> None:
+        """Tell which there are for new generations."""
+        self._told([look.described for look in self._looks if look.described.name not in self._drained])
 
     def _takes(self, backend: Backend) -> bool:
         """Whether it gets new generations."""

@@ -38,6 +38,8 @@ _UNNAMED: Final = 256
 # More than any generation takes. One of 1e30 would move the queue's virtual time so far that what all others cost is
 # rounded off.
 _DEAREST: Final = 1_000_000
+# How often one generation is asked for again of those that may have begun it.
+_MOST_REPEATS: Final = 2
 # What a proxy before a backend says of one that it does not reach.
 _UNREACHED: Final = (502, 504)
 
@@ -76,7 +78,8 @@ class Attempts:
         """What `use` makes of the answer of the first backend that can be reached, has the model and is not busy.
 
         A generation is asked for again where a backend closed the connection before the first byte of its answer, or
-        a proxy could not reach it; for so many as the budget has. What else is done to a model may have been done.
+        a proxy could not reach it; for so many as the budget has, and each twice at most. What else is done to a model
+        may have been done.
 
         If no backend answers, the reason that tells the most: that one is busy or away, which may pass, counts more
         than that others lack the model. Where the last one's own answer tells less, an error of ours stands in its
@@ -102,13 +105,13 @@ class Attempts:
                 with self._asking(backend, asked, candidates) as asking:
                     answer = await _entered(backend, asked, generation.record, stack)
                     asking.answered(answer.status)
-                    reason = self._why_not(answer, asked)
+                    reason = self._why_not(answer, asked, generation)
                     if reason is None or not await _goes_on(candidates, backend, reason, reasons):
                         return await use(answer)
             except LeftAlone:
                 await candidates.pass_over(backend)
             except AppError as error:
-                reason = self._why_failed(error, asked)
+                reason = self._why_failed(error, asked, generation)
                 if reason is None or not await _goes_on(candidates, backend, reason, reasons):
                     raise
             assert reason is not None  # noqa: S101 - else it has returned
@@ -186,11 +189,11 @@ class Attempts:
             watch.began(first_byte)
             generation.record.sent_upstream = perf_counter()
 
-    def _why_not(self, answer: Answer, asked: Asked) -> _Why | None:
+    def _why_not(self, answer: Answer, asked: Asked, generation: Generation) -> _Why | None:
         if answer.lacks_model:
             return _Why.LACKING
         if answer.status in _UNREACHED:
-            return self._again(asked)
+            return self._again(asked, generation)
         match answer.status:
             case 503:
                 return _Why.BUSY
@@ -198,12 +201,12 @@ class Attempts:
                 return _Why.LACKING if answer.content_type.startswith("application/json") else _Why.NO_SUCH_ROUTE
         return None
 
-    def _why_failed(self, error: AppError, asked: Asked) -> _Why | None:
+    def _why_failed(self, error: AppError, asked: Asked, generation: Generation) -> _Why | None:
         match error:
             case BackendRefused() | BackendUnresolvable() | ConnectTimedOut():
                 return _Why.AWAY
             case BackendVanished():
-                return self._again(asked)
+                return self._again(asked, generation)
             case BackendBusy():
                 return _Why.BUSY
             case BackendRejected(status=404):
@@ -212,9 +215,13 @@ class Attempts:
                 return _Why.NO_SUCH_ROUTE
         return None
 
-    def _again(self, asked: Asked) -> _Why | None:
-        """Why another backend may do again what this one may have begun."""
-        return _Why.AWAY if asked.task.generates and asked.can_be_repeated and self._retries.take() else None
+    def _again(self, asked: Asked, generation: Generation) -> _Why | None:
+        """Why another backend may do again what this one may have begun; not all may, for it may be what ends them."""
+        may = asked.task.generates and asked.can_be_repeated and generation.repeats < _MOST_REPEATS
+        if not (may and self._retries.take()):
+            return None
+        generation.repeats += 1
+        return _Why.AWAY
 
 
 def _tell(record: RequestRecord, name: str, reason: str) -> None:

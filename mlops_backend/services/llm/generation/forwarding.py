@@ -69,9 +69,8 @@ class Forwarder:
             AppError: whatever kept the answer away.
         """
         record.name_model(asked.model)
-        if asked.task.generates:
-            if len(content := _in_memory(asked)) > LARGE:  # at the end there is no time for it
-                asked = replace(asked, prompt=await aside(len(content), estimate_prompt_tokens, content))
+        if asked.task.generates and len(content := _in_memory(asked)) > LARGE:  # at the end there is no time for it
+            asked = replace(asked, prompt=await aside(len(content), estimate_prompt_tokens, content))
         answered, sent = Forwarded(), asked
 
         async def begin() -> Metered:
