@@ -164,6 +164,19 @@ async def test_a_worker_that_is_gone_holds_nothing(family: Family, pair: list[Wo
     await asyncio.gather(*stranded, return_exceptions=True)
 
 
+async def test_what_one_worker_knows_to_be_gone_is_given_to_no_other(pair: list[WorkersLeases]) -> None:
+    """Who has not heard of it yet waits until it has, and is not sent there past the bound."""
+    first, second = pair
+    first.use({"other": 1})
+    await first.view("")
+    stale = asyncio.create_task(second.take(["gpu"], of("a")))
+    await until_waiting(first, 1)
+    second.use({"other": 1})
+    with pytest.raises(NoUsableBackend):
+        await stale
+    assert [each.name for each in (await second.view("")).backends] == ["other"]
+
+
 async def test_of_a_worker_that_is_gone_nothing_is_remembered() -> None:
     """Neither that it held anything nor that it waited."""
     parent, worker = LeasesForWorkers(Handlers(), queue_bounds(SETTINGS)), object()

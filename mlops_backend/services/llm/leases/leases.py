@@ -84,9 +84,9 @@ class Leases:
         return slots.most if slots is not None else None
 
     def has_room(self, name: str) -> bool:
-        """Whether a lease of it is to be had at once."""
+        """Whether a lease of it is to be had at once; of one that is not there who asks for it has yet to hear."""
         slots = self._slots.get(name)
-        return slots is None or slots.has_room
+        return slots is not None and slots.has_room
 
     async def take(self, names: Sequence[str], asking: Asking) -> Lease:
         """A lease of one of these backends, the first that has room; where none has, of the first that comes to have.
@@ -175,7 +175,7 @@ class Leases:
             raise QueueFull("Too many requests wait for a backend already.", headers={"Retry-After": wait})
 
     def _given(self, name: str) -> Lease:
-        self._slots.setdefault(name, _Slots()).taken += 1
+        self._slots[name].taken += 1
         return Lease(name, partial(self._gave_back, name, self._clock()))
 
     def _serve(self, name: str) -> None:
