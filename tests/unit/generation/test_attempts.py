@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import pytest
 
 from mlops_backend.errors import AppError, BackendRefused, BackendVanished, NoUsableBackend
-from mlops_backend.services.llm.asked import GENERATE, OPENAI_GENERATE, Asked, read_asked
+from mlops_backend.services.llm.asked import GENERATE, OPENAI_GENERATE, Asked, passed_through, read_asked
 from mlops_backend.services.llm.backends import Answer, BackendPool, Described
 from mlops_backend.services.llm.backends.backend import once
 from mlops_backend.services.llm.generation.admission import Generation
@@ -237,7 +237,7 @@ async def test_waits_for_several_backends_count_together() -> None:
 
 
 async def test_what_ends_backends_does_not_end_them_all() -> None:
-    """A generation is asked for again twice; one that nobody had begun, of all that there are."""
+    """A generation is asked for again twice, and what nobody here knows never; what nobody had begun, of all."""
 
     def vanishes() -> None:
         raise BackendVanished("it has closed the connection")
@@ -245,12 +245,18 @@ async def test_what_ends_backends_does_not_end_them_all() -> None:
     def refuses() -> None:
         raise BackendRefused("nobody is there")
 
-    for happens, asked in ((vanishes, 3), (refuses, 5)):
+    unknown = read_asked(passed_through("/v1/batches"), "POST", "/v1/batches", (), b'{"model": "llama3"}')
+    for happens, request, asked in (
+        (vanishes, ASKED, 3),
+        (refuses, ASKED, 5),
+        (vanishes, unknown, 1),
+        (refuses, unknown, 5),
+    ):
         listing = [Listing(f"{at}", happens) for at in range(5)]
         world = World(*map(one_slot, listing))
         await world.pool.probe()
         with pytest.raises((BackendVanished, BackendRefused)):
-            await world.status()
+            await world.status(request)
         assert sum(each.asked for each in listing) == asked
         assert [each.taken for each in world.leases.standing()] == [0] * 5
         await world.pool.close()
