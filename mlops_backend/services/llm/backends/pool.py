@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import takewhile
 from time import monotonic
@@ -12,6 +11,7 @@ from typing import Final
 
 from mlops_backend.errors import NotFound, NoUsableBackend
 from mlops_backend.services.llm.backends.backend import Backend
+from mlops_backend.services.llm.backends.candidates import Candidates
 from mlops_backend.services.llm.backends.described import Described, described
 from mlops_backend.services.llm.backends.look import PROBE_LIFE, Known, Look, Probe, State, has_model
 from mlops_backend.services.llm.model_names import canonical
@@ -22,27 +22,6 @@ MOST_DRAINED: Final = 1000
 _DRAINED: Final = "Every backend that could serve this is drained at present; try again later."
 # How long anybody waits for a backend that may well not answer; a healthy one takes milliseconds.
 PATIENCE: Final = 0.2
-
-
-@dataclass(slots=True)
-class Candidates:
-    """The backends to ask, best first; `complete` when no other one can have the model.
-
-    `left` are those that were not asked yet. `late` are those that nothing was known of yet, for the first that needs
-    them.
-    """
-
-    left: list[Backend]
-    complete: bool = True
-    late: Callable[[], Awaitable[Sequence[Backend]]] | None = None
-
-    async def pass_over(self, backend: Backend) -> bool:
-        """Leave out one that is of no use, which may be said twice; whether there is another one."""
-        self.left = [other for other in self.left if other is not backend]
-        if not self.left and self.late is not None:
-            late, self.late = self.late, None
-            self.left += await late()
-        return bool(self.left)
 
 
 class BackendPool:

@@ -28,11 +28,6 @@ class Generation:
     waited: float = 0.0
     repeats: int = 0
 
-    record: RequestRecord
-    watch: Watch = field(default_factory=Watch)
-    waited: float = 0.0
-    repeats: int = 0
-
 
 class Admission:
     """Counts the running generations and, while the process drains, refuses new ones."""
