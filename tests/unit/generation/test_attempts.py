@@ -194,6 +194,19 @@ async def test_who_waits_for_a_backend_that_is_drained_does_not_come_to_it() -> 
     await world.pool.close()
 
 
+async def test_others_are_asked_while_a_drained_one_still_runs_something() -> None:
+    """It is neither asked nor in the way."""
+    listing = [Listing("one"), Listing("two"), Listing("three")]
+    world = World(*map(one_slot, listing))
+    await world.pool.probe()
+    held = world.hold("http://one")
+    world.pool.drain("http://one", drained=True)
+    assert [await world.status() for _ in range(4)] == [200] * 4
+    assert listing[0].asked == 0
+    held.give_back()
+    await world.pool.close()
+
+
 def test_who_has_no_backends_yet_tells_nothing_of_them() -> None:
     """A worker that starts beside others hears first which are drained: those who wait there are not to be let go."""
     told: list[list[str]] = []
