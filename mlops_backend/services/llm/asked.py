@@ -45,7 +45,8 @@ class Task:
     `names` are the body's fields that name models, the one to route by first. `ending` makes what watches a stream's
     end; without it an answer is always whole. `timed` is off where a backend may be silent for hours, as in a pull.
     `usage_on_request` marks OpenAI's streams, which tell their usage only when asked. `checks_first_line` marks our
-    own, where a failure that Ollama tells in its first line still gets a status.
+    own, where a failure that Ollama tells in its first line still gets a status. `repeatable` is off where nobody here
+    knows what it does: done twice it may be two.
     """
 
     dialect: Dialect
@@ -56,6 +57,7 @@ class Task:
     generates: bool = False
     usage_on_request: bool = False
     checks_first_line: bool = False
+    repeatable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,8 @@ class Asked:
 
     @property
     def can_be_repeated(self) -> bool:
-        """Whether its body can be sent once more: one that arrives while it is sent is gone."""
-        return self.content is None or isinstance(self.content, bytes | LargeBody)
+        """Whether it may be sent once more, and its body can be: one that arrives while it is sent is gone."""
+        return self.task.repeatable and (self.content is None or isinstance(self.content, bytes | LargeBody))
 
 
 GENERATE: Final = Task(Dialect.OLLAMA, Place.MODEL, ending=endings.generation_ending, generates=True)
@@ -155,4 +157,5 @@ def models_in(found: Sequence[Member], names: Sequence[str]) -> tuple[str, ...]:
 
 def passed_through(path: str) -> Task:
     """The task of a route that nobody here knows: `model` or `name` may name a model, streams may end in any way."""
-    return Task(dialect_of(path), Place.MODEL, names=("model", "name"), ending=endings.UnknownEnding, generates=True)
+    ending = endings.UnknownEnding
+    return Task(dialect_of(path), Place.MODEL, names=("model", "name"), ending=ending, generates=True, repeatable=False)

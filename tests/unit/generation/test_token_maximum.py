@@ -23,6 +23,8 @@ from mlops_backend.services.llm.generation.token_maximum import output_of
         (GENERATE, "/api/generate", {"options": {"num_predict": "x"}}, None),
         (OPENAI_GENERATE, "/v1/completions", {"max_tokens": " 5 ", "n": "3"}, 15),
         (OPENAI_GENERATE, "/v1/completions", {"max_tokens": "9" * 5000}, 10**15),
+        (OPENAI_GENERATE, "/v1/completions", {"max_tokens": 10**400}, 10**15),
+        (OPENAI_GENERATE, "/v1/completions", {"max_tokens": 5, "n": -(10**400)}, 5),
         (GENERATE, "/api/generate", {}, None),
         (EMBED, "/api/embed", {"input": "x"}, 0),
         (OPENAI_GENERATE, "/v1/chat/completions", {"max_tokens": 5, "max_completion_tokens": 9}, 9),

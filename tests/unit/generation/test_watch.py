@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import weakref
 
 import pytest
@@ -48,6 +49,22 @@ async def test_time_between_waits_does_not_count() -> None:
     for _ in range(3):
         await watch.wait(lambda: asyncio.sleep(0), 0.02, late)
         await asyncio.sleep(0.03)
+    watch.close()
+
+
+async def test_a_clock_begins_behind_a_wait_that_has_another() -> None:
+    """However long that was: also where the timer has rung meanwhile."""
+    watch = Watch()
+
+    async def queued_and_never_answered() -> None:
+        watch.moved(math.inf)
+        await asyncio.sleep(0.05)
+        watch.began(0.02)
+        await never()
+
+    async with asyncio.timeout(20):
+        with pytest.raises(IdleTimedOut):
+            await watch.wait(queued_and_never_answered, 0.01, late)
     watch.close()
 
 

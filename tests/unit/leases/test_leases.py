@@ -117,6 +117,19 @@ async def test_who_waits_too_long_is_told_when_to_come_again() -> None:
     assert leases.taken("gpu") == 0
 
 
+async def test_what_was_waited_before_counts() -> None:
+    """For the time that is left, and for how long it has waited."""
+    leases = made(gpu=1)
+    lease = await leases.take(["gpu"], of("a"))
+    async with asyncio.timeout(20):
+        with pytest.raises(QueueTimedOut):
+            await leases.take(["gpu"], Asking("b", lambda: 1, waited=29.99))
+    (patient,) = await waiting(leases, Asking("b", lambda: 1, waited=20))
+    assert [place.waited for place in leases.places("b")] == [20]
+    lease.give_back()
+    (await patient).give_back()
+
+
 async def test_a_queue_has_a_bound_and_so_has_each_key() -> None:
     """Whoever would be one too many is refused at once, and knows whose fault it is."""
     leases = made(Bounds(3, 2, 30, 30), gpu=1)
@@ -166,6 +179,19 @@ async def test_a_backend_that_is_taken_away_lets_go_of_those_who_wait_for_it() -
     assert (await either).name == "new"
     held[0].give_back()
     assert list(leases.standing()) == [Standing("new", 1, 1, 0)]
+
+
+async def test_who_leaves_as_its_backend_is_taken_away_has_left() -> None:
+    """A cancelled task is cancelled, whatever it would have been told in the same turn of the loop."""
+    leases = made(old=1)
+    held = await leases.take(["old"], of("a"))
+    (leaving,) = await waiting(leases, of("b"), names=["old"])
+    leases.use({"new": 1})
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    held.give_back()
+    assert (len(leases), leases._granted) == (0, {})
 
 
 async def test_each_knows_where_it_stands() -> None:

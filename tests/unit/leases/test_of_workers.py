@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -11,7 +13,8 @@ from contextlib import suppress
 import pytest
 
 from mlops_backend.errors import KeyQueueFull, NoUsableBackend, QueueFull, QueueTimedOut
-from mlops_backend.services.llm.leases import Asking, Standing, WorkersLeases, queue_bounds
+from mlops_backend.services.llm.leases import Asking, LeasesForWorkers, Standing, WorkersLeases, queue_bounds
+from mlops_backend.workers.handlers import Handlers
 from tests.fakes.family import Family
 from tests.settings import settings_for
 
@@ -73,13 +76,53 @@ async def test_a_bound_holds_over_all(pair: list[WorkersLeases]) -> None:
 async def test_what_has_no_bound_is_not_asked_for(family: Family, pair: list[WorkersLeases]) -> None:
     """A lease of it is there at once, though the parent says nothing."""
     family.channels[0]._transport.pause_reading()
-    lease = pair[0].at_once(["gpu", "cloud"])
+    lease = pair[0].at_once(["cloud", "gpu"])
     assert lease is not None
     assert lease.name == "cloud"
     family.channels[0]._transport.resume_reading()
     assert Standing("cloud", 1, None, 0) in (await pair[0].view("")).backends
     lease.give_back()
     assert pair[0].at_once(["gpu"]) is None
+
+
+async def test_what_has_no_bound_does_not_come_before_what_is_better(pair: list[WorkersLeases]) -> None:
+    """The order of the names holds: while the first one has room, nobody is sent to a later one."""
+    assert pair[0].at_once(["gpu", "cloud"]) is None
+    held = [await pair[number % 2].take(["gpu", "cloud"], of("a")) for number in range(3)]
+    assert [lease.name for lease in held] == ["gpu", "gpu", "cloud"]
+    assert (pair[0].taken("cloud"), pair[1].taken("cloud")) == (1, 0)
+    assert Standing("cloud", 1, None, 0) in (await pair[0].view("")).backends
+    for lease in held:
+        lease.give_back()
+    assert [await taken(leases) for leases in pair][-1] == 0
+    assert pair[0].taken("cloud") == 0
+
+
+@pytest.mark.parametrize("is_taken_away", [False, True], ids=["too long", "for what is taken away"])
+async def test_who_waited_in_vain_leaves_nothing_in_memory(pair: list[WorkersLeases], *, is_taken_away: bool) -> None:
+    """The error that it got does not keep what was asked until the garbage collector comes."""
+    held = [await pair[0].take(["gpu"], of("a")) for _ in range(2)]
+    gc.disable()
+    try:
+        gone = weakref.ref(await in_vain(pair[0], taken_away=is_taken_away))
+        assert gone() is None
+    finally:
+        gc.enable()
+    for lease in held:
+        lease.give_back()
+
+
+async def in_vain(leases: WorkersLeases, *, taken_away: bool) -> Counter[str]:
+    """What has been asked by one that waited in vain."""
+    asked = Counter(tokens=1)
+    asking = Asking("a", lambda: float(asked["tokens"]))
+    waiting = asyncio.create_task(leases.take(["gpu"], asking))
+    await until_waiting(leases, 1)
+    if taken_away:
+        leases.use({"cloud": None})
+    await asyncio.wait({waiting})
+    assert isinstance(waiting.exception(), NoUsableBackend if taken_away else QueueTimedOut)
+    return asked
 
 
 @pytest.mark.parametrize("granted", [False, True], ids=["before it came to it", "as it came to it"])
@@ -119,6 +162,33 @@ async def test_a_worker_that_is_gone_holds_nothing(family: Family, pair: list[Wo
     for task in stranded:
         task.cancel()
     await asyncio.gather(*stranded, return_exceptions=True)
+
+
+async def test_what_one_worker_knows_to_be_gone_is_given_to_no_other(pair: list[WorkersLeases]) -> None:
+    """Who has not heard of it yet waits until it has, and is not sent there past the bound."""
+    first, second = pair
+    first.use({"other": 1})
+    await first.view("")
+    stale = asyncio.create_task(second.take(["gpu"], of("a")))
+    await until_waiting(first, 1)
+    second.use({"other": 1})
+    with pytest.raises(NoUsableBackend):
+        await stale
+    assert [each.name for each in (await second.view("")).backends] == ["other"]
+
+
+async def test_of_a_worker_that_is_gone_nothing_is_remembered() -> None:
+    """Neither that it held anything nor that it waited."""
+    parent, worker = LeasesForWorkers(Handlers(), queue_bounds(SETTINGS)), object()
+    parent.leases.use({"gpu": 1})
+    assert parent._take(worker, (1, ["gpu"])) == "gpu"
+    assert parent._wait(worker, (2, ["gpu"], "a", 1.0, False, 1.0, 0.0)) is None
+    await asyncio.sleep(0)
+    assert len(parent.leases) == 1
+    parent.lose(worker)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert (len(parent.leases), parent.leases.taken("gpu"), parent._waiting, parent._held) == (0, 0, {}, {})
 
 
 async def test_refusals_come_as_they_are(pair: list[WorkersLeases]) -> None:

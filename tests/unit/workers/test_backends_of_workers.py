@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,10 @@ from mlops_backend.errors import Unavailable
 from mlops_backend.services.llm.backends import news
 from mlops_backend.services.llm.backends.news import WorkersNews
 from mlops_backend.services.llm.backends.pool import BackendPool
+from mlops_backend.shared import Shared
 from mlops_backend.workers import backends as of_parent
+from mlops_backend.workers.frames import packed
+from mlops_backend.workers.handlers import Handlers
 from tests.fakes.family import Family
 from tests.settings import settings_for
 
@@ -48,6 +52,26 @@ async def test_a_drain_holds_in_all(family: Family) -> None:
     later = BackendPool(timeout=1)
     assert await WorkersNews(later, family.workers[2]).begin() == ""
     assert list(later._drained) == ["b"]
+
+
+async def test_who_starts_while_a_backend_is_resumed_asks_it() -> None:
+    """It hears of that behind what it is told of all, and before it has taken that in: both came at once."""
+    hears = Handlers()
+
+    class Parent:
+        """Resumes a backend while it answers."""
+
+        async def ask(self, name: str, payload: Any = None) -> Any:
+            """Two are drained."""
+            hears.call(None, packed((news.DRAIN, ("a", False))))
+            return (["a", "b"], "")
+
+        def tell(self, name: str, payload: Any = None) -> None:
+            """Nothing is told."""
+
+    pool = BackendPool(timeout=1)
+    await WorkersNews(pool, Shared(0, Parent(), hears)).begin()
+    assert list(pool._drained) == ["b"]
 
 
 async def test_the_last_word_is_the_same_for_all(family: Family) -> None:

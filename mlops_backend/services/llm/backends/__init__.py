@@ -11,6 +11,7 @@ from mlops_backend.services.llm.backends.backend import (
     Operation,
 )
 from mlops_backend.services.llm.backends.builder import BackendBuilder
+from mlops_backend.services.llm.backends.candidates import Candidates
 from mlops_backend.services.llm.backends.catalogue import Catalogue, openai_model
 from mlops_backend.services.llm.backends.described import Described
 from mlops_backend.services.llm.backends.desk import BackendDesk
@@ -20,7 +21,7 @@ from mlops_backend.services.llm.backends.news import BackendNews, OwnNews, Worke
 from mlops_backend.services.llm.backends.openai import MODELS_PATH, OpenAIBackend
 from mlops_backend.services.llm.backends.openai_address import API, Places
 from mlops_backend.services.llm.backends.openai_drop_in import body_of, not_here, whole
-from mlops_backend.services.llm.backends.pool import BackendPool, Candidates
+from mlops_backend.services.llm.backends.pool import BackendPool
 from mlops_backend.services.llm.backends.statuses import raise_for_status
 
 __all__ = [

@@ -66,13 +66,16 @@ class WorkersNews:
     def __init__(self, pool: BackendPool, shared: Shared) -> None:
         self._pool = pool
         self._shared = shared
+        self._heard: set[str] | None = set()
         shared.hears.on(DRAIN, lambda _, change: self._drained(*change), tuple[str, bool])
 
     async def begin(self) -> str:
         """What the parent remembers: a worker that takes another's place goes on where that one was."""
         drained, text = await self._shared.parent.ask(BEGIN)
+        heard, self._heard = self._heard or set(), None
         for name in drained:
-            self._drained(name, True)
+            if name not in heard:  # what was heard meanwhile is as new, or newer
+                self._pool.drain(name, drained=True)
         return str(text)
 
     def good(self, text: str) -> None:
@@ -88,4 +91,6 @@ class WorkersNews:
         self._shared.hears.on(REREAD, lambda _, __: function())
 
     def _drained(self, name: str, drained: bool) -> None:
+        if self._heard is not None:
+            self._heard.add(name)
         self._pool.drain(name, drained=drained)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import takewhile
 from time import monotonic
@@ -12,6 +11,7 @@ from typing import Final
 
 from mlops_backend.errors import NotFound, NoUsableBackend
 from mlops_backend.services.llm.backends.backend import Backend
+from mlops_backend.services.llm.backends.candidates import Candidates
 from mlops_backend.services.llm.backends.described import Described, described
 from mlops_backend.services.llm.backends.look import PROBE_LIFE, Known, Look, Probe, State, has_model
 from mlops_backend.services.llm.model_names import canonical
@@ -22,27 +22,6 @@ MOST_DRAINED: Final = 1000
 _DRAINED: Final = "Every backend that could serve this is drained at present; try again later."
 # How long anybody waits for a backend that may well not answer; a healthy one takes milliseconds.
 PATIENCE: Final = 0.2
-
-
-@dataclass(slots=True)
-class Candidates:
-    """The backends to ask, best first; `complete` when no other one can have the model.
-
-    `left` are those that were not asked yet. `late` are those that nothing was known of yet, for the first that needs
-    them.
-    """
-
-    left: list[Backend]
-    complete: bool = True
-    late: Callable[[], Awaitable[Sequence[Backend]]] | None = None
-
-    async def pass_over(self, backend: Backend) -> bool:
-        """Leave out one that is of no use, which may be said twice; whether there is another one."""
-        self.left = [other for other in self.left if other is not backend]
-        if not self.left and self.late is not None:
-            late, self.late = self.late, None
-            self.left += await late()
-        return bool(self.left)
 
 
 class BackendPool:
@@ -80,7 +59,7 @@ class BackendPool:
         self._looks = tuple(looks)
         self._by_backend = {id(look.backend): look for look in looks}
         self._count()
-        self._told([look.described for look in looks])
+        self._tell()
         self._left = [look for look in (*self._left, *known.values()) if look.is_looking]
 
     async def close(self) -> None:
@@ -127,14 +106,23 @@ class BackendPool:
         """What is known of each at present, however old it is."""
         return [look.known_so_far(drained=look.described.name in self._drained) for look in self._looks]
 
+    def still_there(self, backends: Sequence[Backend]) -> list[Backend]:
+        """Those of some backends that were neither taken away nor drained since they were told."""
+        return [each for each in backends if id(each) in self._by_backend and self._takes(each)]
+
     def drain(self, name: str, *, drained: bool) -> None:
-        """Give a backend no new generation, or give it some again; one that comes under the name later is meant too."""
+        """Give a backend no new generation, or give it some again; one that comes under the name later is meant too.
+
+        Who waits for it in the queue, and for no other one, waits in vain.
+        """
         self._count()
         self._drained.pop(name, None)
         if drained:
             self._drained[name] = None
             if len(self._drained) > MOST_DRAINED:
                 del self._drained[next(iter(self._drained))]
+        if self._looks:  # a worker that starts hears what is drained before it has any; the leases are of all workers
+            self._tell()
 
     def _count(self) -> None:
         self.changes += 1
@@ -262,6 +250,10 @@ class BackendPool:
         if found is None:
             raise NotFound("There is no backend of that name.")
         return found
+
+    def _tell(self) -> None:
+        """Tell which there are for new generations."""
+        self._told([look.described for look in self._looks if look.described.name not in self._drained])
 
     def _takes(self, backend: Backend) -> bool:
         """Whether it gets new generations."""

@@ -18,10 +18,15 @@ _LAST_FRAMES: Final = 2.0
 
 @dataclass(eq=False, slots=True)
 class Generation:
-    """One admitted inference request: its record and its watch."""
+    """One admitted inference request: its record, its watch, and how long it waited for leases.
+
+    `repeats` says how often another backend was asked for what one may have begun.
+    """
 
     record: RequestRecord
     watch: Watch = field(default_factory=Watch)
+    waited: float = 0.0
+    repeats: int = 0
 
 
 class Admission:

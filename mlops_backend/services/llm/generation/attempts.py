@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from enum import IntEnum, auto
 from time import perf_counter
 from typing import Final, TypeVar
@@ -35,6 +35,11 @@ T = TypeVar("T")
 
 # What an answer is taken for in the queue where its request names no maximum.
 _UNNAMED: Final = 256
+# More than any generation takes. One of 1e30 would move the queue's virtual time so far that what all others cost is
+# rounded off.
+_DEAREST: Final = 1_000_000
+# How often one generation is asked for again of those that may have begun it.
+_MOST_REPEATS: Final = 2
 # What a proxy before a backend says of one that it does not reach.
 _UNREACHED: Final = (502, 504)
 
@@ -73,7 +78,8 @@ class Attempts:
         """What `use` makes of the answer of the first backend that can be reached, has the model and is not busy.
 
         A generation is asked for again where a backend closed the connection before the first byte of its answer, or
-        a proxy could not reach it; for so many as the budget has. What else is done to a model may have been done.
+        a proxy could not reach it; for so many as the budget has, and each twice at most. What else is done to a model
+        may have been done.
 
         If no backend answers, the reason that tells the most: that one is busy or away, which may pass, counts more
         than that others lack the model. Where the last one's own answer tells less, an error of ours stands in its
@@ -93,19 +99,19 @@ class Attempts:
         candidates = await self._backends(asked)
         reasons = [] if candidates.complete else [_Why.AWAY]
         while True:
-            backend = await self._leased(candidates.left, asked, generation, stack, first_byte)
+            backend = await self._leased(candidates, asked, generation, stack, first_byte)
             reason: _Why | None = _Why.AWAY
             try:
                 with self._asking(backend, asked, candidates) as asking:
                     answer = await _entered(backend, asked, generation.record, stack)
                     asking.answered(answer.status)
-                    reason = self._why_not(answer, asked)
+                    reason = self._why_not(answer, asked, generation)
                     if reason is None or not await _goes_on(candidates, backend, reason, reasons):
                         return await use(answer)
             except LeftAlone:
                 await candidates.pass_over(backend)
             except AppError as error:
-                reason = self._why_failed(error, asked)
+                reason = self._why_failed(error, asked, generation)
                 if reason is None or not await _goes_on(candidates, backend, reason, reasons):
                     raise
             assert reason is not None  # noqa: S101 - else it has returned
@@ -136,24 +142,32 @@ class Attempts:
 
     async def _leased(
         self,
-        backends: Sequence[Backend],
+        candidates: Candidates,
         asked: Asked,
         generation: Generation,
         stack: AsyncExitStack,
         first_byte: float,
     ) -> Backend:
-        """One of these backends, with a lease for a generation; the first with room, or who comes to have some.
+        """One of those that are left, with a lease for a generation; the first with room, or who comes to have some.
+
+        Those that were taken away meanwhile are not asked; where all were, others that have the model are.
 
         Raises:
             QueueFull, KeyQueueFull, QueueTimedOut: see `Leases.take`.
+            NoUsableBackend: there is none any more.
         """
         if not asked.task.generates:
-            return backends[0]
-        named = {self._pool.name_of(backend): backend for backend in backends}
-        first, last = self._router.order(backends, asked)
-        lease = self._leases.at_once([choice.name for choice in (*first, *last)])
-        if lease is None:
-            lease = await self._queued([choice.name for choice in first or last], asked, generation, first_byte)
+            return candidates.left[0]
+        lease = None
+        while lease is None:
+            candidates.left = self._pool.still_there(candidates.left) or (await self._backends(asked)).left
+            named = {self._pool.name_of(backend): backend for backend in candidates.left}
+            first, last = self._router.order(candidates.left, asked)
+            lease = self._leases.at_once([choice.name for choice in (*first, *last)])
+            if lease is None:
+                names = [choice.name for choice in first or last]
+                with suppress(NoUsableBackend):  # they were taken away, or are called otherwise now
+                    lease = await self._queued(names, asked, generation, first_byte)
         stack.callback(lease.give_back)
         reason = next(choice.reason for choice in (*first, *last) if choice.name == lease.name)
         _tell(generation.record, lease.name, reason)
@@ -162,21 +176,24 @@ class Attempts:
     async def _queued(self, names: Sequence[str], asked: Asked, generation: Generation, first_byte: float) -> Lease:
         """Wait for a lease; the queue's clock runs meanwhile, and the generation's own begins behind it."""
         caller, watch = generation.record.caller, generation.watch
-        asking = AskingFor("" if caller is None else caller.id, lambda: _cost(asked), generation.record.batch)
+        key = "" if caller is None else caller.id
+        asking = AskingFor(key, lambda: _cost(asked), generation.record.batch, waited=generation.waited)
+        since = perf_counter()
         watch.moved(math.inf)
         generation.record.waits = True
         try:
             return await self._leases.take(names, asking)
         finally:
             generation.record.waits = False
-            watch.moved(first_byte)
+            generation.waited += perf_counter() - since
+            watch.began(first_byte)
             generation.record.sent_upstream = perf_counter()
 
-    def _why_not(self, answer: Answer, asked: Asked) -> _Why | None:
+    def _why_not(self, answer: Answer, asked: Asked, generation: Generation) -> _Why | None:
         if answer.lacks_model:
             return _Why.LACKING
         if answer.status in _UNREACHED:
-            return self._again(asked)
+            return self._again(asked, generation)
         match answer.status:
             case 503:
                 return _Why.BUSY
@@ -184,12 +201,12 @@ class Attempts:
                 return _Why.LACKING if answer.content_type.startswith("application/json") else _Why.NO_SUCH_ROUTE
         return None
 
-    def _why_failed(self, error: AppError, asked: Asked) -> _Why | None:
+    def _why_failed(self, error: AppError, asked: Asked, generation: Generation) -> _Why | None:
         match error:
             case BackendRefused() | BackendUnresolvable() | ConnectTimedOut():
                 return _Why.AWAY
             case BackendVanished():
-                return self._again(asked)
+                return self._again(asked, generation)
             case BackendBusy():
                 return _Why.BUSY
             case BackendRejected(status=404):
@@ -198,9 +215,13 @@ class Attempts:
                 return _Why.NO_SUCH_ROUTE
         return None
 
-    def _again(self, asked: Asked) -> _Why | None:
-        """Why another backend may do again what this one may have begun."""
-        return _Why.AWAY if asked.task.generates and asked.can_be_repeated and self._retries.take() else None
+    def _again(self, asked: Asked, generation: Generation) -> _Why | None:
+        """Why another backend may do again what this one may have begun; not all may, for it may be what ends them."""
+        may = asked.task.generates and asked.can_be_repeated and generation.repeats < _MOST_REPEATS
+        if not (may and self._retries.take()):
+            return None
+        generation.repeats += 1
+        return _Why.AWAY
 
 
 def _tell(record: RequestRecord, name: str, reason: str) -> None:
@@ -236,4 +257,4 @@ def _instead(reason: _Why, model: str) -> AppError:
 def _cost(asked: Asked) -> float:
     """The tokens that a generation may take, for its turn in the queue."""
     most = output_of(asked).most
-    return prompt_tokens(asked) + (_UNNAMED if most is None else most)
+    return min(_DEAREST, prompt_tokens(asked) + (_UNNAMED if most is None else most))

@@ -69,16 +69,16 @@ class Forwarder:
             AppError: whatever kept the answer away.
         """
         record.name_model(asked.model)
-        if asked.task.generates:
-            if len(content := _in_memory(asked)) > LARGE:  # at the end there is no time for it
-                asked = replace(asked, prompt=await aside(len(content), estimate_prompt_tokens, content))
-            record.count_prompt = lambda: prompt_tokens(asked)
+        if asked.task.generates and len(content := _in_memory(asked)) > LARGE:  # at the end there is no time for it
+            asked = replace(asked, prompt=await aside(len(content), estimate_prompt_tokens, content))
         answered, sent = Forwarded(), asked
 
         async def begin() -> Metered:
             nonlocal sent
             begun = await metered(self._meter, asked, record)
             sent = begun.asked
+            if asked.task.generates:  # not before: what is refused here holds no prompt for as long as its connection
+                record.count_prompt = lambda: prompt_tokens(asked)
             return begun
 
         stream = relay(

@@ -140,7 +140,7 @@ class Router:
             said.name,
             said.backend.kind,
             reachable=probe is None or probe.reachable,
-            most=self._leases.most(said.name),
+            most=self._leases.most(said.name) or None,  # one that is drained gives none while it runs something
             weight=said.weight,
             models=names,
             loaded=loaded,

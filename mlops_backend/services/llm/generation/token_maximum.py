@@ -58,7 +58,8 @@ def _numbers(body: Mapping[str, Any], names: frozenset[str]) -> Iterator[int]:
     """The numbers that fields called so hold, in whatever case, in the body and in Ollama's `options`."""
     for name, value in body.items():
         if folded(name) in names and (number := number_in(value)) is not None:
-            yield 0 if math.isnan(number) else int(max(-_MOST, min(number, _MOST)))
+            is_none = isinstance(number, float) and math.isnan(number)  # `isnan` itself takes no number of any length
+            yield 0 if is_none else int(max(-_MOST, min(number, _MOST)))
         elif folded(name) == "options" and isinstance(value, dict):
             yield from _numbers(value, names)
 

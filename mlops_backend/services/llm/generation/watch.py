@@ -56,6 +56,16 @@ class Watch:
         """What is waited for has shown itself: the wait of this moment may take so long again."""
         self._deadline = self._loop.time() + seconds
 
+    def began(self, seconds: float) -> None:
+        """What is waited for begins only now, after a wait with a clock of its own: it may take so long from now on.
+
+        Other than `moved` it heeds that the timer may have been put off meanwhile, beyond what is left now.
+        """
+        self.moved(seconds)
+        if self._timer is not None and self._deadline < self._timer.when():
+            self._stop_timer()
+            self._timer = self._loop.call_at(self._deadline, self._ring)
+
     def interrupt(self, error: AppError) -> None:
         """End the wait of this moment, or else the next one, with `error`; the first call wins."""
         if self._error is None:

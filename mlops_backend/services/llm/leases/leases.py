@@ -84,9 +84,9 @@ class Leases:
         return slots.most if slots is not None else None
 
     def has_room(self, name: str) -> bool:
-        """Whether a lease of it is to be had at once."""
+        """Whether a lease of it is to be had at once; of one that is not there who asks for it has yet to hear."""
         slots = self._slots.get(name)
-        return slots is None or slots.has_room
+        return slots is not None and slots.has_room
 
     async def take(self, names: Sequence[str], asking: Asking) -> Lease:
         """A lease of one of these backends, the first that has room; where none has, of the first that comes to have.
@@ -142,24 +142,23 @@ class Leases:
 
     async def _wait(self, names: frozenset[str], asking: Asking) -> Lease:
         self._check_room(names, asking.key)
-        ticket = Ticket(
-            asking.key, names, max(1.0, asking.cost()), self._clock(), batch=asking.batch, weight=asking.weight
-        )
-        granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
-        self._granted[ticket] = granted
+        cost, since = max(1.0, asking.cost()), self._clock() - asking.waited
+        ticket = Ticket(asking.key, names, cost, since, batch=asking.batch, weight=asking.weight)
+        # No local name is given to it: an error that it brings would know itself by this frame, and what was asked.
+        self._granted[ticket] = asyncio.get_running_loop().create_future()
         self._queue.put(ticket)
         try:
-            async with asyncio.timeout(self.bounds.seconds):
-                return await granted
+            async with asyncio.timeout(max(0.0, self.bounds.seconds - asking.waited)):
+                return await self._granted[ticket]
         except TimeoutError:
-            self._forgo(granted)
+            self._forgo(self._granted[ticket])
             wait = self._told(self._expected(names, len(self._queue)))
             raise QueueTimedOut(
                 "It did not come to this request in time: all backends that have the model are busy.",
                 headers={"Retry-After": wait},
             ) from None
         except asyncio.CancelledError:
-            self._forgo(granted)
+            self._forgo(self._granted[ticket])
             raise
         finally:
             self._queue.drop(ticket)
@@ -176,7 +175,7 @@ class Leases:
             raise QueueFull("Too many requests wait for a backend already.", headers={"Retry-After": wait})
 
     def _given(self, name: str) -> Lease:
-        self._slots.setdefault(name, _Slots()).taken += 1
+        self._slots[name].taken += 1
         return Lease(name, partial(self._gave_back, name, self._clock()))
 
     def _serve(self, name: str) -> None:
@@ -196,7 +195,7 @@ class Leases:
     @staticmethod
     def _forgo(granted: asyncio.Future[Lease]) -> None:
         """Give back what was granted to one that left in the same turn of the loop."""
-        if granted.done() and not granted.cancelled():
+        if granted.done() and not granted.cancelled() and granted.exception() is None:
             granted.result().give_back()
 
     def _expected(self, names: frozenset[str], ahead: int) -> float:

@@ -36,12 +36,16 @@ def queue_bounds(settings: Settings) -> Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Who wants a lease: whose it is, of what class and weight, and what it costs, in tokens, to be told when asked."""
+    """Who wants a lease: whose it is, of what class and weight, and what it costs, in tokens, to be told when asked.
+
+    `waited` are the seconds that it has waited before, for a backend that then could not serve it.
+    """
 
     key: str
     cost: Callable[[], float]
     batch: bool = False
     weight: float = 1.0
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

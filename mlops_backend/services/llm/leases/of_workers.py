@@ -27,7 +27,7 @@ GIVEN_BACK: Final = "leases.given_back"
 VIEW: Final = "leases.view"
 _REFUSALS: Final = {kind.code: kind for kind in (QueueFull, KeyQueueFull, QueueTimedOut, NoUsableBackend)}
 
-_Wait = tuple[int, list[str], str, float, bool, float]
+_Wait = tuple[int, list[str], str, float, bool, float, float]
 
 
 class LeasesForWorkers:
@@ -66,11 +66,11 @@ class LeasesForWorkers:
         Raises:
             QueueFull, KeyQueueFull: see `Leases.take`.
         """
-        number, names, key, cost, batch, weight = asked
+        number, names, key, cost, batch, weight, waited = asked
         if (lease := self.leases.at_once(names)) is not None:
             return self._keep(worker, number, lease)
         self.leases.check_room(names, key)
-        waiting = self._until_granted(worker, number, names, Asking(key, lambda: cost, batch, weight))
+        waiting = self._until_granted(worker, number, names, Asking(key, lambda: cost, batch, weight, waited))
         self._waiting[worker][number] = asyncio.create_task(waiting)
         return None
 
@@ -82,7 +82,7 @@ class LeasesForWorkers:
         else:
             worker.tell(GRANTED, (number, self._keep(worker, number, lease)))
         finally:
-            self._waiting[worker].pop(number, None)
+            self._waiting.get(worker, {}).pop(number, None)  # of one that is lost nothing is kept
 
     def _keep(self, worker: Any, number: int, lease: Lease) -> str:
         self._held[worker][number] = lease
@@ -142,8 +142,8 @@ class WorkersLeases:
         return self._most.get(name)
 
     def at_once(self, names: Sequence[str]) -> Lease | None:
-        """A lease of the first of these backends that has no bound; of others the parent knows."""
-        return self._own.at_once([name for name in names if name in self._unbounded])
+        """A lease of the first of these backends if that has no bound; of one that has the parent knows."""
+        return self._own.at_once(names[:1]) if self._unbounded.issuperset(names[:1]) else None
 
     async def take(self, names: Sequence[str], asking: Asking) -> Lease:
         """See `Leases.take`.
@@ -152,11 +152,12 @@ class WorkersLeases:
             Unavailable: the parent does not answer.
         """
         number = next(self._numbers)
-        self._granted[number] = granted = asyncio.get_running_loop().create_future()
+        # No local name is given to it; see `Leases`.
+        self._granted[number] = asyncio.get_running_loop().create_future()
         try:
             name = await self._parent.ask(TAKE, (number, list(names)))
             if name is None:
-                name = await self._queued(number, names, asking, granted)
+                name = await self._queued(number, names, asking)
         except BaseException:
             self._parent.tell(GIVEN_BACK, number)  # it may have come to it meanwhile
             raise
@@ -178,16 +179,17 @@ class WorkersLeases:
             Unavailable: the parent does not answer.
         """
         waiting, own, backends = await self._parent.ask(VIEW, key)
-        free = [each for each in self._own.standing() if each.name in self._unbounded]
+        free = [Standing(name, self.taken(name), None, 0) for name in self._most if name in self._unbounded]
         bounded = [Standing(*each) for each in backends if each[0] not in self._unbounded]
         return View(waiting, [Place(*each) for each in own], [*bounded, *free])
 
-    async def _queued(self, number: int, names: Sequence[str], asking: Asking, granted: asyncio.Future[str]) -> str:
+    async def _queued(self, number: int, names: Sequence[str], asking: Asking) -> str:
         self._waiting += 1
         try:
-            asked = (number, list(names), asking.key, max(1.0, asking.cost()), asking.batch, asking.weight)
+            cost = max(1.0, asking.cost())
+            asked = (number, list(names), asking.key, cost, asking.batch, asking.weight, asking.waited)
             name: str | None = await self._parent.ask(WAIT, asked)
-            return await granted if name is None else name
+            return await self._granted[number] if name is None else name
         finally:
             self._waiting -= 1
 
