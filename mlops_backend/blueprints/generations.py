@@ -35,9 +35,10 @@ async def list_generations() -> dict[str, Any]:
 async def end_generation(request_id: str) -> dict[str, Any]:
     """End a generation, wherever it is: in the queue, while a model is loaded, amid its answer.
 
-    `request_id` is what `X-Request-ID` says. The backend is let go of at once. Whoever waits for the answer gets the
-    error `generation_cancelled`: with status 499, or as the stream's last object. It is 404 where none of one's own has
-    that id; the administrator ends anybody's.
+    `request_id` is what `X-Request-ID` says. The backend is let go of at once; of a stream whose client takes nothing
+    just then, once it does or `SEND_TIMEOUT` ends it. Whoever waits for the answer gets the error
+    `generation_cancelled`: with status 499, or as the stream's last object. It is 404 where none of one's own has that
+    id; the administrator ends anybody's.
     """
     ended = await service(Running).end(request_id, _whose())
     if not ended:
