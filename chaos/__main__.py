@@ -6,6 +6,7 @@ It ends by itself, prints one table, and fails where a rule was broken. A seed r
 import argparse
 import asyncio
 import random
+import re
 import signal
 import sys
 import time
@@ -22,7 +23,8 @@ from chaos.stage import MOST, Stage, staged
 from tests.databases import sqlite_template
 from tests.e2e.server_process import KEY
 
-SHOWN = 5
+SHOWN = 8
+REQUEST_ID = re.compile(r',?"request_id":"[^"]*"')
 # Of what was accepted and had no byte yet, so much has to succeed while backends are only killed.
 SUCCEEDING = 0.999
 
@@ -122,7 +124,7 @@ def show(
     print(f"\nseed {options.seed}, {len(asked)} requests in {took:.0f} s, faults {dict(done)}")
     print("ended as: " + ", ".join(f"{name} {count}" for name, count in endings.most_common()))
     print(f"of {len(accepted)} accepted that did not leave, {share:.4%} had a byte of an answer or all of it")
-    reasons = Counter(each.said[:120] for each in unanswered)
+    reasons = Counter(REQUEST_ID.sub("", each.said)[:160] for each in unanswered)
     for said, count in reasons.most_common(SHOWN):
         print(f"    {count:5} {said!r}")
     for rule, who in broken.items():

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from mlops_backend.services.llm.backends import look
 from mlops_backend.services.llm.generation.retry_budget import RetryBudget
 from tests.conftest import ServeFactory
 from tests.fakes.http11 import Connection, Reply, Request
@@ -181,3 +182,17 @@ async def test_a_backend_that_always_fails_is_left_alone(service: Service, bad: 
             number += 1
             await service.client.post("/api/generate", json=PROMPT | {"prompt": f"{number} {number}"})
             await asyncio.sleep(0.02)
+
+
+async def test_one_that_came_back_a_moment_ago_answers_when_the_other_one_goes(
+    service: Service, bad: BehindAProxy, fake: FakeOllama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the last look found, however soon that was, is no reason for an error."""
+    await bad.stop()
+    monkeypatch.setattr(look, "PROBE_LIFE", 0)
+    await service.client.get("/api/llm/models")
+    monkeypatch.setattr(look, "PROBE_LIFE", 60)
+    await bad.start()
+    await fake.stop()
+    answer = await service.client.post("/api/generate", json={**PROMPT, "stream": False})
+    assert (answer.status_code, asked(bad)) == (200, 1)

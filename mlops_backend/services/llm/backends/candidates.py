@@ -12,8 +12,8 @@ from mlops_backend.services.llm.backends.backend import Backend
 class Candidates:
     """The backends to ask, best first; `complete` when no other one can have the model.
 
-    `left` are those that were not asked yet. `late` are those that nothing was known of yet, for the first that needs
-    them.
+    `left` are those that were not asked yet. `late` are those that nothing was known of yet, or that were away and may
+    have come back, for the first that needs them.
     """
 
     left: list[Backend]

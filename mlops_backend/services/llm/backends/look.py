@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from time import monotonic, perf_counter
 from typing import Any, Final
 
@@ -120,9 +121,15 @@ class Look:
         """The last probe, unless it is older than `life` seconds."""
         return self._last if monotonic() - self._at <= life else None
 
-    def refresh(self) -> asyncio.Task[Probe]:
-        """A probe at most `PROBE_LIFE` seconds old; all who ask meanwhile share it."""
-        fresh = self._task is not None and (not self._task.done() or self.known(PROBE_LIFE) is not None)
+    def unknown_or_away(self, life: float) -> bool:
+        """Whether it is not known to be there."""
+        probe = self.known(life)
+        return probe is None or not probe.reachable
+
+    def refresh(self, life: float = inf) -> asyncio.Task[Probe]:
+        """A probe at most `life` and `PROBE_LIFE` seconds old; all who ask meanwhile share it."""
+        life = min(life, PROBE_LIFE)
+        fresh = self._task is not None and (not self._task.done() or self.known(life) is not None)
         if self._task is None or not fresh:
             self._task = asyncio.create_task(self._probe())
         return self._task

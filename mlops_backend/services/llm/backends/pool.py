@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import takewhile
 from time import monotonic
 from typing import Final
@@ -145,9 +144,11 @@ class BackendPool:
         if len(self._looks) == 1:
             return Candidates([self.home])
         known = await self._known_in_order(_answers)
+        if not _backends(known, _answers):
+            known = await self._known_anew()
         if not (answering := _backends(known, _answers)):
             raise no_usable(known)
-        return Candidates([*answering])
+        return self._then_others(answering, _answers)
 
     async def candidates(self, model: str, *, in_order: bool = False) -> Candidates:
         """The backends to try for `model`, best first.
@@ -158,8 +159,9 @@ class BackendPool:
         asked, and for no model any will do.
 
         As soon as one that lists it is known, no other is waited for; but in the operator's order one that comes before
-        it, and of which nothing is known, has `PATIENCE` seconds to say that it lists it too; and so has any other when
-        those that are known cannot answer.
+        it, and of which nothing is known, has `PATIENCE` seconds to say that it lists it too. When those that are known
+        cannot answer, so has any other. One that was away is looked at again then, and asked if it does not say in time
+        that it is back: it may be.
 
         Raises:
             NoUsableBackend: there is none, none answers, or all that would be asked are drained.
@@ -173,10 +175,10 @@ class BackendPool:
             return wanted in probe.names and (in_order or self._takes(probe.backend))
 
         known = await (self._known_in_order(lists) if in_order else self._known_until(lists, KNOWN_LIFE))
+        if not _backends(known, _answers):
+            known = await self._known_anew()
         if having := _backends(known, lists):
-            unknown = any(look.known(KNOWN_LIFE) is None for look in self._looks)
-            late = partial(self._late, model, having) if unknown else None
-            return Candidates([*(having if in_order else self._turned(having))], late=late)
+            return self._then_others(having if in_order else self._turned(having), lists, model)
         if any(has_model(probe, model) for probe in known):
             raise NoUsableBackend(_DRAINED)
         if not (answering := _backends(known, _answers)):
@@ -185,13 +187,23 @@ class BackendPool:
             return Candidates([*self._taking(had, anyway=in_order)])
         return Candidates([*self._taking(answering, anyway=in_order)], complete=all(look.seen for look in self._looks))
 
-    async def _late(self, model: str, having: Sequence[Backend]) -> Sequence[Backend]:
-        """Who lists `model`, too, of those that were not waited for: a healthy one takes milliseconds to say so."""
-        waiting = {look.refresh() for look in self._looks if look.known(KNOWN_LIFE) is None}
-        if waiting:
+    def _then_others(self, backends: Sequence[Backend], wanted: Callable[[Probe], bool], model: str = "") -> Candidates:
+        """Some backends, and when they cannot answer those that turn out to be `wanted` too, or may have the model."""
+
+        async def late() -> Sequence[Backend]:
+            known = await self._known_anew()
+            there = [look.backend for look in self._looks if look.backend not in backends]
+            back = [each for each in _backends(known, wanted) if each in there]
+            away = [look.backend for look in self._looks if look.absent and look.had(model)]
+            return [each for each in there if each in (back or away) and self._takes(each)]
+
+        return Candidates([*backends], late=late)
+
+    async def _known_anew(self) -> Sequence[Probe]:
+        """What is known of each, with another look at those that are unknown or were away; waits `PATIENCE` seconds."""
+        if waiting := {look.refresh(0) for look in self._looks if look.unknown_or_away(KNOWN_LIFE)}:
             await asyncio.wait(waiting, timeout=PATIENCE)
-        listing = _backends(self._known(KNOWN_LIFE), lambda probe: has_model(probe, model))
-        return [each for each in listing if each not in having and self._takes(each)]
+        return self._known(KNOWN_LIFE)
 
     @property
     def home(self) -> Backend:
