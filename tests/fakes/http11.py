@@ -169,5 +169,7 @@ class Connection:
         return found
 
     async def _write(self, data: bytes) -> None:
+        if self._writer.is_closing():  # uvloop has a RuntimeError for that
+            raise ConnectionResetError("the client has left")
         self._writer.write(data)
         await self._writer.drain()
