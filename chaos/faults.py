@@ -8,7 +8,9 @@ from typing import Any
 
 from chaos.backends import USUAL, ChaosOllama
 from chaos.stage import Stage
+from tests.databases import Postgres
 from tests.fakes.ollama import Mode
+from tests.fakes.redis_server import RedisServer
 
 Fault = Callable[[Stage, random.Random], Coroutine[Any, Any, None]]
 
@@ -65,22 +67,24 @@ async def kill_worker(stage: Stage, dice: random.Random) -> None:
 
 async def restart_redis(stage: Stage, dice: random.Random) -> None:
     """Redis is away for a moment."""
-    if stage.redis is not None and not stage.redis_is_away:
-        stage.redis_is_away = True
-        await asyncio.to_thread(stage.redis.stop)
-        await asyncio.sleep(dice.uniform(0.2, 1.0))
-        await asyncio.to_thread(stage.redis.start)
-        stage.redis_is_away = False
+    if stage.redis is not None:
+        await _restart(stage, dice, stage.redis)
 
 
 async def restart_database(stage: Stage, dice: random.Random) -> None:
     """PostgreSQL is away for a moment."""
-    if stage.postgres is not None and not stage.database_is_away:
-        stage.database_is_away = True
-        await stage.in_thread(stage.postgres.stop)
+    if stage.postgres is not None:
+        await _restart(stage, dice, stage.postgres)
+
+
+async def _restart(stage: Stage, dice: random.Random, server: RedisServer | Postgres) -> None:
+    """One at a time."""
+    if server not in stage.away:
+        stage.away.append(server)
+        await stage.in_thread(server.stop)
         await asyncio.sleep(dice.uniform(0.2, 1.0))
-        await stage.in_thread(stage.postgres.start)
-        stage.database_is_away = False
+        await stage.in_thread(server.start)
+        stage.away.remove(server)
 
 
 async def rewrite_file(stage: Stage, dice: random.Random) -> None:

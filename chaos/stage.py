@@ -35,13 +35,13 @@ class Stage:
         self.redis: RedisServer | None = None
         self.service: ServerProcess
         self.killed_workers = 0
-        self.database_is_away = self.redis_is_away = False
+        self.away: list[RedisServer | Postgres] = []
         self._sound = list(backends)
         # PostgreSQL's starter holds a lock of the thread that it was taken in.
         self.thread = ThreadPoolExecutor(1, "postgres")
 
     async def in_thread(self, function: Callable[[], T]) -> T:
-        """Run what has to do with PostgreSQL."""
+        """Run what starts or stops a database."""
         return await asyncio.get_running_loop().run_in_executor(self.thread, function)
 
     @asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 from time import monotonic
 from typing import Final
@@ -145,7 +145,7 @@ class BackendPool:
             return Candidates([self.home])
         known = await self._known_in_order(_answers)
         if not _backends(known, _answers):
-            known = await self._known_anew()
+            known = await self._known_anew(look for look in self._looks if not look.is_looking)
         if not (answering := _backends(known, _answers)):
             raise no_usable(known)
         return self._then_others(answering, _answers)
@@ -176,7 +176,7 @@ class BackendPool:
 
         known = await (self._known_in_order(lists) if in_order else self._known_until(lists, KNOWN_LIFE))
         if not _backends(known, _answers):
-            known = await self._known_anew()
+            known = await self._known_anew(look for look in self._looks if not look.is_looking)
         if having := _backends(known, lists):
             return self._then_others(having if in_order else self._turned(having), lists, model)
         if any(has_model(probe, model) for probe in known):
@@ -191,7 +191,7 @@ class BackendPool:
         """Some backends, and when they cannot answer those that turn out to be `wanted` too, or may have the model."""
 
         async def late() -> Sequence[Backend]:
-            known = await self._known_anew()
+            known = await self._known_anew(self._looks)
             there = [look.backend for look in self._looks if look.backend not in backends]
             back = [each for each in _backends(known, wanted) if each in there]
             away = [look.backend for look in self._looks if look.absent and look.had(model)]
@@ -199,9 +199,9 @@ class BackendPool:
 
         return Candidates([*backends], late=late)
 
-    async def _known_anew(self) -> Sequence[Probe]:
-        """What is known of each, with another look at those that are unknown or were away; waits `PATIENCE` seconds."""
-        if waiting := {look.refresh(0) for look in self._looks if look.unknown_or_away(KNOWN_LIFE)}:
+    async def _known_anew(self, looks: Iterable[Look]) -> Sequence[Probe]:
+        """What is known of each, after up to `PATIENCE` seconds for another look at those that are unknown or away."""
+        if waiting := {look.refresh(0) for look in looks if look.unknown_or_away(KNOWN_LIFE)}:
             await asyncio.wait(waiting, timeout=PATIENCE)
         return self._known(KNOWN_LIFE)
 
