@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from tests.fakes.http11 import Connection, Request
 from tests.fakes.ollama import FakeOllama, Mode, Recorded
+from tests.fakes.server import recorded
 
 # Streams that take a while, so that what goes wrong meets some of them.
 USUAL = Mode.SLOW_TOKENS
@@ -21,22 +22,19 @@ class ChaosOllama(FakeOllama):
     mode: Mode = USUAL
     token_delay: float = TOKEN
     answered: Counter[str] = field(default_factory=Counter)
-    came: int = 0
 
     async def _attend(self, connection: Connection, request: Request) -> Recorded:
-        """See first who has left: a slot of theirs may be this request's."""
+        """See first who has left: a slot of theirs may be this request's, and who asked may be one of them."""
         for _ in range(NOTICING):
             await asyncio.sleep(0)
-        return await super()._attend(connection, request)
+        return recorded(request) if connection.client_left else await super()._attend(connection, request)
 
     async def answer(self, connection: Connection, request: Request) -> None:
         """Answer, and note it where the answer was whole."""
         mode = self.mode
         await super().answer(connection, request)
-        if self.counts(request):
-            self.came += 1
-            if mode is USUAL:
-                self.answered[name_in(request.body)] += 1
+        if self.counts(request) and mode is USUAL:
+            self.answered[name_in(request.body)] += 1
         self.requests.clear()
 
 

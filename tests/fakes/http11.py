@@ -82,6 +82,11 @@ class Connection:
         """Whether a part of the last request's body was not read."""
         return not self._body.ended.is_set()
 
+    @property
+    def client_left(self) -> bool:
+        """Whether the client is known to have closed its side."""
+        return self._inbox.client_left
+
     async def read_request(self, streamed: Callable[[Request], bool] = lambda _: False) -> Request | None:
         """Return the next request, or None when the client has gone."""
         head = await self._inbox.until(b"\r\n\r\n")

@@ -13,6 +13,11 @@ class Inbox:
         self._reader = reader
         self._buffer = bytearray()
 
+    @property
+    def client_left(self) -> bool:
+        """Whether the client has closed its side, and all that came before was used."""
+        return self._reader.at_eof() or self._reader.exception() is not None
+
     async def fill(self) -> bool:
         """Wait for more; False when the client has closed its side."""
         try:
