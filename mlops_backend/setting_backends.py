@@ -142,10 +142,8 @@ class _File:
             raise UnusableFile(f"{self._name}: there is no [[{_ARRAY}]] in it")
         if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
             raise self._wrong(self._lines.top.get(_ARRAY, 0), f"{_ARRAY} must be written as [[{_ARRAY}]]")
-        if len(self._lines.tables) != len(
-            tables
-        ):  # they are written in another way: no line is better than a wrong one
-            self._lines.tables.clear()
+        if len(self._lines.tables) != len(tables):
+            self._lines.tables.clear()  # they are written in another way: no line is better than a wrong one
         found = [self._backend(index, table, secret) for index, table in enumerate(tables)]
         self._check_that_each_is_one(found, known)
         return tuple(found)

@@ -15,7 +15,7 @@ from typing import Final
 
 from quart import Response
 
-from mlops_backend.errors import AppError
+from mlops_backend.errors import AppError, Unavailable
 from mlops_backend.middleware.asgi import STRAIGHT
 from mlops_backend.middleware.request_context import at_hand, record, service
 from mlops_backend.services.llm.asked import Asked
@@ -105,7 +105,10 @@ class _Signs:
         caller = self._noted.caller
         if state != "queued" or caller is None:
             return state
-        own = (await self._leases.view(caller.id)).own
+        try:
+            own = (await self._leases.view(caller.id)).own
+        except Unavailable:  # who gives the leases does not answer just now
+            return state
         return f"queued, {min(place.ahead for place in own)} before it" if own else state
 
 

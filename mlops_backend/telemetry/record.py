@@ -13,9 +13,7 @@ from mlops_backend.principal import Principal
 _LONGEST_NAME: Final = 256
 _LONGEST_SAID: Final = 200
 # What stands in the log line where there is something to say.
-_TOLD: Final = (
-    *("client", "model", "backend", "route_reason", "upstream_url", "error", "said", "bytes_in", "bytes_out"),
-)
+_TOLD: Final = ("client", "model", "backend", "route_reason", "upstream_url", "error", "said", "bytes_in", "bytes_out")
 # What has digits and is longer than a word, or is named for one.
 _MAY_BE_KEY: Final = re.compile(
     r"(?i)(?<=bearer )\S+|(?<=basic )\S+|(?<=://)[^/@\s]*(?=@)|\b(?:sk|pk|hf|gsk)[-_]\S+"
@@ -122,17 +120,7 @@ class RequestRecord:
         }
         if self.caller is not None:
             line["principal"], line["key_id"] = self.caller.name, self.caller.id
-        for name in (
-            "client",
-            "model",
-            "backend",
-            "route_reason",
-            "upstream_url",
-            "error",
-            "said",
-            "bytes_in",
-            "bytes_out",
-        ):
+        for name in _TOLD:
             if value := getattr(self, name):
                 line[name] = value
         if self.passed_over:

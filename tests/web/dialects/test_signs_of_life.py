@@ -12,7 +12,9 @@ import ollama
 import openai
 import pytest
 
+from mlops_backend.errors import Unavailable
 from mlops_backend.middleware import signs_of_life
+from mlops_backend.services.llm.leases import Lessor, View
 from tests.conftest import ServeFactory
 from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
 from tests.service import ORDINARY_KEY, Service
@@ -64,6 +66,22 @@ async def test_a_stream_that_waits_says_so(queued: Service, fake: FakeOllama, fa
         assert answer.text.startswith("  ")
         words = [json.loads(line) for line in answer.text.splitlines()]
         assert len(words) == len(plain.text.splitlines())
+
+
+async def test_a_place_that_is_not_known_just_now_ends_no_stream(
+    queued: Service, fake: FakeOllama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker's parent, which gives the leases, may not answer for a moment."""
+
+    async def unknown(key: str) -> View:
+        raise Unavailable("The parent does not answer.")
+
+    monkeypatch.setattr(queued.services.get(Lessor), "view", unknown)  # type: ignore[type-abstract]
+    released_later(fake)
+    family = FAMILIES["openai chat"]
+    answer = await queued.client.post(family.path, json=family.streamed, headers=PROGRESS)
+    assert answer.text.startswith(": queued\n\n: queued\n\n")
+    assert answer.text.endswith("data: [DONE]\n\n")
 
 
 @every_family

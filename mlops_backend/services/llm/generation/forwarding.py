@@ -10,10 +10,7 @@ from typing import Final
 from pydantic_core import from_json
 
 from mlops_backend.aside import LARGE, aside
-from mlops_backend.errors import (
-    BackendNonsense,
-    StreamIncomplete,
-)
+from mlops_backend.errors import BackendNonsense, StreamIncomplete
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends import Answer, BackendPool
 from mlops_backend.services.llm.dialects import (

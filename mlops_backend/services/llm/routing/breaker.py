@@ -26,12 +26,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Final, Self
 
-from mlops_backend.errors import (
-    BackendRefused,
-    BackendUnresolvable,
-    BackendVanished,
-    ConnectTimedOut,
-)
+from mlops_backend.errors import BackendRefused, BackendUnresolvable, BackendVanished, ConnectTimedOut
 from mlops_backend.services.llm.routing.snapshot import Trips
 
 _UNREACHABLE: Final = (BackendRefused, BackendUnresolvable, BackendVanished, ConnectTimedOut)
