@@ -80,7 +80,8 @@ async def test_two_backends_are_both_used(serve: ServeFactory, fake: FakeOllama)
         other.hold()
         tasks = begun(service, 6)
         await until_waiting(service, 2)
-        assert (fake.active, other.active) == (2, 2)
+        await fake.wait_until(lambda: fake.active == 2)
+        await other.wait_until(lambda: other.active == 2)
         fake.release()
         other.release()
         assert {answer.status_code for answer in await asyncio.gather(*tasks)} == {200}
@@ -175,6 +176,7 @@ async def test_the_clock_of_the_first_byte_begins_behind_the_queue(serve: ServeF
 async def test_a_stop_ends_those_who_wait(held: Service, fake: FakeOllama) -> None:
     """As it ends those who run: with a word, and within its time."""
     tasks = begun(held, 3)
+    await fake.wait_until(lambda: fake.active == 1)
     await until_waiting(held, 2)
     draining = asyncio.create_task(held.admission.drain(0.1))
     answers = await asyncio.gather(*tasks)
