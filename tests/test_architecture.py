@@ -29,7 +29,19 @@ LAYERS = (
         "setting_backend_fields",
         "setting_lines",
     ),
-    ("principal", "shared", "shares", "folding", "begun", "event_loop", "in_turns", "address", "postponed", "aside"),
+    (
+        "principal",
+        "shared",
+        "shares",
+        "folding",
+        "begun",
+        "event_loop",
+        "in_turns",
+        "address",
+        "postponed",
+        "aside",
+        "redis_clients",
+    ),
 )
 # The houses of `services`, from the top; each may import from those on lower floors, through their faces.
 FLOORS = (

@@ -17,9 +17,10 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+from mlops_backend import redis_clients
 from mlops_backend.errors import LimitExceeded, LimitsUnavailable
 from mlops_backend.principal import Limits, Principal
-from mlops_backend.services.other.limits import redis_clients, redis_limiter, script, upkeep
+from mlops_backend.services.other.limits import redis_limiter, script, upkeep
 from mlops_backend.services.other.limits.limiter import Reservation
 from mlops_backend.services.other.limits.redis_limiter import RedisLimiter
 from tests.fakes.limits_model import SECOND

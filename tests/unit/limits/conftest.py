@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from mlops_backend.services.other.limits import redis_clients
+from mlops_backend import redis_clients
 from tests.fakes.limits import NOON, AnyLimiter, Ledger, started
 from tests.fakes.limits_model import Clock
 from tests.fakes.redis_server import RedisServer

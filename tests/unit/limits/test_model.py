@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlops_backend import redis_clients
 from mlops_backend.errors import LimitExceeded
 from mlops_backend.principal import Limits, Principal, Rate
-from mlops_backend.services.other.limits import redis_clients
 from mlops_backend.services.other.limits.limiter import Reservation
 from mlops_backend.services.other.limits.memory import MemoryLimiter
 from mlops_backend.services.other.limits.redis_limiter import RedisLimiter

@@ -10,9 +10,9 @@ from typing import Any, Final
 import pytest
 from redis.asyncio import Redis
 
+from mlops_backend.redis_clients import REDIS_ERRORS
 from mlops_backend.services.other.limits import script
 from mlops_backend.services.other.limits.charge import Charge
-from mlops_backend.services.other.limits.redis_clients import REDIS_ERRORS
 from mlops_backend.services.other.limits.redis_limiter import RedisLimiter
 from mlops_backend.services.other.limits.redis_store import LIFE, RedisStore, Settlement
 from mlops_backend.services.other.limits.windows import windows_at

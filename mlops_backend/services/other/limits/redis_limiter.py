@@ -11,12 +11,12 @@ from redis.exceptions import RedisError
 
 from mlops_backend.errors import AppError, LimitsUnavailable
 from mlops_backend.principal import Principal
+from mlops_backend.redis_clients import MOST_AT_ONCE, REDIS_ERRORS
 from mlops_backend.services.other.limits import script
 from mlops_backend.services.other.limits.charge import Charge, cost_of, whole_tokens
 from mlops_backend.services.other.limits.decision import Seen, Standing, exceeded, standings
 from mlops_backend.services.other.limits.limiter import UNLIMITED, NoSeed, Reservation, Seed
 from mlops_backend.services.other.limits.pricing import price
-from mlops_backend.services.other.limits.redis_clients import MOST_AT_ONCE, REDIS_ERRORS
 from mlops_backend.services.other.limits.redis_store import LIFE, Answer, RedisStore, Settlement
 from mlops_backend.services.other.limits.seeds import Seeds
 from mlops_backend.services.other.limits.upkeep import Upkeep

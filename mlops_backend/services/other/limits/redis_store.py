@@ -15,10 +15,10 @@ from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import TimeoutError as NoAnswer
 
 from mlops_backend.principal import Rate
+from mlops_backend.redis_clients import Client, client_of_cluster, client_of_one, hint, is_cluster
 from mlops_backend.services.other.limits import script
 from mlops_backend.services.other.limits.charge import Charge, room_of
 from mlops_backend.services.other.limits.decision import Seen
-from mlops_backend.services.other.limits.redis_clients import Client, client_of_cluster, client_of_one, hint, is_cluster
 from mlops_backend.services.other.limits.windows import SECOND, Windows, wall_clock
 
 LIFE: Final = 60 * SECOND

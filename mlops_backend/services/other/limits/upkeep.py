@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from mlops_backend.services.other.limits.redis_clients import REDIS_ERRORS, UnfitRedis
+from mlops_backend.redis_clients import REDIS_ERRORS, UnfitRedis
 from mlops_backend.services.other.limits.redis_store import RedisStore, Settlement
 
 MOST_PENDING: Final = 100_000
