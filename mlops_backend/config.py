@@ -11,15 +11,31 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from mlops_backend import setting_addresses, setting_backends, setting_files, setting_servers, setting_stores
+from mlops_backend import (
+    setting_addresses,
+    setting_backends,
+    setting_files,
+    setting_models,
+    setting_servers,
+    setting_stores,
+)
 from mlops_backend import setting_values as values_of
 from mlops_backend.event_loop import Choice, chosen
 from mlops_backend.principal import Limits, Price, Rate
 from mlops_backend.setting_addresses import Network
 from mlops_backend.setting_backends import BackendSetting
+from mlops_backend.setting_models import Alias, KeepAlive
 from mlops_backend.setting_servers import OpenAIServer
 from mlops_backend.setting_values import Route
 
@@ -37,6 +53,10 @@ _YEAR = 365 * _DAY
 Seconds = Annotated[float, Field(ge=0.001, le=_YEAR, allow_inf_nan=False)]
 RateLimit = Annotated[Rate | None, NoDecode, BeforeValidator(values_of.rate_or_none)]
 Tokens = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
+Prices = Annotated[Mapping[str, Price], NoDecode, BeforeValidator(values_of.prices)]
+Capabilities = Annotated[Mapping[str, frozenset[str]], NoDecode, BeforeValidator(values_of.capabilities)]
+KeepAlives = Annotated[tuple[tuple[str, KeepAlive], ...], NoDecode, BeforeValidator(setting_models.keep_alives)]
+_openai_servers = BeforeValidator(setting_servers.openai_servers)
 Budget = Annotated[Tokens | None, NoDecode, BeforeValidator(values_of.count_or_none)]
 
 
@@ -51,7 +71,7 @@ class Settings(BaseSettings):
 
     ollama_base_url: Annotated[tuple[str, ...], NoDecode] = (DEFAULT_OLLAMA_URL,)
     ollama_host_header: Annotated[tuple[str, ...], NoDecode] = ()
-    openai_backends: Annotated[tuple[OpenAIServer, ...], NoDecode] = ()
+    openai_backends: Annotated[tuple[OpenAIServer, ...], NoDecode, _openai_servers] = ()
     backends_file: str = ""
     api_key: SecretStr = SecretStr(PLACEHOLDER_KEY)
     api_keys: Annotated[Mapping[str, SecretStr], NoDecode] = {}
@@ -73,8 +93,11 @@ class Settings(BaseSettings):
     token_reserve: Tokens = 1024
     budgets_fail_open: bool = False
     auth_failure_limit: RateLimit = Rate(60, 60, 60)
-    prices: Annotated[Mapping[str, Price], NoDecode] = {}
-    model_capabilities: Annotated[Mapping[str, frozenset[str]], NoDecode] = {}
+    prices: Prices = {}
+    model_capabilities: Capabilities = {}
+    model_aliases: Annotated[tuple[Alias, ...], NoDecode, BeforeValidator(setting_models.aliases)] = ()
+    pin_num_ctx: Annotated[tuple[tuple[str, int], ...], NoDecode, BeforeValidator(setting_models.contexts)] = ()
+    pin_keep_alive: KeepAlives = ()
     usage_retention_days: int = Field(default=90, ge=1, le=36500)
     usage_buffer: int = Field(default=100_000, ge=1, le=10_000_000)
     conversations_per_key: int = Field(default=100_000, ge=1, le=10_000_000)
@@ -82,13 +105,13 @@ class Settings(BaseSettings):
     conversation_bytes: int = Field(default=33_554_432, ge=1024, le=_MOST_BYTES)
     conversation_bytes_per_key: int = Field(default=1_073_741_824, ge=1024, le=_MOST_BYTES)
     default_context: int = Field(default=4096, ge=128, le=100_000_000)
-    host: str = "0.0.0.0"
+    host: Annotated[str, AfterValidator(setting_addresses.listening_host)] = "0.0.0.0"
     port: int = Field(default=8000, ge=0, le=65535)
     debug: bool = False
     workers: int = Field(default=1, ge=1, le=64)
     event_loop: Choice = "auto"
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ("http://localhost:3000", "http://localhost")
-    default_model: str = ""
+    default_model: Annotated[str, AfterValidator(values_of.model_name)] = ""
     embedded_engine: Literal["auto", "on", "off"] = "auto"
     docs_enabled: bool = True
     connect_timeout: Seconds = 5.0
@@ -185,16 +208,6 @@ class Settings(BaseSettings):
     def _redis(cls, value: SecretStr) -> SecretStr:
         return SecretStr(setting_stores.redis_url(value.get_secret_value()))
 
-    @field_validator("prices", mode="before")
-    @classmethod
-    def _price_list(cls, value: Any) -> Any:
-        return values_of.prices(values_of.split(value)) if isinstance(value, str) else value
-
-    @field_validator("model_capabilities", mode="before")
-    @classmethod
-    def _capabilities(cls, value: Any) -> Any:
-        return values_of.capabilities(values_of.split(value)) if isinstance(value, str) else value
-
     @field_validator("ollama_host_header", mode="before")
     @classmethod
     def _hosts(cls, value: Any) -> Any:
@@ -205,26 +218,11 @@ class Settings(BaseSettings):
     def _ollamas(cls, value: Any) -> Any:
         return values_of.once_each(map(setting_addresses.backend_url, values_of.split(value)), "backend")
 
-    @field_validator("openai_backends", mode="before")
-    @classmethod
-    def _openai_servers(cls, value: Any) -> Any:
-        return setting_servers.openai_servers(value)
-
-    @field_validator("host")
-    @classmethod
-    def _listening_host(cls, value: str) -> str:
-        return setting_addresses.listening_host(value)
-
     @field_validator("event_loop")
     @classmethod
     def _installed_loop(cls, value: Choice) -> Choice:
         chosen(value)
         return value
-
-    @field_validator("default_model")
-    @classmethod
-    def _model(cls, value: str) -> str:
-        return values_of.model_name(value)
 
     @field_validator("allowed_origins", mode="before")
     @classmethod

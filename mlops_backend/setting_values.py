@@ -114,13 +114,15 @@ def count_or_none(value: Any) -> Any:
     return None if isinstance(value, str) and value.strip().lower() in _NO_LIMIT else value
 
 
-def prices(texts: tuple[str, ...]) -> dict[str, Price]:
+def prices(value: Any) -> Any:
     """Patterns of models and their prices; the first that fits a model counts.
 
     Raises:
         ValueError: one that is written in another way, or that would never count.
     """
-    listed = [price(text) for text in texts]
+    if not isinstance(value, str):
+        return value
+    listed = [price(text) for text in split(value)]
     each_may_count([pattern.lower() for pattern, _ in listed])
     return dict(listed)
 
@@ -137,15 +139,17 @@ def each_may_count(patterns: Sequence[str]) -> None:
         raise ValueError("what stands behind * would never count: the first that fits is taken")
 
 
-def capabilities(texts: tuple[str, ...]) -> dict[str, frozenset[str]]:
+def capabilities(value: Any) -> Any:
     """`llava*=vision,qwen3=tools+thinking`: patterns of models and what they can do, in Ollama's words.
 
     Raises:
         ValueError: one that is written in another way, or that would never count.
     """
+    if not isinstance(value, str):
+        return value
     listed: dict[str, frozenset[str]] = {}
     patterns: list[str] = []
-    for text in texts:
+    for text in split(value):
         pattern, _, words = (part.strip() for part in text.partition("="))
         told = frozenset(words.split("+"))
         if not pattern or not told <= CAPABILITIES:

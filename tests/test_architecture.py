@@ -28,6 +28,7 @@ LAYERS = (
         "setting_backends",
         "setting_backend_fields",
         "setting_lines",
+        "setting_models",
     ),
     (
         "principal",
@@ -51,6 +52,7 @@ FLOORS = (
     ("services.other.keys", "services.other.usage", "services.llm.backends", "services.llm.leases"),
     ("services.other.limits", "services.llm.asked"),
     ("services.other.database", "services.llm.dialects.openai", "services.llm.routing"),
+    ("services.llm.aliases", "services.llm.pins"),
     ("services.llm.model_names", "services.llm.upstream", "services.llm.dialects"),
 )
 ROOMS = tuple(room for floor in FLOORS for room in floor)

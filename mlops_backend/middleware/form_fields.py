@@ -38,15 +38,23 @@ _PLAIN: Final[Mapping[bytes, re.Pattern[bytes]]] = {
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 
 
+class Field(NamedTuple):
+    """A field's text, and from where to where it stands in the form."""
+
+    value: str
+    at: tuple[int, int]
+
+
 class _Part(NamedTuple):
     name: bytes
     is_file: bool
     headers: Mapping[bytes, bytes]
     data: bytes
+    at: tuple[int, int]
 
 
-def single_field(form: bytes, name: str) -> str:
-    """The value of the field `name`; empty when there is none, or no form.
+def single_field(form: bytes, name: str) -> Field | None:
+    """The field `name`; `None` when there is none, or no form.
 
     Raises:
         BadRequest: it stands there twice, as a file or encoded, so that two servers could read two things; the form is
@@ -54,14 +62,14 @@ def single_field(form: bytes, name: str) -> str:
     """
     types = request.headers.getlist("Content-Type")
     if not form or not any("multipart" in kind.lower() for kind in types):
-        return ""
+        return None
     try:
-        values = [_value(part) for part in _parts(form, types) if part.name == name.encode()]
+        values = [Field(_value(part), part.at) for part in _parts(form, types) if part.name == name.encode()]
     except ValueError:
         raise BadRequest("The form cannot be read.") from None
     if len(values) > 1:
         raise BadRequest(f'The form has the field "{name}" more than once.')
-    return values[0] if values else ""
+    return values[0] if values else None
 
 
 def _parts(form: bytes, types: list[str]) -> Iterator[_Part]:
@@ -69,10 +77,14 @@ def _parts(form: bytes, types: list[str]) -> Iterator[_Part]:
     if len(types) != 1 or not (declared := _FORM_TYPE.fullmatch(types[0])):
         raise ValueError("type")
     boundary: str = declared[1] or declared[2]
-    preamble, *parts, end = form.split(f"--{boundary}".encode(), _MAX_PARTS + 2)
+    border = f"--{boundary}".encode()
+    preamble, *parts, end = form.split(border, _MAX_PARTS + 2)
     if preamble or len(parts) > _MAX_PARTS or not end.startswith(b"--") or end[2:].strip(b" \t\r\n"):
         raise ValueError("boundaries")
+    at = len(border)
     for part in parts:
+        start, stop = at + part.find(b"\r\n\r\n") + 4, at + len(part) - 2
+        at += len(part) + len(border)
         head, blank, data = part.partition(b"\r\n\r\n")
         if not blank or len(head) > _MAX_HEAD or not head.startswith(b"\r\n") or not data.endswith(b"\r\n"):
             raise ValueError("part")
@@ -80,7 +92,7 @@ def _parts(form: bytes, types: list[str]) -> Iterator[_Part]:
         disposition = _DISPOSITION.fullmatch(headers.get(b"content-disposition", b""))
         if disposition is None:
             raise ValueError("disposition")
-        yield _Part(disposition[2] or disposition[1], bool(disposition[3]), headers, data[:-2])
+        yield _Part(disposition[2] or disposition[1], bool(disposition[3]), headers, data[:-2], (start, stop))
 
 
 def _headers(head: bytes) -> Mapping[bytes, bytes]:

@@ -13,7 +13,10 @@ from mlops_backend.principal import Principal
 _LONGEST_NAME: Final = 256
 _LONGEST_SAID: Final = 200
 # What stands in the log line where there is something to say.
-_TOLD: Final = ("client", "model", "backend", "route_reason", "upstream_url", "error", "said", "bytes_in", "bytes_out")
+_TOLD: Final = (
+    *("client", "model", "requested_model", "backend", "route_reason", "upstream_url", "error", "said"),
+    *("bytes_in", "bytes_out"),
+)
 # What has digits and is longer than a word, or is named for one.
 _MAY_BE_KEY: Final = re.compile(
     r"(?i)(?<=bearer )\S+|(?<=basic )\S+|(?<=://)[^/@\s]*(?=@)|\b(?:sk|pk|hf|gsk)[-_]\S+"
@@ -37,7 +40,8 @@ class RequestRecord:
 
     `generates` says that it is a generation, and so has a row in the ledger. `bytes_in` and `bytes_out` count the two
     bodies as they travelled. `answer_headers` are for the answer, whoever makes it. `at` is the start in
-    seconds since the epoch.
+    seconds since the epoch. `requested_model` is what the client called the model, where that is the operator's own
+    name for it.
     `count_prompt` guesses at the prompt's tokens, for a generation whose backend tells no usage, or whose counts are
     not to be believed, as `doubted` says; `estimated` says that the counts are such guesses; `cached_tokens` are those
     of the prompt that Anthropic counts apart. `said` is what the backend said of a failure amid its answer. Times are
@@ -60,6 +64,7 @@ class RequestRecord:
     error: str = ""
     said: str = ""
     model: str = ""
+    requested_model: str = ""
     backend: str = ""
     upstream_url: str = ""
     prompt_tokens: int | None = None

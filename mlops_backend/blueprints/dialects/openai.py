@@ -106,7 +106,9 @@ async def transcribe() -> Response:
     `stream` is true and the backend can.
     """
     form = await body()
-    model = single_field(form, "model")
+    field = single_field(form, "model")
+    model, at = (field.value, field.at) if field is not None and field.value else ("", None)
     named = (model,) if model else ()
     task = tasks.TRANSCRIBE
-    return await answer(Asked(task, "POST", route(), client_headers(), form, model, named, ending=task.ending))
+    asked = Asked(task, "POST", route(), client_headers(), form, model, named, ending=task.ending, model_at=at)
+    return await answer(asked)

@@ -41,7 +41,8 @@ def _view(path: str) -> Callable[[], Awaitable[Response]]:
 def _asked(task: Task, path: str, query: str, content: bytes) -> Asked:
     """The request at hand, with the models that it names outside of JSON: in its query, or in a form."""
     asked = read_asked(task, request.method, path, client_headers(), content)
-    named = [*_of_pairs(query, task.names), *(single_field(content, name) for name in task.names)]
+    fields = [single_field(content, name) for name in task.names]
+    named = [*_of_pairs(query, task.names), *(field.value for field in fields if field is not None)]
     if any("urlencoded" in kind.lower() for kind in request.headers.getlist("Content-Type")):
         named += _of_pairs(content.decode("latin-1"), task.names)
     models = (*asked.models, *filter(None, named))

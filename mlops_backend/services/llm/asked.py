@@ -68,7 +68,8 @@ class Asked:
     says that a sound backend may be silent for long amid its answer: an Ollama is, while it writes a tool call or JSON.
     `readable` says whether the body is a JSON object, where it was read as one. `instead` is other contents for a
     server that refuses this one, each behind a word of such a refusal. `prompt` is an estimate of the prompt's tokens,
-    where it was made already.
+    where it was made already. `targets` are the models that `model` stands for, best first, where it is an alias;
+    `model_at` is where it stands in a body that is a form.
     """
 
     task: Task
@@ -83,6 +84,14 @@ class Asked:
     instead: Sequence[tuple[str, bytes]] = ()
     readable: bool | None = None
     prompt: int | None = None
+    targets: tuple[str, ...] = ()
+    model_at: tuple[int, int] | None = None
+
+    @property
+    def may_be_alias(self) -> bool:
+        """Whether its model is to be used or looked at, and not to be changed; where it stands has to be known."""
+        used = self.task.place is Place.MODEL and self.task.repeatable
+        return bool(self.model) and (used or self.task is SHOW)
 
     @property
     def can_be_repeated(self) -> bool:

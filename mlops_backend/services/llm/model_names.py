@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import Final, Generic, TypeVar
 
 from mlops_backend.config import ConfigError
 from mlops_backend.errors import Forbidden
@@ -14,6 +15,9 @@ _HOST: Final = "registry.ollama.ai"
 _NAMESPACE: Final = "library"
 # `:cloud`, or a tag that ends in `-cloud`; a digest or a second suffix may follow, and does not make it harmless.
 _CLOUD: Final = re.compile(r":(?:[^/:@]*-)?cloud(?=$|[:@])")
+# Names that were asked for, so that patterns are not gone through for each request.
+_REMEMBERED: Final = 1000
+T = TypeVar("T")
 
 
 def canonical(model: str) -> str:
@@ -41,6 +45,37 @@ def allowed_default(model: str, *, allow_cloud: bool) -> str:
     if is_cloud(model) and not allow_cloud:
         raise ConfigError("DEFAULT_MODEL: it is a cloud model, and ALLOW_CLOUD_MODELS is off")
     return model
+
+
+class ByModel(Generic[T]):
+    """What is said of models by patterns of their names; the first that fits a name counts.
+
+    Args:
+        told: patterns as the shell's, of a model's canonical name or of that without `:latest`, in any case.
+    """
+
+    def __init__(self, told: Iterable[tuple[str, T]]) -> None:
+        self._told = [(pattern.lower(), what) for pattern, what in told]
+        self._found: dict[str, T | None] = {}
+
+    def __bool__(self) -> bool:
+        """Whether anything is said."""
+        return bool(self._told)
+
+    def of(self, model: str) -> T | None:
+        """What is said of a model; `None`: nothing."""
+        if not self._told:
+            return None
+        if model not in self._found:
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
+            self._found[model] = self._find(canonical(model))
+        return self._found[model]
+
+    def _find(self, name: str) -> T | None:
+        spellings = name, name.removesuffix(":latest")
+        fitting = (what for pattern, what in self._told if any(fnmatchcase(each, pattern) for each in spellings))
+        return next(fitting, None)
 
 
 class ModelRules:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
+from random import random
 from typing import Any
 
 from mlops_backend.aside import aside
 from mlops_backend.errors import AppError, BackendNonsense, InvalidBody
 from mlops_backend.principal import Limits, Principal
-from mlops_backend.services.llm.asked import OWN, PATIENT, Asked
+from mlops_backend.services.llm.aliases import Aliases
+from mlops_backend.services.llm.asked import OWN, PATIENT, Asked, Content
 from mlops_backend.services.llm.backends import BackendPool, Catalogue, Operation, raise_for_status
-from mlops_backend.services.llm.dialects import dumped, folded, parse_object, written
+from mlops_backend.services.llm.dialects import LargeBody, dumped, folded, parse_object, written
 from mlops_backend.services.llm.generation import Admission, Clocks, Forwarded, Forwarder, Meter, estimate_prompt_tokens
 from mlops_backend.services.llm.leases import Lessor
 from mlops_backend.services.llm.model_names import ModelRules
+from mlops_backend.services.llm.pins import Pins
+from mlops_backend.services.llm.routing import affinity
 from mlops_backend.services.llm.upstream import Reply
 from mlops_backend.telemetry.record import RequestRecord
 
+# One more than the largest key of affinity, which has 64 bits.
+_MOST_SHARE = 2.0**64
 _READ_BY_BACKENDS = ("model", "stream")
 _NO_MODEL = "none is listed yet; `ollama pull llama3.2` brings one into an Ollama"
 _NO_SUCH_ROUTE = 404
@@ -36,6 +42,8 @@ class OllamaService:
         clocks: how long they may wait.
         default_model: for a request that names none; empty: the only one there is.
         rules: which models may be named.
+        aliases: what the operator's own names stand for.
+        pins: what is pinned of models.
     """
 
     def __init__(
@@ -47,14 +55,18 @@ class OllamaService:
         clocks: Clocks,
         default_model: str,
         rules: ModelRules,
+        aliases: Aliases,
+        pins: Pins,
     ) -> None:
         self._pool = pool
         self._admission = admission
         self._meter = meter
         self._default_model = default_model
         self._rules = rules
-        self._catalogue = Catalogue(pool)
-        self._forwarder = Forwarder(pool, leases, admission, meter, clocks)
+        self._aliases = aliases
+        self._pins = pins
+        self._catalogue = Catalogue(pool, aliases)
+        self._forwarder = Forwarder(pool, leases, admission, meter, clocks, pins)
 
     async def call(self, operation: Operation, body: Mapping[str, Any], record: RequestRecord) -> bytes:
         """One whole answer, as JSON bytes in Ollama's shape.
@@ -91,7 +103,7 @@ class OllamaService:
         self._rules.check(asked.models, record.caller, must_name=bool(asked.task.names))
         if (merged := await self._catalogue.answer(asked.path, record.caller)) is not None:
             return Forwarded(200, (("Content-Type", "application/json; charset=utf-8"),), dumped(merged))
-        return await self._forwarder.forward(asked, record)
+        return await self._forwarder.forward(self._meant(asked), record)
 
     async def count_tokens(self, asked: Asked, record: RequestRecord) -> Forwarded:
         """How many tokens a prompt has: what a backend says, or an honest estimate where it has no such route.
@@ -157,6 +169,10 @@ class OllamaService:
         if not name:
             names = await self._names(caller)
             name = names[0] if len(names) == 1 else ""
+        name = self._aliases.first(name)
+        pin = self._pins.of(name)
+        if pin is not None and pin.num_ctx is not None:
+            return pin.num_ctx
         return await self._catalogue.context_length(name) if name else None
 
     async def aclose(self) -> None:
@@ -176,7 +192,14 @@ class OllamaService:
         content = await written(value, record.bytes_in)
         ending = OWN.ending if stream else None
         patient = any(body.get(name) for name in PATIENT)
-        return Asked(OWN, "POST", f"/api/{operation}", (), content, model, (model,), ending, patient)
+        return self._meant(Asked(OWN, "POST", f"/api/{operation}", (), content, model, (model,), ending, patient))
+
+    def _meant(self, asked: Asked) -> Asked:
+        """The same request with what its model stands for; of several with shares, a conversation keeps to one."""
+        if not self._aliases or not asked.may_be_alias:
+            return asked
+        targets = self._aliases.models(asked.model, lambda: _share(asked.content))
+        return replace(asked, targets=targets) if targets else asked
 
     async def _only_model(self, caller: Principal | None) -> str:
         names = await self._names(caller)
@@ -187,7 +210,12 @@ class OllamaService:
         return names[0]
 
     async def _names(self, caller: Principal | None) -> list[str]:
-        return [str(model.get("name", "")) for model in (await self.models(caller))["models"]]
+        """What the backends list; of who may use none of that by its own name the operator's names for it."""
+        for aliased in (False, True):
+            models = (await self._catalogue.models(caller, aliased=aliased))["models"]
+            if models or not self._aliases:
+                break
+        return [str(model.get("name", "")) for model in models]
 
 
 def _without_variants(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,6 +225,12 @@ def _without_variants(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_variant(name: str) -> bool:
     return folded(name) in _READ_BY_BACKENDS
+
+
+def _share(content: Content) -> float:
+    """From 0 to 1, as like as not; the same for what is of one conversation."""
+    key = affinity(content) if isinstance(content, bytes | LargeBody) else ""
+    return int(key, 16) / _MOST_SHARE if key else random()  # noqa: S311 - it decides nothing but a share
 
 
 def _is_anthropics(body: object) -> bool:

@@ -7,6 +7,7 @@ from functools import partial
 
 from mlops_backend import __version__
 from mlops_backend.config import Settings
+from mlops_backend.services.llm.aliases import Aliases
 from mlops_backend.services.llm.backends import (
     BackendBuilder,
     BackendDesk,
@@ -21,6 +22,7 @@ from mlops_backend.services.llm.generation import Admission, Clocks, Meter, Runn
 from mlops_backend.services.llm.leases import Leases, Lessor, WorkersLeases, queue_bounds
 from mlops_backend.services.llm.model_names import ModelRules, allowed_default
 from mlops_backend.services.llm.ollama_service import OllamaService
+from mlops_backend.services.llm.pins import Pins
 from mlops_backend.services.llm.startup import EMBEDDED_HOST, choose_backends
 from mlops_backend.services.llm.streams import Room, StreamDesk, StreamTickets, WorkersDesk
 from mlops_backend.services.llm.upstream import Upstream
@@ -88,7 +90,9 @@ def build_llm(
     bounds = queue_bounds(settings)
     leases = services.add(Leases(bounds) if shared is None else WorkersLeases(bounds, shared), Lessor)
     pool = services.add(BackendPool(timeout=settings.connect_timeout, told=partial(_bound, leases, settings)))
-    services.add(OllamaService(pool, leases, admission, meter, clocks, model, rules))
+    aliases = Aliases(settings.model_aliases, allow_cloud=settings.allow_cloud_models)
+    pins = Pins(settings.pin_num_ctx, settings.pin_keep_alive)
+    services.add(OllamaService(pool, leases, admission, meter, clocks, model, rules, aliases, pins))
     services.add(StreamDesk(StreamTickets(room)) if shared is None else WorkersDesk(shared), StreamDesk)
     upstream = services.add(
         Upstream(

@@ -16,6 +16,7 @@ from mlops_backend.services.llm.backends.backend import once
 from mlops_backend.services.llm.generation.admission import Generation
 from mlops_backend.services.llm.generation.attempts import Attempts
 from mlops_backend.services.llm.leases import Asking, Bounds, Lease, Leases, Standing
+from mlops_backend.services.llm.pins import Pins
 from mlops_backend.telemetry.record import RequestRecord
 
 ASKED: Final = read_asked(GENERATE, "POST", "/api/generate", (), b'{"model": "llama3", "prompt": "Hi"}')
@@ -89,7 +90,7 @@ class World:
     def __init__(self, *backends: Described) -> None:
         self.leases = Recording()
         self.pool = BackendPool(timeout=5, told=self._told)
-        self.attempts = Attempts(self.pool, self.leases)
+        self.attempts = Attempts(self.pool, self.leases, Pins())
         self.pool.use(backends)
 
     def _told(self, backends: Sequence[Described]) -> None:

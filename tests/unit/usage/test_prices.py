@@ -52,7 +52,7 @@ def test_many_models_do_not_fill_the_memory() -> None:
     prices = PriceList(settings_for(prices="llama3=1/1").prices)
     for number in range(3000):
         prices.cost(f"made-up-{number}", 1, 1)
-    assert len(prices._found) <= 1000
+    assert len(prices._prices._found) <= 1000
     assert prices.cost("llama3", 1_000_000, 0) == 10**9
 
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from mlops_backend.errors import AppError, BackendFailed, BackendRejected
 from mlops_backend.principal import Principal
+from mlops_backend.services.llm.aliases import Aliases
 from mlops_backend.services.llm.backends.look import Probe
 from mlops_backend.services.llm.backends.pool import BackendPool, no_usable
 from mlops_backend.services.llm.dialects.openai import listing
@@ -21,6 +22,7 @@ Listed = dict[str, Any]
 # images. Clients look at it before they ask: Codex wants 0.13.4, for /v1/responses. The tests hold its routes.
 SPOKEN_VERSION: Final = "0.14.0"
 _ONE: Final = "/v1/models/"
+_LISTS: Final = ("/api/tags", "/v1/models")
 _RUNNING_TIMEOUT: Final = 5.0
 # A generation may wait for this, so it is asked rarely, in the background where something is known, and not for long.
 _CONTEXTS_LIFE: Final = 10.0
@@ -29,10 +31,16 @@ _MOST_CONTEXTS: Final = 10_000
 
 
 class Catalogue:
-    """Models and health over all backends."""
+    """Models and health over all backends.
 
-    def __init__(self, pool: BackendPool) -> None:
+    Args:
+        pool: the backends.
+        aliases: the operator's own names for models, which are listed too.
+    """
+
+    def __init__(self, pool: BackendPool, aliases: Aliases) -> None:
         self._pool = pool
+        self._aliases = aliases
         self._contexts: dict[str, int] = {}
         self._contexts_until = 0.0
         self._look: asyncio.Task[None] | None = None
@@ -51,25 +59,30 @@ class Catalogue:
         Raises:
             NoUsableBackend: none answers.
         """
-        if path.startswith(_ONE) and "%2F" in path:  # Ollama's own route takes no such name
+        if path.startswith(_ONE) and ("%2F" in path or self._aliases.models(unquote(path.removeprefix(_ONE)))):
+            # Ollama's own route takes no such name
             return await self._openai_model(unquote(path.removeprefix(_ONE)))
         merged = self._answers.get(path)
         restricted = caller is not None and bool(caller.models)
-        if merged is None or (self._pool.only_ollama and not restricted):
+        changed = restricted or (bool(self._aliases) and path in _LISTS)
+        if merged is None or (self._pool.only_ollama and not changed):
             return None
         return _allowed(await merged(), caller)
 
-    async def models(self, caller: Principal | None = None) -> Listed:
+    async def models(self, caller: Principal | None = None, *, aliased: bool = True) -> Listed:
         """Every model of every reachable backend; `partial` and `unreachable` tell when one is missing.
 
-        A caller whose key has a list of models sees no other.
+        A caller whose key has a list of models sees no other. The operator's own names for models are among them where
+        they are to be `aliased`.
 
         Raises:
             NoUsableBackend: none answers.
         """
         probes = await self._telling()
         missing = [probe.backend.address for probe in probes if not _tells(probe)]
-        models = _allowed({"models": _merged(model for probe in probes for model in probe.models)}, caller)["models"]
+        merged = _merged(model for probe in probes for model in probe.models)
+        listed = self._aliases.listed(merged, "name") if aliased else merged
+        models = _allowed({"models": listed}, caller)["models"]
         answer: Listed = {"models": models, "count": len(models)}
         return {**answer, "partial": True, "unreachable": missing} if missing else answer
 
@@ -158,7 +171,7 @@ class Catalogue:
             for model in probe.models:
                 name = str(model.get("name", ""))
                 described.setdefault(name, probe.backend.described(name) or openai_model(model))
-        return {"object": "list", "data": list(described.values())}
+        return {"object": "list", "data": self._aliases.listed(map(dict, described.values()), "id")}
 
 
 def _tells(probe: Probe) -> bool:

@@ -25,10 +25,12 @@ from mlops_backend.services.llm.backends import Answer, Backend, BackendPool, Ca
 from mlops_backend.services.llm.generation.admission import Generation
 from mlops_backend.services.llm.generation.retry_budget import RetryBudget
 from mlops_backend.services.llm.generation.router import UNHEARD, Asking, LeftAlone, Router
+from mlops_backend.services.llm.generation.targets import first_of
 from mlops_backend.services.llm.generation.token_estimate import prompt_tokens
 from mlops_backend.services.llm.generation.token_maximum import output_of
 from mlops_backend.services.llm.leases import Asking as AskingFor
 from mlops_backend.services.llm.leases import Lease, Lessor
+from mlops_backend.services.llm.pins import Pins
 from mlops_backend.telemetry.record import RequestRecord
 
 T = TypeVar("T")
@@ -59,10 +61,12 @@ class Attempts:
     Args:
         pool: tells which can.
         leases: of their slots.
+        pins: what is pinned of models.
     """
 
-    def __init__(self, pool: BackendPool, leases: Lessor) -> None:
+    def __init__(self, pool: BackendPool, leases: Lessor, pins: Pins) -> None:
         self._pool = pool
+        self._pins = pins
         self._leases = leases
         self._router = Router(pool, leases)
         self._retries = RetryBudget()
@@ -81,6 +85,8 @@ class Attempts:
         a proxy could not reach it; for so many as the budget has, and each twice at most. What else is done to a model
         may have been done.
 
+        Where the model is a name that stands for several, the next one is asked for when one cannot be had.
+
         If no backend answers, the reason that tells the most: that one is busy or away, which may pass, counts more
         than that others lack the model. Where the last one's own answer tells less, an error of ours stands in its
         place.
@@ -96,6 +102,24 @@ class Attempts:
             AppError: whatever kept the answer away.
         """
         self._retries.asked()
+        return await first_of(
+            asked,
+            generation.record,
+            self._pins,
+            lambda meant, spare: self._of_one_model(meant, generation, stack, use, first_byte, spare=spare),
+        )
+
+    async def _of_one_model(
+        self,
+        asked: Asked,
+        generation: Generation,
+        stack: AsyncExitStack,
+        use: Callable[[Answer], Awaitable[T]],
+        first_byte: float,
+        *,
+        spare: bool,
+    ) -> T:
+        """The same for one model; with a `spare` one a refusal that may pass it on is an error, be it the last one."""
         candidates = await self._backends(asked)
         reasons = [] if candidates.complete else [_Why.AWAY]
         while True:
@@ -106,13 +130,13 @@ class Attempts:
                     answer = await _entered(backend, asked, generation.record, stack)
                     asking.answered(answer.status)
                     reason = self._why_not(answer, asked, generation)
-                    if reason is None or not await _goes_on(candidates, backend, reason, reasons):
+                    if reason is None or not (await _goes_on(candidates, backend, reason, reasons) or spare):
                         return await use(answer)
             except LeftAlone:
                 await candidates.pass_over(backend)
             except AppError as error:
                 reason = self._why_failed(error, asked, generation)
-                if reason is None or not await _goes_on(candidates, backend, reason, reasons):
+                if reason is None or not (await _goes_on(candidates, backend, reason, reasons) or spare):
                     raise
             assert reason is not None  # noqa: S101 - else it has returned
             await stack.aclose()

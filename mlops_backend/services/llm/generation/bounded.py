@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from mlops_backend.aside import aside
 from mlops_backend.services.llm.asked import Asked
-from mlops_backend.services.llm.dialects import LargeBody, Member, folded, members, shortened
+from mlops_backend.services.llm.dialects import LargeBody, Member, folded, shortened
+from mlops_backend.services.llm.generation.edits import Edit, edited, of_options, options_of, with_options
 from mlops_backend.services.llm.generation.token_maximum import MAXIMA, number_in
 
-_Edit = tuple[int, int, str]
 _OLLAMAS: Final = "num_predict"
 _CHAT: Final = "/v1/chat/completions"
 # Ollama and older servers know no other name in chats; OpenAI's reasoning models refuse it, and are asked by the newer.
@@ -48,9 +48,14 @@ def _lowered(asked: Asked, content: bytes, own: str, tokens: int) -> Asked:
     if not found:
         return asked
     if own == _OLLAMAS:
-        return replace(asked, content=short.restored(_edited(short.text, _of_options(short.text, found, tokens))))
+
+        def put(inner: Sequence[Member], first: int, is_last: bool) -> Iterator[Edit]:
+            return _of_object(inner, first, _OLLAMAS if is_last else "", tokens)
+
+        edits = of_options(short.text, found, put, f'{{"{_OLLAMAS}":{tokens}}}')
+        return replace(asked, content=short.restored(edited(short.text, edits)))
     bodies = {
-        name: short.restored(_edited(short.text, _of_object(found, found[0].start, name, tokens)))
+        name: short.restored(edited(short.text, _of_object(found, found[0].start, name, tokens)))
         for name in (own, *((_NEWER,) if asked.path == _CHAT else ()))
     }
     return replace(asked, content=bodies[own], instead=tuple(_instead(content, found, bodies)))
@@ -69,21 +74,7 @@ def _instead(content: bytes, found: Sequence[Member], bodies: Mapping[str, bytes
         yield _NEWER, bodies[_NEWER]
 
 
-def _of_options(text: str, found: Sequence[Member], tokens: int) -> Iterator[_Edit]:
-    """Ollama's maximum is one of its `options`; of several such objects it takes the members of all."""
-    options = [member for member in found if folded(member.name) == "options"]
-    if not options:
-        yield found[0].start, found[0].start, f'"options":{{"{_OLLAMAS}":{tokens}}},'
-    for member in options:
-        is_last = member is options[-1]
-        if isinstance(member.value, dict):
-            inner = members(text, member.value_start) or ()
-            yield from _of_object(inner, member.value_start + 1, _OLLAMAS if is_last else "", tokens)
-        elif is_last and member.value is None:
-            yield member.value_start, member.end, f'{{"{_OLLAMAS}":{tokens}}}'
-
-
-def _of_object(found: Sequence[Member], first: int, own: str, tokens: int) -> Iterator[_Edit]:
+def _of_object(found: Sequence[Member], first: int, own: str, tokens: int) -> Iterator[Edit]:
     """Lower every maximum that an object names, and add `own` at `first` if that is not among them."""
     named = [member for member in found if folded(member.name) in MAXIMA]
     for member in named:
@@ -103,20 +94,10 @@ def _least(member: Member, own: str, tokens: int) -> int | None:
     return int(number) if isinstance(member.value, str) else None
 
 
-def _edited(text: str, edits: Iterator[_Edit]) -> str:
-    for start, end, put in sorted(edits, reverse=True):
-        text = text[:start] + put + text[end:]
-    return text
-
-
 def _with_options(body: Mapping[str, Any], tokens: int) -> dict[str, Any]:
     """The same for a body that is written while it is sent."""
-    told: dict[str, Any] = {}
-    for name, value in body.items():
-        if folded(name) == "options" and isinstance(value, Mapping):
-            told |= value
+    told = options_of(body)
     own = number_in(told.get(_OLLAMAS))
     least = int(own) if own is not None and 1 <= own <= tokens else tokens
     kept = {name: value for name, value in told.items() if folded(name) not in MAXIMA}
-    others = {name: value for name, value in body.items() if folded(name) != "options"}
-    return {**others, "options": {**kept, _OLLAMAS: least}}
+    return with_options(body, {**kept, _OLLAMAS: least})

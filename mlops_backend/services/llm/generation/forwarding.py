@@ -27,6 +27,7 @@ from mlops_backend.services.llm.generation.metering import Meter, Metered, meter
 from mlops_backend.services.llm.generation.relay import UNTIMED, Clocks, Opened, relay
 from mlops_backend.services.llm.generation.token_estimate import estimate_prompt_tokens, prompt_tokens
 from mlops_backend.services.llm.leases import Lessor
+from mlops_backend.services.llm.pins import Pins
 from mlops_backend.services.llm.upstream import Pairs
 from mlops_backend.telemetry.record import RequestRecord
 
@@ -53,8 +54,10 @@ class Forwarded:
 class Forwarder:
     """Asks the backends, one after the other while no byte has come, and relays the answer of the first that can."""
 
-    def __init__(self, pool: BackendPool, leases: Lessor, admission: Admission, meter: Meter, clocks: Clocks) -> None:
-        self._attempts = Attempts(pool, leases)
+    def __init__(
+        self, pool: BackendPool, leases: Lessor, admission: Admission, meter: Meter, clocks: Clocks, pins: Pins
+    ) -> None:
+        self._attempts = Attempts(pool, leases, pins)
         self._meter = meter
         self._admission = admission
         self._clocks = clocks
