@@ -121,6 +121,7 @@ class Settings(BaseSettings):
     keep_alive_timeout: Seconds = 75.0
     max_connections: int = Field(default=4000, ge=1, le=1_000_000)
     max_connections_per_address: int = Field(default=2000, ge=1, le=1_000_000)
+    probe_interval: Annotated[Seconds | None, NoDecode, BeforeValidator(values_of.count_or_none)] = 10.0
     upstream_max_connections: int = Field(default=2000, ge=1, le=100_000)
     max_concurrency: Budget = None
     max_queue: int = Field(default=1000, ge=1, le=100_000)

@@ -18,6 +18,8 @@ def settings_for(*backends: str, **settings: Any) -> Settings:
         "embedded_engine": "off",
         "auth_failure_limit": "off",
         "log_format": "json",
+        # what is known of backends comes from what the test asks, and from nowhere else
+        "probe_interval": "off",
         **({"ollama_base_url": ",".join(backends)} if backends else {}),
         **settings,
     }

@@ -13,6 +13,7 @@ from mlops_backend.services.llm.backends import (
     BackendDesk,
     BackendPool,
     Described,
+    Lookout,
     NamedBackends,
     OwnNews,
     WorkersNews,
@@ -50,11 +51,13 @@ class Inference:
         named = await following.first()
         chosen = await choose_backends(self._settings, named, self._services.get(Upstream), self._engine)
         self._services.get(BackendPool).use(chosen)
+        self._services.get(Lookout).start()
         following.follow([each for each in chosen if each not in named])
 
     async def aclose(self) -> None:
         """Close what asks the backends first, the engine last."""
         await self._services.get(NamedBackends).aclose()
+        await self._services.get(Lookout).aclose()
         try:
             await self._services.get(OllamaService).aclose()
         finally:
@@ -106,6 +109,7 @@ def build_llm(
     news = OwnNews(pool) if shared is None else WorkersNews(pool, shared)
     builder = BackendBuilder(upstream, settings.model_capabilities)
     named = services.add(NamedBackends(settings.backends_file, settings.named_backends, builder, pool, news))
+    services.add(Lookout(pool, settings.probe_interval))
     services.add(BackendDesk(pool, news, named))
     services.get(Metrics).gauge("generations_running", "Generations that run now.", lambda: admission.running)
     return upstream, Inference(settings, engine, services)

@@ -16,6 +16,7 @@ from mlops_backend.services.llm.backends.catalogue import Catalogue, openai_mode
 from mlops_backend.services.llm.backends.described import Described
 from mlops_backend.services.llm.backends.desk import BackendDesk
 from mlops_backend.services.llm.backends.look import Known, Probe
+from mlops_backend.services.llm.backends.lookout import Lookout
 from mlops_backend.services.llm.backends.named import NamedBackends
 from mlops_backend.services.llm.backends.news import BackendNews, OwnNews, WorkersNews
 from mlops_backend.services.llm.backends.openai import MODELS_PATH, OpenAIBackend
@@ -39,6 +40,7 @@ __all__ = [
     "Catalogue",
     "Described",
     "Known",
+    "Lookout",
     "NamedBackends",
     "OllamaBackend",
     "OpenAIBackend",

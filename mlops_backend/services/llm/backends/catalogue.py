@@ -12,8 +12,8 @@ from urllib.parse import unquote
 from mlops_backend.errors import AppError, BackendFailed, BackendRejected
 from mlops_backend.principal import Principal
 from mlops_backend.services.llm.aliases import Aliases
-from mlops_backend.services.llm.backends.look import Probe
-from mlops_backend.services.llm.backends.pool import BackendPool, no_usable
+from mlops_backend.services.llm.backends.look import Probe, no_usable
+from mlops_backend.services.llm.backends.pool import BackendPool
 from mlops_backend.services.llm.dialects.openai import listing
 from mlops_backend.services.llm.model_names import canonical
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from time import monotonic, perf_counter
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import structlog
 
-from mlops_backend.errors import AppError
+from mlops_backend.errors import AppError, NoUsableBackend
 from mlops_backend.services.llm.backends.backend import Backend
 from mlops_backend.services.llm.backends.described import Described
 from mlops_backend.services.llm.backends.statuses import NoList
@@ -70,6 +70,9 @@ class Look:
         described: the backend; what is said of it may be replaced.
         timeout: seconds that a probe may take.
         changed: called when one has ended.
+
+    Attributes:
+        at: when the last one ended, in `monotonic()` seconds.
     """
 
     def __init__(self, described: Described, timeout: float, changed: Callable[[], None] = lambda: None) -> None:
@@ -80,7 +83,9 @@ class Look:
         self._timeout = timeout
         self._last: Probe | None = None
         self._last_good: Probe | None = None
-        self._at = 0.0
+        self.at = 0.0
+        # How much of its jitter the next look that nobody asked for comes early, from 0 to 1.
+        self.next_early = 0.5
         self._task: asyncio.Task[Probe] | None = None
 
     @property
@@ -96,7 +101,7 @@ class Look:
 
     def known_so_far(self, *, drained: bool) -> Known:
         """What is known now, however old it is."""
-        return Known(self.described, self._last, self._at, drained)
+        return Known(self.described, self._last, self.at, drained)
 
     @property
     def seen(self) -> bool:
@@ -119,7 +124,7 @@ class Look:
 
     def known(self, life: float) -> Probe | None:
         """The last probe, unless it is older than `life` seconds."""
-        return self._last if monotonic() - self._at <= life else None
+        return self._last if monotonic() - self.at <= life else None
 
     def unknown_or_away(self, life: float) -> bool:
         """Whether it is not known to be there."""
@@ -153,7 +158,7 @@ class Look:
         except Exception:
             log.exception("a look at a backend failed", backend=self.backend.address)
             probe = Probe(self.backend, reachable=False, error="The look at it failed; the log says why.")
-        self._last, self._at = probe, monotonic()
+        self._last, self.at = probe, monotonic()
         self._last_good = probe if probe.reachable else self._last_good
         self._changed()
         return probe
@@ -187,6 +192,12 @@ class Look:
         except (AppError, TimeoutError):
             return None
         return {_name_of(model): _context_of(model) for model in running}
+
+
+def no_usable(probes: Sequence[Probe]) -> NoUsableBackend:
+    """The error when no backend of `probes` answers; of the only one it says why."""
+    why = [probe.error for probe in probes] if len(probes) == 1 else []
+    return NoUsableBackend(" ".join(["No backend can be reached at present.", *why]))
 
 
 def has_model(probe: Probe, model: str) -> bool:

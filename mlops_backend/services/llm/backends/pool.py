@@ -12,7 +12,7 @@ from mlops_backend.errors import NotFound, NoUsableBackend
 from mlops_backend.services.llm.backends.backend import Backend
 from mlops_backend.services.llm.backends.candidates import Candidates
 from mlops_backend.services.llm.backends.described import Described, described
-from mlops_backend.services.llm.backends.look import PROBE_LIFE, Known, Look, Probe, State, has_model
+from mlops_backend.services.llm.backends.look import PROBE_LIFE, Known, Look, Probe, State, has_model, no_usable
 from mlops_backend.services.llm.model_names import canonical
 
 KNOWN_LIFE: Final = 30.0
@@ -222,6 +222,11 @@ class BackendPool:
         return [look.described.name for look in self._looks]
 
     @property
+    def looks(self) -> Sequence[Look]:
+        """What is known of each backend."""
+        return self._looks
+
+    @property
     def several(self) -> bool:
         """Whether there are more than one."""
         return len(self._looks) > 1
@@ -288,12 +293,6 @@ class BackendPool:
 
 def _backends(probes: Sequence[Probe], wanted: Callable[[Probe], bool]) -> Sequence[Backend]:
     return [probe.backend for probe in probes if wanted(probe)]
-
-
-def no_usable(probes: Sequence[Probe]) -> NoUsableBackend:
-    """The error when no backend of `probes` answers; of the only one it says why."""
-    why = [probe.error for probe in probes] if len(probes) == 1 else []
-    return NoUsableBackend(" ".join(["No backend can be reached at present.", *why]))
 
 
 def _answers(probe: Probe) -> bool:
