@@ -62,6 +62,8 @@ def row(number: int, started_at: int, **values: Any) -> dict[str, Any]:
         "bytes_in": 50,
         "bytes_out": 500,
         "price": 0,
+        "requested_model": "",
+        "passed_over": "",
         **values,
     }
 

@@ -82,7 +82,7 @@ class GenerationsQuery(Schema):
 
     start: Time = Field(None, alias="from", description="Default: midnight of UTC, 30 days before `to`")
     end: Time = Field(None, alias="to", description="Those that started before; default: now")
-    model: Text = Field(None, description="As the client named it")
+    model: Text = Field(None, description="As the client named it, or the model that stands behind that name")
     backend: Text = Field(None, description="Its address")
     outcome: Text = Field(
         None, description="`done`, `refused`, `error`, `timeout`, `client_gone`, `drained` or `cancelled`"
@@ -154,7 +154,11 @@ class UsageResponse(Schema):
 
 
 class GenerationResponse(Schema):
-    """One generation; times in milliseconds, `price` a decimal number."""
+    """One generation; times in milliseconds, `price` a decimal number.
+
+    `requested_model` is what the client named, where `model` has another name; `passed_over` are the addresses of the
+    backends that were asked before `backend`, with commas between them.
+    """
 
     id: str
     request_id: str
@@ -177,3 +181,5 @@ class GenerationResponse(Schema):
     bytes_in: int
     bytes_out: int
     price: str
+    requested_model: str
+    passed_over: str

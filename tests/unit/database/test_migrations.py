@@ -21,6 +21,7 @@ from mlops_backend.services.other.database.migrating import NewerDatabase, Unkno
 from mlops_backend.services.other.database.tables import HEAD, api_keys, conversations, generations, messages, metadata
 from mlops_backend.setting_stores import database_url as with_driver
 from tests.databases import KINDS, Postgres
+from tests.ledger_rows import row
 
 OLDER = "0001"
 CONVERSATION: dict[str, Any] = {
@@ -76,9 +77,9 @@ def tables_of(connection: Connection) -> set[str]:
     return set(inspect(connection).get_table_names())
 
 
-def columns_of_messages(connection: Connection) -> set[str]:
-    """The names of the columns of a message."""
-    return {described["name"] for described in inspect(connection).get_columns("messages")}
+def columns_of(connection: Connection, name: str) -> set[str]:
+    """The names of the columns of a table."""
+    return {described["name"] for described in inspect(connection).get_columns(name)}
 
 
 def all_of(connection: Connection) -> set[str]:
@@ -114,8 +115,8 @@ async def test_data_survives_both_ways(empty: Database) -> None:
         await connection.execute(insert(api_keys), [KEY])
     async with empty.migrating() as connection:
         await upgrade(connection)
-        row = (await connection.execute(select(api_keys.c.id, api_keys.c.metadata))).one()
-        assert tuple(row) == ("key_one", {"team": "é"})
+        key = (await connection.execute(select(api_keys.c.id, api_keys.c.metadata))).one()
+        assert tuple(key) == ("key_one", {"team": "é"})
         assert (await connection.execute(select(generations))).all() == []
     async with empty.migrating() as connection:
         await downgrade(connection, OLDER)
@@ -156,7 +157,7 @@ async def test_texts_from_before_are_folded_and_found(empty: Database, monkeypat
     async def finds(words: str) -> list[str]:
         # None of another one's: what was put in belongs to the conversation `c` of the key `c`.
         async with empty.migrating() as connection:
-            return [row.excerpt for row in await found(connection, "c", "c", parsed(words), None, 50)]
+            return [each.excerpt for each in await found(connection, "c", "c", parsed(words), None, 50)]
 
     async with empty.migrating() as connection:
         await upgrade(connection, "0003")
@@ -165,16 +166,37 @@ async def test_texts_from_before_are_folded_and_found(empty: Database, monkeypat
     async with empty.migrating() as connection:
         await upgrade(connection)
         kept = (await connection.execute(select(messages.c.content, messages.c.folded).order_by("sequence"))).all()
-    assert [row.content for row in kept] == list(contents)
-    assert [row.folded for row in kept] == ["café", None, "strasse", "лёд", None, None]
+    assert [each.content for each in kept] == list(contents)
+    assert [each.folded for each in kept] == ["café", None, "strasse", "лёд", None, None]
     for words in ("CAFÉ", "cafe\u0301", "text", "STRASSE", "ле\u0308д", "日本"):
         assert await finds(words), words
     async with empty.migrating() as connection:
         await downgrade(connection, "0003")
-        assert "folded" not in await connection.run_sync(columns_of_messages)
+        assert "folded" not in await connection.run_sync(columns_of, "messages")
         assert await current(connection) == "0003"
     assert await finds("text")
     assert not await finds("STRASSE")
+
+
+async def test_a_ledger_from_before_goes_on(empty: Database) -> None:
+    """What is there passed nobody over; a service of the version before writes on; going back all rows are there."""
+    known = row(1, 1).keys() - {"requested_model", "passed_over"}
+    older = [{name: value for name, value in row(number, number).items() if name in known} for number in (1, 2)]
+    old = insert(table("generations", *map(column, known)))
+    told = select(generations.c.id, generations.c.requested_model, generations.c.passed_over)
+    async with empty.migrating() as connection:
+        await upgrade(connection, "0004")
+        await connection.execute(old, older[:1])
+    async with empty.migrating() as connection:
+        await upgrade(connection)
+        await connection.execute(old, older[1:])
+        await connection.execute(insert(generations), [row(3, 3, requested_model="fast", passed_over="http://one")])
+        rows = (await connection.execute(told.order_by(generations.c.id))).all()
+        assert [tuple(each)[1:] for each in rows] == [("", ""), ("", ""), ("fast", "http://one")]
+    async with empty.migrating() as connection:
+        await downgrade(connection, "0004")
+        assert await connection.run_sync(columns_of, "generations") == known
+        assert len((await connection.execute(select(generations.c.id))).all()) == 3
 
 
 async def test_a_step_that_fails_leaves_nothing(empty: Database) -> None:

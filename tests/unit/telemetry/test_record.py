@@ -88,3 +88,12 @@ def test_nothing_is_not_an_estimate() -> None:
     record.count_prompt = lambda: 0
     record.estimate(0)
     assert (record.prompt_tokens, record.completion_tokens, record.estimated) == (None, None, False)
+
+
+def test_the_log_tells_both_names_of_a_model() -> None:
+    """Where there are two."""
+    record = blank()
+    record.name_model("llama3")
+    assert "requested_model" not in record.fields(0)
+    record.requested_model = "fast"
+    assert (record.fields(0)["requested_model"], record.fields(0)["model"]) == ("fast", "llama3")

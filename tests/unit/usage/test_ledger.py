@@ -30,6 +30,7 @@ async def test_a_row_says_what_is_known(database_url: str) -> None:
     prices = PriceList({"llama3:*": Price(Decimal(1), Decimal(2))})
     now = perf_counter()
     record = finished(7, route="/v1/messages", status=499, outcome="client_gone", error="gone", estimated=True)
+    record.requested_model, record.passed_over = "fast", ("http://one:11434", "http://two:11434")
     record.started, record.first_byte, record.bytes_in, record.bytes_out = now - 2.5, now - 2.0, 12, 345
     async with opened(database_url) as database, writing_to(database, prices=prices) as ledger:
         ledger.note(record, now)
@@ -57,6 +58,8 @@ async def test_a_row_says_what_is_known(database_url: str) -> None:
         "bytes_in": 12,
         "bytes_out": 345,
         "price": 20_000,
+        "requested_model": "fast",
+        "passed_over": "http://one:11434,http://two:11434",
     }
 
 
@@ -93,6 +96,7 @@ async def test_poisonous_texts_and_numbers_are_written(database_url: str) -> Non
     records = [finished(i, id=t, model=t, backend=t, error=t, route=t, outcome=t) for i, t in enumerate(texts)]
     records.append(finished(prompt_tokens=10**30, completion_tokens=-5, status=10**9, bytes_in=10**40))
     records[-1].first_byte = records[-1].started + 10**12
+    records[-1].requested_model, records[-1].passed_over = "\0" * 5000, ("http://é:1\ud800",) * 5000
     async with opened(database_url) as database, writing_to(database) as ledger:
         note(ledger, *records)
         await until_written(ledger, len(records))
@@ -101,6 +105,8 @@ async def test_poisonous_texts_and_numbers_are_written(database_url: str) -> Non
     assert {row["model"] for row in rows} >= {"a�b", "?", "'; DROP TABLE generations; --", "é" * 512}
     assert {row["outcome"] for row in rows} >= {"é" * 8, "\U0001f600" * 4}
     assert {(row["prompt_tokens"], row["completion_tokens"]) for row in rows} == {(10, 5), (10**12, 0)}
+    assert {len(row["requested_model"].encode()) for row in rows} == {0, 1023}
+    assert {len(row["passed_over"].encode()) for row in rows} == {0, 2048}
 
 
 @pytest.mark.parametrize("position", [0, 3, 6])

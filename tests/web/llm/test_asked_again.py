@@ -74,6 +74,13 @@ async def until_asked(
     raise AssertionError("the failing backend was never asked")
 
 
+async def row_of(service: Service, answer: httpx.Response) -> dict[str, Any]:
+    """What the ledger has of a generation."""
+    place = f"/api/usage/generations/{answer.headers['X-Request-ID']}"
+    row: dict[str, Any] = (await service.client.get(place)).json()
+    return row
+
+
 @every_family
 @pytest.mark.parametrize("streamed", [True, False])
 async def test_a_connection_that_is_closed_before_an_answer(
@@ -90,6 +97,9 @@ async def test_a_connection_that_is_closed_before_an_answer(
     assert [line.get("passed_over", []) for line in lines] == [[]] * (len(lines) - 1) + [[bad.url]]
     assert {line["backend"] for line in lines} == {fake.url}
     assert {line["route_reason"] for line in lines} <= {"affinity", "idle", "least-loaded"}
+    rows = [await row_of(service, answer) for answer in answers]
+    assert [row["passed_over"] for row in rows] == [""] * (len(rows) - 1) + [bad.url]
+    assert {row["backend"] for row in rows} == {fake.url}
 
 
 @pytest.mark.parametrize("status", [502, 504])

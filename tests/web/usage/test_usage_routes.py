@@ -20,6 +20,7 @@ from tests.service import ADMIN_KEY, Service
 
 ADMIN: Final = {"X-API-Key": ADMIN_KEY}
 OTHER: Final = "other-key-of-the-tests"
+TRIED: Final = {"requested_model": "fast", "passed_over": "http://one:11434,http://two:11434"}
 ROUTES: Final = ("/api/usage", "/api/usage/export", "/api/admin/usage", "/api/admin/usage/export")
 
 
@@ -29,7 +30,7 @@ async def filled(serve: ServeFactory, fake: FakeOllama) -> AsyncIterator[Service
     async with serve(fake.url, api_keys=f"tester:ordinary-key-of-the-tests,other:{OTHER}") as service:
         rows = [
             row(1, midnight(1) + 5, price=1_500_000_000),
-            row(2, midnight(1) + HOUR, model="mistral", outcome="error", price=250_000),
+            row(2, midnight(1) + HOUR, model="mistral", outcome="error", price=250_000, **TRIED),
             row(3, midnight(0), key_id="settings:other", model="=HYPERLINK(1)", request_id="-req"),
             row(4, midnight(40)),
         ]
@@ -164,6 +165,7 @@ async def test_a_generation_is_shown_to_its_owner(filled: Service) -> None:
     assert shown["id"] == f"{2:032x}"
     assert (shown["key"], shown["name"], shown["model"]) == ("settings:tester", "tester", "mistral")
     assert (shown["price"], shown["total_tokens"], shown["outcome"]) == ("0.00025", 15, "error")
+    assert {name: shown[name] for name in TRIED} == TRIED
     assert (await filled.client.get(f"/api/usage/generations/{2:032x}")).json() == shown
     for known_as in ("-req", f"{3:032x}", "none", "a%00b"):
         answer = await filled.client.get(f"/api/usage/generations/{known_as}")
@@ -180,6 +182,7 @@ async def test_the_export_has_every_row(filled: Service) -> None:
     assert lines[1]["price"] == "1.5"
     assert lines[1]["started_at"] == f"{_day(midnight(1))}T00:00:00.005Z"
     assert lines[1]["estimated"] == "false"
+    assert [lines[place][name] for place in (1, 2) for name in TRIED] == ["", "", *TRIED.values()]
     everything = table(await admin(filled, "/api/admin/usage/export", **{"from": 0}))
     assert len(everything) == 4
     assert len(table(await admin(filled, "/api/admin/usage/export", model="mistral"))) == 1

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from mlops_backend.folding import folding_of
 from mlops_backend.services.other.database.exact_text import ExactText
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 
 _EXACT: Final = ExactText()
 
@@ -76,6 +76,7 @@ api_key_revision: Final = Table(
 )
 
 # The ledger: one row for every generation. `id` is ours and grows with time; a client may choose the request's id.
+# `passed_over` has addresses with commas between them.
 generations: Final = Table(
     "generations",
     metadata,
@@ -98,6 +99,8 @@ generations: Final = Table(
     Column("bytes_in", BigInteger, nullable=False),
     Column("bytes_out", BigInteger, nullable=False),
     Column("price", BigInteger, nullable=False),
+    Column("requested_model", String(1024), nullable=False, server_default=""),
+    Column("passed_over", String(2048), nullable=False, server_default=""),
     Index("ix_generations_started_at", "started_at"),
     Index("ix_generations_key_id", "key_id", "started_at"),
     Index("ix_generations_model", "model", "started_at"),

@@ -46,6 +46,8 @@ class Noted(NamedTuple):
     total: float
     bytes_in: int
     bytes_out: int
+    requested_model: str
+    passed_over: tuple[str, ...]
 
 
 def noted(record: RequestRecord, now: float) -> Noted:
@@ -71,6 +73,8 @@ def noted(record: RequestRecord, now: float) -> Noted:
         now - record.started,
         record.bytes_in,
         record.bytes_out,
+        record.requested_model,
+        record.passed_over,
     )
 
 
@@ -87,6 +91,7 @@ def row_of(generation: Noted, prices: PriceList) -> dict[str, Any]:
         "total_ms": _within(round(total * 1000), _MOST),
         "bytes_in": _within(generation.bytes_in, _MOST),
         "bytes_out": _within(generation.bytes_out, _MOST),
+        "passed_over": ",".join(generation.passed_over),
         "price": prices.cost(generation.model, generation.prompt_tokens, generation.completion_tokens),
     }
     return {**row, **{name: fitting(row[name], length) for name, length in _LENGTHS.items() if length}}
