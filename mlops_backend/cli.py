@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mlops_backend.errors import AppError, InvalidBody
 from mlops_backend.middleware.request_context import services_of
-from mlops_backend.principal import ORDINARY, Scope
+from mlops_backend.principal import ORDINARY, Priority, Scope
 from mlops_backend.schemas.keys import CreateKeyRequest, ListKeysQuery, RotateKeyRequest
 from mlops_backend.services.other.database import (
     Database,
@@ -66,6 +66,8 @@ COMMANDS: Final = (keys, db)
 @click.option("--owner", default="", help="Whose it is.")
 @click.option("--scope", "scopes", multiple=True, help=f"{_SCOPES}; repeatable.")
 @click.option("--model", "models", multiple=True, help="A model, or a pattern such as llama3*; repeatable.")
+@click.option("--priority", default=Priority.INTERACTIVE, help="interactive, or batch, which gives way in the queue.")
+@click.option("--weight", default=1.0, help="How much of a share it has in the queue.")
 @click.option("--expires", help="30d, 12h, 90m, or a time such as 2027-01-31T12:00:00Z.")
 @click.option("--limit", "limits", multiple=True, help="requests=60/minute, tokens_per_day=off, …; repeatable.")
 @click.pass_obj
@@ -75,6 +77,8 @@ def create(
     owner: str,
     scopes: Sequence[str],
     models: Sequence[str],
+    priority: str,
+    weight: float,
     expires: str | None,
     limits: Sequence[str],
 ) -> None:
@@ -87,6 +91,8 @@ def create(
             "scopes": set(scopes or ORDINARY),
             "models": list(models),
             "limits": dict(map(_limit, limits)),
+            "priority": priority,
+            "weight": weight,
             "expires_at": None if expires is None else _moment(expires),
         }
         key, secret = await services.get(ApiKeys).create(CreateKeyRequest.model_validate(asked))

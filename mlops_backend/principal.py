@@ -25,6 +25,17 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
+class Priority(StrEnum):
+    """Of which class a key's generations are in the queue; `batch` gives way to the others."""
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
+# Between these is a key's weight in the queue.
+LIGHTEST: Final = 0.1
+HEAVIEST: Final = 100.0
+
 ORDINARY: Final = frozenset({Scope.INFERENCE, Scope.MODELS_READ, Scope.USAGE_READ})
 
 
@@ -128,6 +139,7 @@ class Principal:
 
     `id` is what limits and the ledger count by: a key's public id, `settings:<name>` for one of `API_KEYS`, `admin`,
     or `anonymous`. `models` are patterns as the shell's, in canonical spelling; empty: every model.
+    `weight` is how much of a share it has in the queue before the backends, where `priority` is its class.
     """
 
     name: str
@@ -135,6 +147,8 @@ class Principal:
     scopes: frozenset[Scope] = ORDINARY
     models: Sequence[str] = ()
     limits: Limits = NO_LIMITS
+    priority: Priority = Priority.INTERACTIVE
+    weight: float = 1.0
 
     @property
     def admin(self) -> bool:

@@ -21,8 +21,8 @@ async def show_queue() -> dict[str, Any]:
     """Say who waits for a backend, and where one's own generations stand.
 
     A generation waits where every backend that has its model has `MAX_CONCURRENCY` of them. Keys take turns, by the
-    tokens that they ask for; those with `X-Priority: batch` give way to others until they have waited for half a
-    minute.
+    tokens that they ask for and the `weight` of each; those with `X-Priority: batch`, or of a key with the `priority`
+    `batch`, give way to others until they have waited for half a minute.
     """
     leases = service(Lessor)  # type: ignore[type-abstract]
     seen = await leases.view(g.principal.id)

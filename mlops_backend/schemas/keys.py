@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, Field
 
-from mlops_backend.principal import ORDINARY, Rate, Scope
+from mlops_backend.principal import HEAVIEST, LIGHTEST, ORDINARY, Priority, Rate, Scope
 from mlops_backend.schemas.schema import Schema
 
 MOST_METADATA: Final = 16 * 1024
@@ -60,6 +60,14 @@ Pattern = Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_pr
 Models = Annotated[
     list[Pattern],
     Field(max_length=256, description="Names of models, or patterns such as `llama3*`; empty: every model"),
+]
+Class = Annotated[
+    Priority,
+    Field(strict=False, description="In the queue: `batch` gives way, whatever a request says"),
+]
+Weight = Annotated[
+    float,
+    Field(ge=LIGHTEST, le=HEAVIEST, description="Of a share in the queue: a key of 3 has three turns for one of 1"),
 ]
 RateText = Annotated[str, AfterValidator(_rate), Field(json_schema_extra={"pattern": _RATE}, examples=["60/minute"])]
 Count = Annotated[int, Field(ge=1, le=_MOST_TOKENS)]
@@ -111,6 +119,8 @@ class CreateKeyRequest(_Body):
     scopes: Scopes = Field(default_factory=lambda: set(ORDINARY))
     models: Models = Field(default_factory=list)
     limits: KeyLimits = Field(default_factory=KeyLimits)
+    priority: Class = Priority.INTERACTIVE
+    weight: Weight = 1.0
     metadata: Metadata = Field(default_factory=dict, description="Anything that helps you")
     expires_at: When | None = None
     enabled: bool = True
@@ -126,6 +136,8 @@ class UpdateKeyRequest(_Body):
     scopes: Scopes = Field(default_factory=set)
     models: Models = Field(default_factory=list)
     limits: KeyLimits = Field(default_factory=KeyLimits)
+    priority: Class = Priority.INTERACTIVE
+    weight: Weight = 1.0
     metadata: Metadata = Field(default_factory=dict)
     expires_at: When | None = Field(default=None, description="`null`: never")
     enabled: bool = True
@@ -162,6 +174,8 @@ class KeyResponse(Schema):
     scopes: list[Scope]
     models: list[str]
     limits: Mapping[str, str | int | None]
+    priority: Priority
+    weight: float
     metadata: dict[str, Any]
     enabled: bool
     state: Literal["active", "disabled", "expired", "revoked"]
@@ -191,4 +205,6 @@ class OwnKeyResponse(Schema):
     scopes: list[Scope]
     models: list[str]
     limits: Mapping[str, str | int | None]
+    priority: Priority
+    weight: float
     expires_at: str | None

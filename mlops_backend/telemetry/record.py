@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from time import perf_counter, time
 from typing import Any, Final, Protocol
 
-from mlops_backend.principal import Principal
+from mlops_backend.principal import Principal, Priority
 
 _LONGEST_NAME: Final = 256
 _LONGEST_SAID: Final = 200
@@ -47,8 +47,8 @@ class RequestRecord:
     of the prompt that Anthropic counts apart. `said` is what the backend said of a failure amid its answer. Times are
     `time.perf_counter()` seconds. `outcome` is one of `done`, `refused` (a 4xx of ours or of the backend), `error` (a
     failure on the way), `timeout`, `client_gone`, `drained` and `cancelled`. `straight` is set where the chunks of a
-    generation are the answer's body as they are. `batch` says that it gives way to others where there is a queue,
-    and `waits` that it is in the queue.
+    generation are the answer's body as they are. `batch` says that its client is in no hurry, and `waits` that it
+    is in the queue.
     `passed_over` are the backends that were asked before the one that answered, and `route_reason` says in a word why
     it was that one, where there were several.
     """
@@ -95,6 +95,11 @@ class RequestRecord:
         """Note that the backend failed amid its answer, and what it said: a line of it, without what may be a key."""
         line = "".join(mark if mark.isprintable() else " " for mark in said[:_LONGEST_SAID])
         self.outcome, self.error, self.said = "error", code, _MAY_BE_KEY.sub("…", line)
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether others come before it where there is a queue: its client says so, or its key is of that class."""
+        return self.batch or (self.caller is not None and self.caller.priority is Priority.BATCH)
 
     @property
     def lacks_usage(self) -> bool:

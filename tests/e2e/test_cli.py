@@ -81,11 +81,13 @@ def newer(tmp_path: Path) -> str:
 def test_a_key_from_its_making_to_its_end(shell: Shell) -> None:
     """A key is made as the options say, listed, shown, rotated and revoked; its secret stands alone on its line."""
     options = "--owner alice --scope inference --scope admin --model LLAMA3 --model qwen* --expires 30d"
-    key_id, secret = shell.make(f"{options} --limit requests=60/minute --limit tokens_per_day=9 --limit concurrent=off")
+    limits = "--limit requests=60/minute --limit tokens_per_day=9 --limit concurrent=off"
+    key_id, secret = shell.make(f"{options} {limits} --priority batch --weight 2.5")
     shown = json.loads(shell.result(f"keys show {key_id}"))
     assert shown["limits"] == {"requests": "60/minute", "tokens_per_day": 9, "concurrent": None}
     assert (shown["scopes"], shown["models"]) == (["admin", "inference"], ["llama3:latest", "qwen*"])
     assert (shown["owner"], shown["state"]) == ("alice", "active")
+    assert (shown["priority"], shown["weight"]) == ("batch", 2.5)
     assert shown["expires_at"] > shown["created_at"]
     head, row = shell.result("keys list").splitlines()
     assert head.split("\t") == ["id", "state", "name", "owner", "scopes", "expires_at"]
@@ -107,6 +109,8 @@ def test_mistakes_are_one_line(shell: Shell) -> None:
         "--limit speed=1": "limits.speed: ",
         "--limit requests": "limits: ",
         "--scope root": "scopes.0: ",
+        "--priority urgent": "priority: ",
+        "--weight 0": "weight: ",
         "--expires soon": "expires_at: ",
         "--expires 2001-01-01T00:00:00Z": "expires_at: ",
         "--expires 999999999w": "'999999999w' is too far away",

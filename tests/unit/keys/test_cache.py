@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from secrets import token_urlsafe
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from sqlalchemy import RowMapping, insert, text, update
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
 from mlops_backend.errors import DatabaseDown
-from mlops_backend.principal import Limits, Principal, Rate, Scope
+from mlops_backend.principal import Limits, Principal, Priority, Rate, Scope
 from mlops_backend.schemas.keys import CreateKeyRequest, UpdateKeyRequest
 from mlops_backend.services.other.database.database import Database
 from mlops_backend.services.other.database.tables import api_key_revision, api_key_secrets, api_keys
@@ -27,6 +27,7 @@ from mlops_backend.services.other.keys.service import ApiKeys
 from mlops_backend.services.other.keys.stores import ADMINISTRATOR, KeyStores, SettingsKeyStore
 
 DEFAULTS = Limits(requests=Rate(60, 60, 60), concurrent=4)
+WRONG: Final = {"limits": "[1]", "scopes": "{", "models": "5", "priority": "urgent", "weight": "heavy"}
 UNKNOWN = b"mlb_" + b"A" * 43
 
 
@@ -259,7 +260,7 @@ async def test_a_key_that_cannot_be_read_harms_no_other(world: World) -> None:
     assert [line.get("key_id") for line in logged] == [first]
 
 
-@pytest.mark.parametrize(("column", "wrong"), [("limits", "[1]"), ("scopes", "{"), ("models", "5")])
+@pytest.mark.parametrize(("column", "wrong"), WRONG.items())
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_what_a_person_wrote_wrongly_ends_no_following(world: World, column: str, wrong: str) -> None:
     """Even text that is no JSON: changes are followed again once it is right."""
@@ -278,6 +279,19 @@ async def test_what_a_person_wrote_wrongly_ends_no_following(world: World, colum
     assert getattr(world.cache.find(secret), "id", None) == key_id
 
 
+@pytest.mark.parametrize("weight", [0, -1, 0.05, 101, float("inf")])
+async def test_a_weight_that_none_may_have_is_not_taken(world: World, weight: float) -> None:
+    """The queue divides by it."""
+    key_id, secret = await world.make()
+    async with world.database.writing() as connection:
+        await connection.execute(update(api_key_revision).values(value=9))
+        await connection.execute(update(api_keys).values(weight=weight, revision=9))
+    with capture_logs() as logged:
+        await world.look()
+    assert world.cache.find(secret) is None
+    assert [line.get("key_id") for line in logged] == [key_id]
+
+
 async def test_an_owner_is_known_as_it_is_now(world: World) -> None:
     """One of a key that was changed, disabled or whose secrets are over; the settings' own never change."""
     key_id, secret = await world.make()
@@ -288,6 +302,11 @@ async def test_an_owner_is_known_as_it_is_now(world: World) -> None:
     now = world.cache.current(then)
     assert now is not None
     assert now.scopes == {Scope.USAGE_READ}
+    assert (now.priority, now.weight) == (Priority.INTERACTIVE, 1)
+    await world.change(key_id, priority="batch", weight=3)
+    now = world.cache.current(then)
+    assert now is not None
+    assert (now.priority, now.weight) == (Priority.BATCH, 3)
     await world.change(key_id, expires_at=datetime.fromtimestamp(world.clock.now + 5, UTC).isoformat())
     world.clock.now += 5
     await world.look()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -69,12 +70,15 @@ async def test_a_key_is_as_it_was_asked_for(keys: ApiKeys) -> None:
     assert await keys.get(plain.id) == plain
     assert sorted(plain.scopes) == ["inference", "models:read", "usage:read"]
     assert (plain.owner, plain.models, plain.limits, plain.metadata, plain.enabled) == ("", [], {}, {}, True)
+    assert (plain.priority, plain.weight) == ("interactive", 1)
     fields: dict[str, Any] = {
         "owner": "Zoë",
         "scopes": {"admin"},
         "models": ["LLAMA3", "library/qwen3:4b", "Qwen*"],
         "limits": {"requests": "60 / minute", "tokens_per_day": 7, "concurrent": None},
         "metadata": {"team": "é", "deep": [{"nul": "\0"}]},
+        "priority": "batch",
+        "weight": 0.1,
         "expires_at": "2033-01-01T00:00:00+02:00",
         "enabled": False,
     }
@@ -85,6 +89,7 @@ async def test_a_key_is_as_it_was_asked_for(keys: ApiKeys) -> None:
     assert full.metadata == fields["metadata"]
     assert full.expires_at == datetime(2032, 12, 31, 22, tzinfo=UTC).timestamp() * 1000
     assert (full.owner, full.scopes, full.enabled) == ("Zoë", ["admin"], False)
+    assert (full.priority, full.weight) == ("batch", 0.1)
 
 
 async def test_lists_go_page_by_page(keys: ApiKeys) -> None:
@@ -123,6 +128,9 @@ async def test_a_change_touches_what_it_names(keys: ApiKeys) -> None:
     assert changed == await keys.get(made.id)
     assert (changed.limits, changed.expires_at, changed.models) == ({"tokens": None}, None, ["phi3:latest"])
     assert (changed.name, changed.scopes, changed.created_at) == (made.name, sorted(made.scopes), made.created_at)
+    turns = await keys.update(made.id, UpdateKeyRequest.model_validate({"priority": "batch", "weight": 100}))
+    assert (turns.priority, turns.weight, turns.models) == ("batch", 100, changed.models)
+    assert await keys.update(made.id, UpdateKeyRequest()) == replace(turns, revision=turns.revision + 1)
 
 
 async def test_every_change_counts(keys: ApiKeys, database: Database) -> None:
@@ -222,6 +230,13 @@ def test_patterns_have_the_spelling_of_names(pattern: str, kept: str) -> None:
         ({"limits": {"concurrent": 0}}, ("limits", "concurrent")),
         ({"limits": {"tokens_per_day": "9"}}, ("limits", "tokens_per_day")),
         ({"limits": {"request": "60/minute"}}, ("limits", "request")),
+        ({"priority": "urgent"}, ("priority",)),
+        ({"priority": None}, ("priority",)),
+        ({"weight": 0.09}, ("weight",)),
+        ({"weight": 100.1}, ("weight",)),
+        ({"weight": float("nan")}, ("weight",)),
+        ({"weight": "3"}, ("weight",)),
+        ({"weight": True}, ("weight",)),
         ({"metadata": {"a": "x" * 16384}}, ("metadata",)),
         ({"expires_at": "tomorrow"}, ("expires_at",)),
         ({"expires_at": "2040-01-01T00:00:00"}, ("expires_at",)),

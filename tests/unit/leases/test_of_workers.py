@@ -73,6 +73,29 @@ async def test_a_bound_holds_over_all(pair: list[WorkersLeases]) -> None:
     assert await taken(second) == 0
 
 
+async def test_a_weight_and_a_class_hold_over_all(pair: list[WorkersLeases]) -> None:
+    """Those of one key and class wait in their order; between keys and classes the parent decides, not the worker."""
+    held = [await pair[0].take(["gpu"], of("a")) for _ in range(2)]
+    order: list[str] = []
+
+    async def served(leases: WorkersLeases, asking: Asking) -> None:
+        lease = await leases.take(["gpu"], asking)
+        order.append(asking.key)
+        lease.give_back()
+
+    asked = [("batch", 1.0)] * 2 + [("light", 1.0)] * 4 + [("heavy", 3.0)] * 6
+    tasks = []
+    for number, (key, weight) in enumerate(asked):
+        asking = Asking(key, lambda: 10.0, key == "batch", weight)
+        tasks.append(asyncio.create_task(served(pair[number % 2], asking)))
+        await until_waiting(pair[0], number + 1)
+    held[0].give_back()
+    await asyncio.gather(*tasks)
+    held[1].give_back()
+    assert [order[place : place + 4].count("heavy") for place in (0, 4)] == [3, 3]
+    assert order[-2:] == ["batch", "batch"]
+
+
 async def test_what_has_no_bound_is_not_asked_for(family: Family, pair: list[WorkersLeases]) -> None:
     """A lease of it is there at once, though the parent says nothing."""
     family.channels[0]._transport.pause_reading()

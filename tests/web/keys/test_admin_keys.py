@@ -165,6 +165,8 @@ async def test_a_restart_keeps_the_keys(serve: ServeFactory, fake: FakeOllama, d
         ({}, ["name"]),
         ({"name": "a", "limits": {"requests": "often"}}, ["limits", "requests"]),
         ({"name": "a", "limits": {"speed": 1}}, ["limits", "speed"]),
+        ({"name": "a", "priority": "urgent"}, ["priority"]),
+        ({"name": "a", "weight": 0}, ["weight"]),
         ({"name": "a", "scope": ["admin"]}, ["scope"]),
         ({"name": "a", "scopes": ["root"]}, ["scopes", 0]),
         ({"name": "a", "expires_at": "2001-01-01T00:00:00Z"}, ["expires_at"]),
@@ -197,7 +199,7 @@ async def test_a_key_may_look_at_itself(serve: ServeFactory, fake: FakeOllama) -
         fake.url, rate_limit_requests="60/minute", concurrent_generations=2, auth_enabled=False
     ) as service:
         fields = {"limits": {"requests": None}, "expires_at": "2099-01-01T00:00:00Z", "scopes": ["usage:read"]}
-        made = await make(service, **fields)
+        made = await make(service, **fields, priority="batch", weight=0.5)
         none = dict.fromkeys(("requests", "tokens", "tokens_per_day", "tokens_per_month", "concurrent"))
         ordinary = ["inference", "models:read", "usage:read"]
         limits = {**none, "requests": "60/minute", "concurrent": 2}
@@ -216,7 +218,8 @@ async def test_a_key_may_look_at_itself(serve: ServeFactory, fake: FakeOllama) -
         for key, (key_id, name, scopes, own, end) in wanted.items():
             told = (await service.stranger.get("/api/key", headers={"X-API-Key": key} if key else {})).json()
             expected = {"id": key_id, "name": name, "scopes": scopes, "models": [], "limits": own, "expires_at": end}
-            assert told == expected
+            turns = ("batch", 0.5) if key == made["key"] else ("interactive", 1)
+            assert told == {**expected, "priority": turns[0], "weight": turns[1]}
 
 
 @pytest.fixture

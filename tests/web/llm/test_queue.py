@@ -225,6 +225,66 @@ async def test_batch_gives_way(held: Service, fake: FakeOllama) -> None:
     assert order == ["people", "people", "batch", "batch"]
 
 
+async def key_of(service: Service, **fields: Any) -> str:
+    """The secret of a new key."""
+    headers = {"X-API-Key": ADMIN_KEY}
+    made = await service.stranger.post("/api/admin/keys", json={"name": "k", **fields}, headers=headers)
+    assert made.status_code == 201, made.text
+    return str(made.json()["key"])
+
+
+def named(service: Service, name: str, key: str, count: int) -> list[asyncio.Task[httpx.Response]]:
+    """So many generations of a key at once, which the backend knows by their prompt."""
+    body, headers = {**PROMPT, "prompt": name}, {"X-API-Key": key}
+    return [
+        asyncio.create_task(service.stranger.post("/api/llm/generate", json=body, headers=headers))
+        for _ in range(count)
+    ]
+
+
+async def test_a_key_of_three_times_the_weight_has_three_of_four_turns(held: Service, fake: FakeOllama) -> None:
+    """While both keep many waiting, whoever came first."""
+    light, heavy = await key_of(held, weight=1), await key_of(held, weight=3)
+    tasks = begun(held, 1)
+    await fake.wait_until(lambda: fake.active == 1)
+    tasks += named(held, "light", light, 12)
+    await until_waiting(held, 12)
+    tasks += named(held, "heavy", heavy, 12)
+    await until_waiting(held, 24)
+    fake.release()
+    assert {answer.status_code for answer in await asyncio.gather(*tasks)} == {200}
+    prompts = [request.json()["prompt"] for request in fake.requests if request.path == "/api/generate"]
+    first = prompts[1:13]  # then of each at least three wait still
+    assert [first[place : place + 4].count("heavy") for place in (0, 4, 8)] == [3, 3, 3]
+    assert prompts.count("light") == prompts.count("heavy") == 12
+
+
+@pytest.mark.parametrize("said", [{}, {"X-Priority": "interactive"}], ids=["nothing", "interactive"])
+async def test_all_that_a_key_of_batch_asks_for_gives_way(
+    held: Service, fake: FakeOllama, said: dict[str, str]
+) -> None:
+    """Without a header, and whatever one says: a client may lower itself, and not raise itself."""
+    batch = await key_of(held, priority="batch")
+    tasks = begun(held, 1)
+    await fake.wait_until(lambda: fake.active == 1)
+    body = {**PROMPT, "prompt": "batch"}
+    headers = {"X-API-Key": batch, **said}
+    tasks += [asyncio.create_task(held.stranger.post("/api/generate", json=body, headers=headers)) for _ in range(2)]
+    await until_waiting(held, 2)
+    tasks += named(held, "people", OTHER, 2)
+    await until_waiting(held, 4)
+    assert [(place["class"], place["ahead"]) for place in (await queue(held, batch))["own"]] == [
+        ("batch", 2),
+        ("batch", 3),
+    ]
+    listed = (await held.stranger.get("/api/llm/generations", headers=headers)).json()["generations"]
+    assert [generation["class"] for generation in listed] == ["batch", "batch"]
+    fake.release()
+    assert {answer.status_code for answer in await asyncio.gather(*tasks)} == {200}
+    prompts = [request.json()["prompt"] for request in fake.requests if request.path == "/api/generate"]
+    assert prompts == ["Hi", "people", "people", "batch", "batch"]
+
+
 async def test_what_is_no_generation_does_not_wait(held: Service, fake: FakeOllama) -> None:
     """Lists and the like are answered while every slot is taken."""
     tasks = begun(held, 2)

@@ -199,19 +199,19 @@ class Attempts:
 
     async def _queued(self, names: Sequence[str], asked: Asked, generation: Generation, first_byte: float) -> Lease:
         """Wait for a lease; the queue's clock runs meanwhile, and the generation's own begins behind it."""
-        caller, watch = generation.record.caller, generation.watch
-        key = "" if caller is None else caller.id
-        asking = AskingFor(key, lambda: _cost(asked), generation.record.batch, waited=generation.waited)
+        record, watch = generation.record, generation.watch
+        key, weight = ("", 1.0) if record.caller is None else (record.caller.id, record.caller.weight)
+        asking = AskingFor(key, lambda: _cost(asked), record.gives_way, weight, generation.waited)
         since = perf_counter()
         watch.moved(math.inf)
-        generation.record.waits = True
+        record.waits = True
         try:
             return await self._leases.take(names, asking)
         finally:
-            generation.record.waits = False
+            record.waits = False
             generation.waited += perf_counter() - since
             watch.began(first_byte)
-            generation.record.sent_upstream = perf_counter()
+            record.sent_upstream = perf_counter()
 
     def _why_not(self, answer: Answer, asked: Asked, generation: Generation) -> _Why | None:
         if answer.lacks_model:

@@ -95,7 +95,7 @@ def _shown(generation: Generation) -> dict[str, Any]:
         "route": record.route,
         "model": record.model,
         "backend": record.backend,
-        "class": "batch" if record.batch else "interactive",
+        "class": "batch" if record.gives_way else "interactive",
         "state": state_of(record),
         "started_at": record.at,
         "seconds": round(time() - record.at, 3),

@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -26,7 +27,7 @@ from sqlalchemy import (
 from mlops_backend.folding import folding_of
 from mlops_backend.services.other.database.exact_text import ExactText
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 
 _EXACT: Final = ExactText()
 
@@ -53,6 +54,8 @@ api_keys: Final = Table(
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
     Column("revision", BigInteger, nullable=False),
+    Column("priority", String(16), nullable=False, server_default="interactive"),
+    Column("weight", Float, nullable=False, server_default="1"),
     Index("ix_api_keys_revision", "revision"),
 )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from mlops_backend.principal import Limits, Principal, Scope
+from mlops_backend.principal import HEAVIEST, LIGHTEST, Limits, Principal, Priority, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,8 @@ class HeldKey:
         """
         row = rows[0]
         scopes, limits = frozenset(map(Scope, row["scopes"])), defaults.replaced(row["limits"])
-        principal = Principal(row["name"], row["id"], scopes, tuple(row["models"]), limits)
+        turns = Priority(row["priority"]), _weight(row["weight"])
+        principal = Principal(row["name"], row["id"], scopes, tuple(row["models"]), limits, *turns)
         end = _seconds(row["expires_at"])
         ends = {
             bytes(each["hash"]): min(_seconds(each["secret_expires_at"]), end)
@@ -39,6 +40,13 @@ class HeldKey:
             if each["hash"] is not None
         }
         return cls(principal, None if end == inf else end, ends)
+
+
+def _weight(told: Any) -> float:
+    weight = float(told)
+    if not LIGHTEST <= weight <= HEAVIEST:
+        raise ValueError(f"a weight of {weight} is not between {LIGHTEST} and {HEAVIEST}")
+    return weight
 
 
 def _seconds(milliseconds: int | None) -> float:

@@ -26,6 +26,8 @@ class ApiKey:
     scopes: Sequence[str]
     models: Sequence[str]
     limits: Mapping[str, Any]
+    priority: str
+    weight: float
     metadata: Mapping[str, Any]
     enabled: bool
     created_at: int
