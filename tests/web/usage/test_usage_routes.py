@@ -231,6 +231,16 @@ async def test_a_generation_appears_soon(service: Service) -> None:
             await asyncio.sleep(0.05)
 
 
+async def test_a_name_of_the_operators_is_in_the_ledger(serve: ServeFactory, fake: FakeOllama) -> None:
+    """Beside the model that it stood for; of a model that is called by its own name there is nothing to tell."""
+    async with serve(fake.url, model_aliases="fast=llama3") as service:
+        for name in ("fast", "llama3"):
+            answer = await service.client.post("/api/llm/generate", json={"model": name, "prompt": "Hi"})
+            place = f"/api/usage/generations/{answer.headers['X-Request-ID']}"
+            row = (await service.client.get(place)).json()
+            assert (row["model"], row["requested_model"]) == ("llama3", "fast" if name == "fast" else "")
+
+
 async def test_a_long_export_is_streamed(serve: ServeFactory, fake: FakeOllama) -> None:
     """Many pages arrive in pieces, with every row once."""
     async with serve(fake.url) as service:
