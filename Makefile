@@ -93,7 +93,7 @@ mutate: ## Break the code in small ways and look whether a test notices; ARGS='-
 	@$(VENV)-mutate/bin/python -m tests.mutation $(ARGS)
 
 .PHONY: chaos
-chaos: install-dev ## Clients of all dialects while backends, databases and workers fail; ARGS='--seed 7 --postgresql --redis'
+chaos: install-dev ## Clients of all dialects while backends, databases and workers fail; ARGS='--seed 7 --postgresql --redis', --no-real is fakes alone
 	@$(BIN)/python -m chaos $(ARGS)
 
 .PHONY: trial

@@ -41,6 +41,7 @@ def contradictions(asked: Sequence[Asked], ledger: dict[str, list[str]], stage: 
     answered: Counter[str] = Counter()
     for backend in stage.backends:
         answered += backend.answered
+    answered += Counter() if stage.real is None else stage.real.answered()
     broken: dict[str, list[str]] = {
         "each ends in exactly one way": [a.name for a in asked if a.ending is Ending.NEVER],
         "none is cut silently": [a.name for a in asked if a.ending is Ending.SILENT],

@@ -4,11 +4,14 @@ import asyncio
 import json
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 import httpx
+
+from chaos.real import TOKENS
+from tests.e2e.real_ollama import MODEL as REAL_MODEL
 
 # Of a hundred clients so many leave before their answer is there.
 LEAVING = 0.05
@@ -46,9 +49,19 @@ KINDS = {
     "ollama chat": Kind("/api/chat", STREAM, True, b'"done":true'),
     "ollama whole": Kind("/api/chat", {**MODEL, "stream": False}, True, b'"done":true'),
     "openai stream": Kind("/v1/chat/completions", STREAM, True, b"data: [DONE]"),
-    "openai whole": Kind("/v1/chat/completions", MODEL, True, b'"finish_reason":"stop"'),
+    "openai whole": Kind("/v1/chat/completions", MODEL, True, b'"finish_reason":"'),
     "anthropic stream": Kind("/v1/messages", {**STREAM, "max_tokens": 64}, True, b"event: message_stop"),
 }
+
+
+def _of_real(kind: Kind) -> Kind:
+    """The same way to ask the real backend's model, for a few tokens."""
+    most = {"max_tokens": TOKENS} if kind.path.startswith("/v1/") else {"options": {"num_predict": TOKENS}}
+    return replace(kind, body={**kind.body, **most, "model": REAL_MODEL})
+
+
+# Not by the service's own routes: they give the name of a request to no backend, and a real one would not know it.
+REAL_KINDS = {f"real {name}": _of_real(kind) for name, kind in KINDS.items() if not kind.path.startswith("/api/llm/")}
 
 
 @dataclass
@@ -63,13 +76,14 @@ class Asked:
     said: str = ""
 
 
-async def ask(client: httpx.AsyncClient, name: str, dice: random.Random) -> Asked:
+async def ask(client: httpx.AsyncClient, name: str, dice: random.Random, *, real: bool = False) -> Asked:
     """Ask once; the name is the request's id, and stands in its prompt."""
-    asked = Asked(name, dice.choice(sorted(KINDS)))
+    kinds = REAL_KINDS if real else KINDS
+    asked = Asked(name, dice.choice(sorted(kinds)))
     patience = dice.uniform(0, 0.3) if dice.random() < LEAVING else LONGEST
     try:
         async with asyncio.timeout(patience):
-            await _asked(client, KINDS[asked.kind], asked, dice.random() < 0.2)
+            await _asked(client, kinds[asked.kind], asked, dice.random() < 0.2)
     except TimeoutError:
         asked.ending = Ending.GONE if patience < LONGEST else Ending.NEVER
     except httpx.ConnectError as error:

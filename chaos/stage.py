@@ -1,4 +1,4 @@
-"""What takes part: the service in its own processes, three fake backends, a database and Redis."""
+"""What takes part: the service in its own processes, three fake backends and a real one, a database and Redis."""
 
 import asyncio
 import random
@@ -14,8 +14,9 @@ from typing import TypeVar
 import psutil
 
 from chaos.backends import ChaosOllama
+from chaos.real import KEY_VARIABLE, Real, real_backend
 from tests.databases import Postgres
-from tests.e2e.server_process import ServerProcess, serving_process
+from tests.e2e.server_process import KEY, ServerProcess, serving_process
 from tests.fakes.redis_server import RedisServer
 
 T = TypeVar("T")
@@ -30,6 +31,7 @@ class Stage:
         self.folder = folder
         self.file = folder / "backends.toml"
         self.backends = backends
+        self.real: Real | None = None
         self.postgres: Postgres | None = None
         self.database_url = ""
         self.redis: RedisServer | None = None
@@ -75,22 +77,26 @@ class Stage:
             f"max_concurrency = {MOST}\nweight = {1 if dice is None else dice.choice((1, 2))}\n\n"
             for backend in backends
         )
+        text += "" if self.real is None else self.real.table
         new = self.file.with_suffix(".new")
         new.write_text(text, "utf-8")
         new.rename(self.file)
 
 
 @asynccontextmanager
-async def staged(*, workers: int, postgres: bool, redis: bool) -> AsyncIterator[Stage]:
+async def staged(*, workers: int, postgres: bool, redis: bool, real: bool) -> AsyncIterator[Stage]:
     """Start all of it, and end all of it."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         backends = [await stack.enter_async_context(ChaosOllama()) for _ in range(3)]
         stage = Stage(folder, backends)
+        if real:
+            stage.real = await stack.enter_async_context(real_backend(folder / "real"))
         stage.write_backends()
         variables = {
             "WORKERS": str(workers),
             "BACKENDS_FILE": str(stage.file),
+            KEY_VARIABLE: KEY,
             "FIRST_BYTE_TIMEOUT": "3",
             "IDLE_TIMEOUT": "3",
             "LOG_LEVEL": "ERROR",
