@@ -24,7 +24,9 @@ from mlops_backend.services.other.limits import ByteBudget, build_limits
 from mlops_backend.services.other.usage import GenerationMeter, Usage, build_usage
 from mlops_backend.services.other.whole import State, Whole
 from mlops_backend.shared import Shared
+from mlops_backend.telemetry.generation_metrics import GenerationMetrics
 from mlops_backend.telemetry.logging import configure_logging, lines_dropped
+from mlops_backend.telemetry.loop_lag import LoopLag
 from mlops_backend.telemetry.metrics import Metrics
 
 
@@ -61,6 +63,8 @@ def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -
     """Build every service; those that hold something are opened in the order of the last line."""
     services = services_of(app.extensions)
     metrics = services.add(Metrics())
+    services.add(GenerationMetrics(metrics))
+    metrics.labelled("build_info", "Which version it is.", ("version",), lambda: {(__version__,): 1}, of_all="least")
     metrics.counter("log_lines_dropped", "Log lines that could not be written.", lines_dropped)
     database = build_database(services, settings)
     keys = build_keys(services, settings, shared)
@@ -72,5 +76,6 @@ def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -
     services.add(InfoService(__version__, {"auth": settings.auth_enabled, "docs": settings.docs_enabled}))
     admission = services.get(Admission)
     services.add(Whole(metrics, lambda: State(admission.stopping, degraded=not database.up), shared))
-    parts: Sequence[Part] = (database, keys, upstream, limiter, ledger, *retention, replies, inference)
+    lag = LoopLag(metrics)
+    parts: Sequence[Part] = (database, keys, upstream, limiter, ledger, *retention, replies, inference, lag)
     live_with(app, parts)

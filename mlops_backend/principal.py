@@ -22,6 +22,7 @@ class Scope(StrEnum):
     MODELS_READ = "models:read"
     MODELS_WRITE = "models:write"
     USAGE_READ = "usage:read"
+    METRICS_READ = "metrics:read"
     ADMIN = "admin"
 
 

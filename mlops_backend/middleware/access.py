@@ -21,6 +21,7 @@ class Access(Enum):
     MODELS_READ = "models:read"  # a key with that scope
     MODELS_WRITE = "models:write"  # likewise
     USAGE_READ = "usage:read"  # likewise
+    METRICS_READ = "metrics:read"  # likewise
     ADMIN = "admin"  # likewise
     ACCOUNT = "account"  # the scope `admin`, while ALLOW_ACCOUNT_ROUTES
 
@@ -34,6 +35,7 @@ SCOPES: Final[Mapping[Access, Scope]] = {
     Access.MODELS_READ: Scope.MODELS_READ,
     Access.MODELS_WRITE: Scope.MODELS_WRITE,
     Access.USAGE_READ: Scope.USAGE_READ,
+    Access.METRICS_READ: Scope.METRICS_READ,
     Access.ADMIN: Scope.ADMIN,
     Access.ACCOUNT: Scope.ADMIN,
 }
@@ -65,7 +67,7 @@ TABLE: Final[Mapping[str, Methods]] = {
     "/docs/assets/<path:filename>": _read(Access.DOCS),
     "/openapi.json": _read(Access.DOCS),
     "/api/other/info": _read(Access.SERVICE),
-    "/metrics": _read(Access.ADMIN),
+    "/metrics": _read(Access.METRICS_READ),
     # keys
     "/api/key": _read(Access.SERVICE),
     "/api/admin/keys": {**_read(Access.ADMIN), **_ADMIN},

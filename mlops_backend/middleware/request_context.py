@@ -19,6 +19,7 @@ from mlops_backend.telemetry.logging import log_request
 from mlops_backend.telemetry.record import RequestRecord
 
 T = TypeVar("T")
+Note = Callable[[RequestRecord, float], None]
 
 _RECORD: Final = "mlops_backend.record"
 _EXTENSION: Final = "mlops_backend.services"
@@ -33,11 +34,13 @@ class RequestContext:
     Args:
         app: what answers.
         keep: puts a generation into the ledger: its record, and `perf_counter()` seconds.
+        count: counts every request, told in the same way.
     """
 
-    def __init__(self, app: App, keep: Callable[[RequestRecord, float], None]) -> None:
+    def __init__(self, app: App, keep: Note, count: Note) -> None:
         self._app = app
         self._keep = keep
+        self._count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
@@ -65,7 +68,7 @@ class RequestContext:
             record.status, record.outcome = record.status or 500, record.outcome or "error"
             raise
         finally:
-            _finish(record, self._keep)
+            _finish(record, self._keep, self._count)
 
 
 def at_hand() -> Request:
@@ -132,7 +135,7 @@ def _told(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
-def _finish(record: RequestRecord, keep: Callable[[RequestRecord, float], None]) -> None:
+def _finish(record: RequestRecord, keep: Note, count: Note) -> None:
     left = CLIENT_LEFT.get()
     if left is not None and left.why:
         record.outcome, record.error = "timeout", left.why
@@ -147,5 +150,7 @@ def _finish(record: RequestRecord, keep: Callable[[RequestRecord, float], None])
     with suppress(Exception):
         if record.generates:
             keep(record, now)
+    with suppress(Exception):
+        count(record, now)
     with suppress(Exception):
         log_request(record.fields(now))

@@ -27,6 +27,7 @@ from mlops_backend.services.other.keys import KeyStores
 from mlops_backend.services.other.limits import ByteBudget, build_failed_keys
 from mlops_backend.services.other.usage import Ledger
 from mlops_backend.shared import Shared
+from mlops_backend.telemetry.generation_metrics import GenerationMetrics
 
 # What waits in memory for its reader is smaller than what is read at once.
 _SMALLER: Final = {"/api/llm/streams": MAX_BYTES}
@@ -54,7 +55,10 @@ def add_middleware(app: Quart, settings: Settings, shared: Shared | None = None)
     allow_pages(app, settings.allowed_origins)
     live = services.add(LiveAnswers(cast(App, app.asgi_app)))
     limited = BodyStreams(BodyLimit(live, settings.max_body_bytes, services.get(ByteBudget), _SMALLER))
-    wrapped: Any = KeyInUrl(RequestContext(limited, services.get(Ledger).note), enabled=settings.key_in_url)
+    wrapped: Any = KeyInUrl(
+        RequestContext(limited, services.get(Ledger).note, services.get(GenerationMetrics).note),
+        enabled=settings.key_in_url,
+    )
     app.config[CONFIGURED] = settings.root_path
     if settings.root_path:
         wrapped = RootPath(wrapped, settings.root_path)

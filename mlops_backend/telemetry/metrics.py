@@ -1,68 +1,178 @@
-"""Numbers for Prometheus: read from their owners when somebody asks, so that nothing pays for them meanwhile."""
+"""Numbers for Prometheus: most are read from their owners when somebody asks, so that nothing pays for them meanwhile.
+
+Names of labels are fixed, and what they say is bounded by whoever gives it (`Bounded`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, Protocol
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import Metric
+from prometheus_client.exposition import choose_encoder
 
-from mlops_backend.telemetry.numbers import OfAll, Told
+from mlops_backend.telemetry.numbers import OfAll, Told, named, parted
+
+OTHER: Final = "other"
+_PREFIX: Final = "mlops_"
+# Moments at which a number began to be counted: of several processes there is none, and nobody looks at them.
+_BEGINNINGS: Final = "_created"
+_SUFFIXES: Final = ("_total", "_bucket", "_count", "_sum")
+Labelled = Mapping[tuple[str, ...], float]
 
 
-@dataclass(frozen=True, slots=True)
-class _Number:
-    name: str
-    meaning: str
-    read: Callable[[], float]
-    of_all: OfAll
+class Source(Protocol):
+    """What has numbers."""
 
-    @property
-    def grows(self) -> bool:
-        return self.of_all == "grows"
+    def collect(self) -> Iterable[Metric]:
+        """Them, as they are now."""
+
+
+class Bounded:
+    """What a label says: of so many values each by itself, and all others as `other`.
+
+    Args:
+        most: how many.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: set[str] = set()
+
+    def of(self, value: str, *, proven: bool = True) -> str:
+        """A value, or `other`: a new one has to be `proven`, or a client could fill the places with inventions."""
+        if value in self._known:
+            return value
+        if not proven or len(self._known) >= self._most:
+            return OTHER
+        self._known.add(value)
+        return value
 
 
 class Metrics:
-    """The numbers of one process; no label comes from a client."""
-
-    content_type = CONTENT_TYPE_LATEST
+    """The numbers of one process."""
 
     def __init__(self) -> None:
-        self._numbers: list[_Number] = []
-        self._of_all: Mapping[str, float] = {}
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._of_all: dict[str, OfAll] = {}
+        self._sources: list[Source] = []
 
     def gauge(self, name: str, meaning: str, read: Callable[[], float], *, of_all: OfAll = "sum") -> None:
-        """A number that rises and falls; with several processes the sum of theirs, or the least."""
-        self._numbers.append(_Number(f"mlops_{name}", meaning, read, of_all))
+        """A number that rises and falls; with several processes the sum of theirs, the least or the most."""
+        self.labelled(name, meaning, (), lambda: {(): float(read())}, of_all=of_all)
 
     def counter(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """A number that only grows; its name gets `_total`."""
-        self._numbers.append(_Number(f"mlops_{name}", meaning, read, "grows"))
+        self.labelled(name, meaning, (), lambda: {(): float(read())}, of_all="grows")
+
+    def labelled(
+        self,
+        name: str,
+        meaning: str,
+        labels: Sequence[str],
+        read: Callable[[], Labelled],
+        *,
+        of_all: OfAll = "sum",
+    ) -> None:
+        """Numbers with labels: by what their labels say, in the order of their names."""
+        self._add(_Read(f"{_PREFIX}{name}", meaning, tuple(labels), read, grows=of_all == "grows"), of_all)
+
+    def count(self, name: str, meaning: str, labels: Sequence[str] = ()) -> Counter:
+        """A number that is counted here."""
+        counter = Counter(f"{_PREFIX}{name}", meaning, labels, registry=None)
+        self._add(counter, "grows")
+        return counter
+
+    def histogram(self, name: str, meaning: str, labels: Sequence[str], buckets: Sequence[float]) -> Histogram:
+        """How often values fell below each of some bounds; its name is whole, for there are conventions for some."""
+        histogram = Histogram(name, meaning, labels, buckets=buckets, registry=None)
+        self._add(histogram, "grows")
+        return histogram
 
     def told(self) -> list[Told]:
         """All of them as they are now, for who adds them to those of other processes."""
-        return [(number.name, float(number.read()), number.of_all) for number in self._numbers]
+        return [
+            (named(sample.name, sample.labels), sample.value, self._of_all[family.name])
+            for family in self._own()
+            for sample in family.samples
+        ]
 
-    def text(self, of_all: Mapping[str, float] | None = None) -> bytes:
-        """All of them, in Prometheus's text format.
+    def encoded(self, accept: str = "", of_all: Mapping[str, float] | None = None) -> tuple[bytes, str]:
+        """All of them, as Prometheus's text or as OpenMetrics, and which of them it is.
 
         Args:
+            accept: what the client takes.
             of_all: what they are for all processes together; this one's own are told otherwise.
         """
-        self._of_all = of_all or {}
-        return generate_latest(self._registry)
+        encode, content_type = choose_encoder(accept)
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Told(list(self._whole(of_all)) if of_all else list(self._own())))
+        return encode(registry), content_type
+
+    def _add(self, source: Source, of_all: OfAll) -> None:
+        self._sources.append(source)
+        for family in source.collect():
+            if family.name in self._of_all:
+                raise ValueError(f"{family.name} is there already")
+            self._of_all[family.name] = of_all
+
+    def _own(self) -> Iterator[Metric]:
+        for source in self._sources:
+            for family in source.collect():
+                family.samples = [sample for sample in family.samples if not sample.name.endswith(_BEGINNINGS)]
+                yield family
+
+    def _whole(self, of_all: Mapping[str, float]) -> Iterator[Metric]:
+        """The same families with the numbers of all processes; those that this one has not have their places too."""
+        families = {}
+        for family in self._own():
+            families[family.name] = Metric(family.name, family.documentation, family.type)
+        for name, value in of_all.items():
+            plain, labels = parted(name)
+            found = families.get(plain) or families.get(_without_suffix(plain))
+            if found is not None:
+                found.add_sample(plain, dict(labels), value)
+        return iter(families.values())
+
+
+class _Read:
+    """Numbers that their owner is asked for."""
+
+    def __init__(
+        self, name: str, meaning: str, labels: tuple[str, ...], read: Callable[[], Labelled], *, grows: bool
+    ) -> None:
+        self._name = name
+        self._meaning = meaning
+        self._labels = labels
+        self._read = read
+        self._grows = grows
+        self._asked = False
 
     def collect(self) -> Iterator[Metric]:
-        """What prometheus-client asks of a collector."""
-        for number in self._numbers:
-            family = CounterMetricFamily if number.grows else GaugeMetricFamily
-            own = float(number.read())
-            yield family(number.name, number.meaning, value=self._of_all.get(number.name, own))
+        """Nobody is asked when it is registered: its owner may not be ready."""
+        family = Metric(self._name, self._meaning, "counter" if self._grows else "gauge")
+        if self._asked:
+            for said, value in self._read().items():
+                family.add_sample(
+                    f"{self._name}_total" if self._grows else self._name,
+                    dict(zip(self._labels, said, strict=True)),
+                    float(value),
+                )
+        self._asked = True
+        yield family
 
-    def describe(self) -> list[Metric]:
-        """Nothing: the numbers come later than the registration."""
-        return []
+
+class _Told:
+    """Families as a collector."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        """Them."""
+        return iter(self._families)
+
+
+def _without_suffix(name: str) -> str:
+    return next((name.removesuffix(suffix) for suffix in _SUFFIXES if name.endswith(suffix)), name)

@@ -48,7 +48,7 @@ class RequestRecord:
     `time.perf_counter()` seconds. `outcome` is one of `done`, `refused` (a 4xx of ours or of the backend), `error` (a
     failure on the way), `timeout`, `client_gone`, `drained` and `cancelled`. `straight` is set where the chunks of a
     generation are the answer's body as they are. `batch` says that its client is in no hurry, and `waits` that it
-    is in the queue.
+    is in the queue; `streams` says that its answer came in pieces.
     `passed_over` are the backends that were asked before the one that answered, and `route_reason` says in a word why
     it was that one, where there were several.
     """
@@ -83,6 +83,7 @@ class RequestRecord:
     straight: Straight | None = None
     batch: bool = False
     waits: bool = False
+    streams: bool = False
     passed_over: tuple[str, ...] = ()
     route_reason: str = ""
 

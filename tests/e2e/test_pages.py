@@ -64,6 +64,7 @@ TESTED_HERE: Final = {
     "readme-javascript",
 }
 TESTED_ELSEWHERE: Final = {
+    "metrics-scrape": "test_metrics.py",
     "readme-run": "test_setup.py",
     "readme-banner": "test_readme_repeats_the_pages",
     "readme-curl": "test_readme_repeats_the_pages",

@@ -45,6 +45,7 @@ OPENED_BY: Mapping[Scope, set[Access]] = {
     Scope.MODELS_READ: {Access.MODELS_READ},
     Scope.MODELS_WRITE: {Access.MODELS_WRITE},
     Scope.USAGE_READ: {Access.USAGE_READ},
+    Scope.METRICS_READ: {Access.METRICS_READ},
     Scope.ADMIN: set(Access) - {Access.ACCOUNT},
 }
 ORDINARY_OPENS = WITH_ANY_KEY.union(*(OPENED_BY[scope] for scope in ORDINARY))

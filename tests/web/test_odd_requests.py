@@ -158,7 +158,8 @@ async def test_what_escapes_is_an_error(capsys: pytest.CaptureFixture[str], begu
         raise RuntimeError("broken")
 
     async def handled(scope: Scope, receive: Receive, send: Send) -> None:
-        await (RequestContext(broken, lambda _, now: None) if scope["type"] == "http" else whole)(scope, receive, send)
+        context = RequestContext(broken, lambda _, now: None, lambda _, now: None)
+        await (context if scope["type"] == "http" else whole)(scope, receive, send)
 
     app.asgi_app = handled  # type: ignore[method-assign,assignment]
     async with serving(settings_for(), app) as service:

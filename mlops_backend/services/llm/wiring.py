@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from mlops_backend import __version__
@@ -13,6 +13,7 @@ from mlops_backend.services.llm.backends import (
     BackendDesk,
     BackendPool,
     Described,
+    Known,
     Lookout,
     NamedBackends,
     OwnNews,
@@ -29,7 +30,7 @@ from mlops_backend.services.llm.streams import Room, StreamDesk, StreamTickets, 
 from mlops_backend.services.llm.upstream import Upstream
 from mlops_backend.services.registry import Services
 from mlops_backend.shared import Shared
-from mlops_backend.telemetry.metrics import Metrics
+from mlops_backend.telemetry.metrics import Labelled, Metrics
 
 
 class Inference:
@@ -72,6 +73,26 @@ def _bound(leases: Lessor, settings: Settings, backends: Sequence[Described]) ->
     leases.use({each.name: settings.max_concurrency if each.most is None else each.most for each in backends})
 
 
+def _measure(services: Services, leases: Lessor, pool: BackendPool, upstream: Upstream, admission: Admission) -> None:
+    """Tell monitoring how backends and generations are; a backend's name is the operator's."""
+    metrics = services.get(Metrics)
+    metrics.gauge("generations_running", "Generations that run now.", lambda: admission.running)
+    metrics.gauge("generations_waiting", "Generations that wait for a backend.", lambda: len(leases))
+    metrics.gauge("upstream_requests", "Requests to backends that are open.", lambda: upstream.active)
+
+    def of_each(read: Callable[[Known], float]) -> Callable[[], Labelled]:
+        return lambda: {(each.described.name,): read(each) for each in pool.known()}
+
+    up = of_each(lambda each: each.probe is None or each.probe.reachable)
+    metrics.labelled("backend_up", "1 while it answers looks.", ("backend",), up, of_all="most")
+    drained = of_each(lambda each: each.drained)
+    metrics.labelled("backend_drained", "1 while it gets nothing new.", ("backend",), drained, of_all="most")
+    held = of_each(lambda each: leases.taken(each.described.name))
+    metrics.labelled("backend_leases", "Generations that have a slot of it.", ("backend",), held)
+    slots = of_each(lambda each: leases.most(each.described.name) or 0)
+    metrics.labelled("backend_slots", "How many there may be; 0: no bound.", ("backend",), slots, of_all="most")
+
+
 def build_llm(
     services: Services, settings: Settings, meter: Meter, room: Room, shared: Shared | None = None
 ) -> tuple[Upstream, Inference]:
@@ -105,11 +126,10 @@ def build_llm(
             unix_sockets={EMBEDDED_HOST: engine.socket_path},
         )
     )
-    services.get(Metrics).gauge("generations_waiting", "Generations that wait for a backend.", lambda: len(leases))
     news = OwnNews(pool) if shared is None else WorkersNews(pool, shared)
     builder = BackendBuilder(upstream, settings.model_capabilities)
     named = services.add(NamedBackends(settings.backends_file, settings.named_backends, builder, pool, news))
     services.add(Lookout(pool, settings.probe_interval))
     services.add(BackendDesk(pool, news, named))
-    services.get(Metrics).gauge("generations_running", "Generations that run now.", lambda: admission.running)
+    _measure(services, leases, pool, upstream, admission)
     return upstream, Inference(settings, engine, services)

@@ -36,9 +36,9 @@ class Whole:
             shared.hears.on("numbers", lambda _, __: metrics.told())
             shared.hears.on("state", self._told)
 
-    async def metrics(self) -> bytes:
-        """All numbers, in Prometheus's text format."""
-        return self._metrics.text(await self._numbers())
+    async def metrics(self, accept: str = "") -> tuple[bytes, str]:
+        """All numbers, as Prometheus's text or OpenMetrics, whichever is accepted, and which of them it is."""
+        return self._metrics.encoded(accept, await self._numbers())
 
     async def state(self) -> State:
         """It stops when nobody serves who does not stop; it is degraded when anybody is."""

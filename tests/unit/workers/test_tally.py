@@ -57,5 +57,5 @@ async def test_without_an_answer_a_worker_tells_of_itself() -> None:
     metrics = Metrics()
     metrics.counter("done", "Done.", lambda: 3)
     whole = Whole(metrics, lambda: State(stopping=False, degraded=True), Shared(0, Silent(), Handlers()))
-    assert b"mlops_done_total 3.0" in await whole.metrics()
+    assert b"mlops_done_total 3.0" in (await whole.metrics())[0]
     assert await whole.state() == State(stopping=False, degraded=True)

@@ -73,6 +73,7 @@ async def relay(
                 return
             chunks, chunk, tap = opened
             step, idle = chunks.__anext__, clocks.idle
+            record.streams = True
             yield b""
             try:
                 while True:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
-from time import monotonic
+from time import monotonic, time
 from typing import Any, Final
 
 import structlog
@@ -60,6 +60,14 @@ class Ledger:
     def waiting(self) -> int:
         """How many are not written yet."""
         return len(self._waiting)
+
+    @property
+    def lag(self) -> float:
+        """Seconds since the oldest that is not written has ended."""
+        if not self._waiting:
+            return 0.0
+        oldest = self._waiting[0]
+        return max(0.0, time() - oldest.started_at / 1000 - oldest.total)
 
     def note(self, record: RequestRecord, now: float) -> None:
         """Take down a generation that has just ended; never raises.

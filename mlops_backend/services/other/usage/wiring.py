@@ -32,6 +32,7 @@ def build_usage(
     services.add(Usage(database, ledger, prices, OtherLedgers(ledger, shared).wrote if shared is not None else None))
     metrics = services.get(Metrics)
     metrics.gauge("ledger_waiting", "Generations that are not in the database yet.", lambda: ledger.waiting)
+    metrics.gauge("ledger_lag_seconds", "Since the oldest of those ended.", lambda: ledger.lag, of_all="most")
     metrics.counter("ledger_written", "Generations that were written into the ledger.", lambda: ledger.written)
     metrics.counter("ledger_dropped", "Generations that the ledger lost.", lambda: ledger.dropped)
     sweeps = shared is None or shared.is_first
