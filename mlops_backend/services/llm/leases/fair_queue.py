@@ -6,7 +6,8 @@ costs, over its key's weight. The smallest start tag is next, and is the virtual
 waits gets its share, however many of another one wait, and a key that comes back finds no debt and no credit.
 
 Those of the class `batch` are next only while nobody else waits for the same slot, or once they have waited for
-`aged_after` seconds; of two that are taken then, one at most is an aged one.
+`aged_after` seconds; of two that are taken for a slot then, one at most is an aged one. It has to be its turn by its
+tag, too: so a key that has many of that class has its share then, and no more.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class FairQueue:
         self._of_key: Counter[str] = Counter()
         self._numbers = count()
         self._now = 0.0
-        self._aged_was_last = False
+        self._aged_was_last: set[str] = set()
         self._sweep_at = _FEW_GONE
 
     def __len__(self) -> int:
@@ -118,11 +119,13 @@ class FairQueue:
         people, batch = self._firsts(slot, now)
         aged = batch is not None and now - batch.since >= self._aged_after
         found = people or batch
-        if people and batch and aged and not self._aged_was_last and batch < people:
+        if people and batch and aged and slot not in self._aged_was_last and batch < people:
             found = batch
+            self._aged_was_last.add(slot)
+        else:
+            self._aged_was_last.discard(slot)
         if found is None:
             return None
-        self._aged_was_last = found is batch and people is not None
         self._now = max(self._now, found.start)
         heappop(self._lines[found.slots, found.batch].waiting)
         self._end_of(found)
@@ -167,6 +170,7 @@ class FairQueue:
         if not self._of_key:  # nobody has to be remembered for: a key's past counts while others wait
             self._lines.clear()
             self._ends.clear()
+            self._aged_was_last.clear()
             self._now, self._sweep_at = 0.0, _FEW_GONE
         elif len(self._ends) > self._sweep_at:
             self._ends = {flow: end for flow, end in self._ends.items() if end > self._now}
