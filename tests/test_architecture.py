@@ -50,7 +50,7 @@ FLOORS = (
     ("services.llm.startup", "services.llm.ollama_service"),
     ("services.llm.generation", "services.llm.embedded", "services.llm.streams"),
     ("services.other.keys", "services.other.usage", "services.llm.backends", "services.llm.leases"),
-    ("services.other.limits", "services.llm.asked"),
+    ("services.other.limits", "services.llm.asked", "services.llm.dialects.native"),
     ("services.other.database", "services.llm.dialects.openai", "services.llm.routing"),
     ("services.llm.aliases", "services.llm.pins"),
     ("services.llm.model_names", "services.llm.upstream", "services.llm.dialects"),

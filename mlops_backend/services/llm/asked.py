@@ -22,6 +22,7 @@ from mlops_backend.services.llm.dialects import (
     shortened,
 )
 from mlops_backend.services.llm.dialects.openai import UnaskedUsage, wants_usage, with_usage_wanted
+from mlops_backend.services.llm.pins import Pin
 from mlops_backend.services.llm.upstream import Pairs
 
 # Fields of Ollama, OpenAI and Anthropic that make an answer come in large pieces.
@@ -69,7 +70,8 @@ class Asked:
     `readable` says whether the body is a JSON object, where it was read as one. `instead` is other contents for a
     server that refuses this one, each behind a word of such a refusal. `prompt` is an estimate of the prompt's tokens,
     where it was made already. `targets` are the models that `model` stands for, best first, where it is an alias;
-    `model_at` is where it stands in a body that is a form.
+    `model_at` is where it stands in a body that is a form. `pin` is what is pinned of the model, where the route has no
+    words for it: an Ollama is asked by its own route then.
     """
 
     task: Task
@@ -81,11 +83,12 @@ class Asked:
     models: tuple[str, ...] = ()
     ending: Callable[[], Ending] | None = None
     patient: bool = False
-    instead: Sequence[tuple[str, bytes]] = ()
+    instead: Sequence[tuple[str, bytes | LargeBody]] = ()
     readable: bool | None = None
     prompt: int | None = None
     targets: tuple[str, ...] = ()
     model_at: tuple[int, int] | None = None
+    pin: Pin | None = None
 
     @property
     def may_be_alias(self) -> bool:

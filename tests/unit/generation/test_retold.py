@@ -73,6 +73,15 @@ async def test_what_is_pinned_stands_in_place_of_what_the_client_says(path: str,
     assert (await sent(path, body, pin=BOTH)).content == expected
 
 
+@pytest.mark.parametrize("model", ["m", "a"])
+async def test_where_a_route_has_no_words_for_it_a_pin_stands_beside_the_body(model: str) -> None:
+    """For a backend that can be asked by another route."""
+    told = await sent("/v1/chat/completions", b'{"model":"a"}', model, BOTH)
+    assert (told.content, told.pin) == (b'{"model":"%s"}' % model.encode(), BOTH)
+    assert (await sent("/api/chat", b'{"model":"a"}', model, BOTH)).pin is None
+    assert (await sent("/v1/chat/completions", b'{"model":"a"}', model)).pin is None
+
+
 async def test_what_is_not_pinned_stays_as_it_is() -> None:
     """One pin changes nothing of the other."""
     body = b'{"model":"m","keep_alive":0,"options":{"num_ctx":1}}'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import monotonic
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from mlops_backend.services.llm.asked import OPENAI_GENERATE, Asked
 from mlops_backend.services.llm.backends import Described, Known, Probe
 from mlops_backend.services.llm.generation.router import LeftAlone, Router
 from mlops_backend.services.llm.leases import Bounds, Leases
+from mlops_backend.services.llm.pins import Pin
 
 MODEL: Final = "llama3:latest"
 
@@ -100,6 +102,19 @@ def test_it_is_put_together_once_per_change(pool: Pool) -> None:
         raise BackendRefused("Nobody is there.")
     first_of(router, pool)
     assert pool.looks == 3
+
+
+def test_a_pin_that_stands_beside_the_body_is_the_context_that_is_wanted(pool: Pool) -> None:
+    """A backend that has the model with another one would have to load it anew."""
+    router = router_of(pool)
+    pool.loaded |= {"a": {MODEL: 2048}, "b": {MODEL: 8192}, "c": {MODEL: 2048}}
+    pool.look()
+    servers: Any = pool.servers
+    for said in ("one", "two", "three"):
+        (choice, *_), _ = router.order(servers, replace(asked(said), pin=Pin(8192)))
+        assert (choice.name, choice.reason) == ("b", "warm")
+    (choice, *_), _ = router.order(servers, replace(asked("one"), pin=Pin(keep_alive="24h")))
+    assert choice.reason == "affinity"
 
 
 def test_a_load_attracts_what_wants_the_model(pool: Pool) -> None:

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from mlops_backend.services.llm.backends.backend import (
-    AbsentOllama,
-    Answer,
-    Backend,
-    Body,
-    OllamaBackend,
-    Operation,
-)
+from mlops_backend.services.llm.backends.backend import Answer, Backend, Body, Operation
 from mlops_backend.services.llm.backends.builder import BackendBuilder
 from mlops_backend.services.llm.backends.candidates import Candidates
 from mlops_backend.services.llm.backends.catalogue import Catalogue, openai_model
@@ -19,6 +12,7 @@ from mlops_backend.services.llm.backends.look import Known, Probe
 from mlops_backend.services.llm.backends.lookout import Lookout
 from mlops_backend.services.llm.backends.named import NamedBackends
 from mlops_backend.services.llm.backends.news import BackendNews, OwnNews, WorkersNews
+from mlops_backend.services.llm.backends.ollama import AbsentOllama, OllamaBackend
 from mlops_backend.services.llm.backends.openai import MODELS_PATH, OpenAIBackend
 from mlops_backend.services.llm.backends.openai_address import API, Places
 from mlops_backend.services.llm.backends.openai_drop_in import body_of, not_here, whole

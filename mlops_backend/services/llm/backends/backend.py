@@ -1,7 +1,7 @@
 """Backends: what the service can ask of an upstream server, whatever protocol that speaks.
 
-One of kind `ollama` relays bytes; one of kind `openai` (`openai.py`) relays the routes of OpenAI and Anthropic,
-and translates those of Ollama.
+One of kind `ollama` (`ollama.py`) relays bytes; one of kind `openai` (`openai.py`) relays the routes of OpenAI and
+Anthropic, and translates those of Ollama.
 """
 
 from __future__ import annotations
@@ -13,12 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 from urllib.parse import unquote, urlsplit
 
-from mlops_backend.errors import BackendNonsense, BackendRefused
+from mlops_backend.errors import BackendNonsense
 from mlops_backend.services.llm.asked import Asked
-from mlops_backend.services.llm.backends.statuses import raise_for_status
-from mlops_backend.services.llm.dialects import ollama
 from mlops_backend.services.llm.upstream import Pairs, Tap, Target, Upstream, for_client, gathered
-from mlops_backend.telemetry.logging import mask_url
 from mlops_backend.telemetry.record import RequestRecord
 
 Operation = Literal["generate", "chat", "embed"]
@@ -89,56 +86,15 @@ class Backend(Protocol):
         """
 
 
-class OllamaBackend:
-    """An Ollama: bytes go through as they came."""
-
-    kind: Literal["ollama", "openai"] = "ollama"
-    note = ""
-
-    def __init__(self, url: str, upstream: Upstream, host_header: str = "", key: str = "") -> None:
-        self._upstream = upstream
-        self._target = target_of(url, host_header, key)
-        self.address = mask_url(url)
-
-    async def version(self) -> str:
-        """What `/api/version` says."""
-        return str((await self._get("/api/version")).get("version", ""))
-
-    async def tags(self) -> list[dict[str, Any]]:
-        """What `/api/tags` says."""
-        return await self._models("/api/tags")
-
-    async def running(self) -> list[dict[str, Any]]:
-        """What `/api/ps` says."""
-        return await self._models("/api/ps")
-
-    def aliases(self) -> frozenset[str]:
-        """Ollama lists a model under each of its names."""
-        return frozenset()
-
-    def described(self, name: str) -> Mapping[str, Any] | None:
-        """Ollama's list says no more."""
-        return None
-
-    def forward(self, asked: Asked, record: RequestRecord) -> AbstractAsyncContextManager[Answer]:
-        """The answer as it comes: nothing is read or changed but what is between this service and its backend."""
-        return passed_on(self._upstream, self._target, asked, record)
-
-    async def _models(self, path: str) -> list[dict[str, Any]]:
-        models = (await self._get(path)).get("models")
-        if not isinstance(models, list):
-            raise BackendNonsense("The backend's list of models is not a list.")
-        return [model for model in models if isinstance(model, dict)]
-
-    async def _get(self, path: str) -> dict[str, Any]:
-        reply = await self._upstream.request("GET", self._target, path)
-        raise_for_status(reply)
-        return ollama.parse_object(reply.body)
-
-
 @asynccontextmanager
-async def passed_on(upstream: Upstream, target: Target, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
-    """A backend's answer to a client's request, as it comes.
+async def passed_on(
+    upstream: Upstream,
+    target: Target,
+    asked: Asked,
+    record: RequestRecord,
+    shape: Callable[[bytes], bytes] | None = None,
+) -> AsyncIterator[Answer]:
+    """A backend's answer to a client's request, as it comes; `shape` is what its tap makes of each piece.
 
     Raises, when entered:
         BackendNonsense: it points elsewhere.
@@ -154,45 +110,13 @@ async def passed_on(upstream: Upstream, target: Target, asked: Asked, record: Re
             response.chunks(),
             read=response.read,
         )
-        response.open(answer.tap)
+        response.open(answer.tap, shape)
         yield answer
 
 
 async def once(chunk: bytes) -> AsyncGenerator[bytes, None]:
     """A body that has come whole."""
     yield chunk
-
-
-class AbsentOllama(OllamaBackend):
-    """One that nobody chose and nobody found; while nothing listens there, the error says what to do.
-
-    Args:
-        url: its address.
-        upstream: the HTTP client.
-        host_header: see `target_of`.
-        advice: one sentence for whoever started this service.
-    """
-
-    def __init__(self, url: str, upstream: Upstream, host_header: str, advice: str) -> None:
-        super().__init__(url, upstream, host_header)
-        self._advice = advice
-
-    @asynccontextmanager
-    async def forward(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
-        """What the Ollama answers that was started in the meantime."""
-        async with self._advised(), super().forward(asked, record) as answer:
-            yield answer
-
-    async def _get(self, path: str) -> dict[str, Any]:
-        async with self._advised():
-            return await super()._get(path)
-
-    @asynccontextmanager
-    async def _advised(self) -> AsyncIterator[None]:
-        try:
-            yield
-        except BackendRefused as error:
-            raise BackendRefused(f"{error.message} {self._advice}") from None
 
 
 def target_of(url: str, host_header: str = "", key: str = "") -> Target:

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from mlops_backend.services.llm.backends.backend import Backend, OllamaBackend
+from mlops_backend.services.llm.backends.backend import Backend
 from mlops_backend.services.llm.backends.described import Described
+from mlops_backend.services.llm.backends.ollama import OllamaBackend
 from mlops_backend.services.llm.backends.openai import OpenAIBackend
 from mlops_backend.services.llm.backends.openai_address import openai_places
 from mlops_backend.services.llm.upstream import Upstream

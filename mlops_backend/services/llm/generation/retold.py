@@ -10,6 +10,7 @@ from typing import Any, Final
 from mlops_backend.aside import aside
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.dialects import LargeBody, Member, folded, shortened
+from mlops_backend.services.llm.dialects.native import ROUTES
 from mlops_backend.services.llm.generation.edits import Edit, edited, of_member, of_options, options_of, with_options
 from mlops_backend.services.llm.pins import Pin
 
@@ -22,23 +23,30 @@ _KEPT: Final = "keep_alive"
 async def retold(asked: Asked, model: str, pin: Pin | None) -> Asked:
     """The same request for `model`, whatever name it was asked by.
 
-    Only the characters of the model's name are others, and those of what is pinned.
+    Only the characters of the model's name are others, and those of what is pinned; where a route has no words for
+    that, it stands beside the body.
 
     Args:
         asked: what the client asked.
         model: what is to be asked of a backend.
         pin: what the operator pinned of it.
     """
+    if pin is not None and asked.path in ROUTES:
+        asked, pin = replace(asked, pin=pin), None
     pin = pin if asked.path in _LOADING else None
     content, name = asked.content, None if model == asked.model else model
     if name is None and pin is None:
         return asked
-    if isinstance(content, LargeBody):
-        content = await LargeBody.of(_value(content.value, asked.task.names, name, pin))
-    elif isinstance(content, bytes):
-        content = await aside(len(content), _content, asked, content, name, pin)
-    instead = tuple((word, _content(asked, other, name, pin)) for word, other in asked.instead)
+    if isinstance(content, bytes | LargeBody):
+        content = await _sent(asked, content, name, pin)
+    instead = tuple([(word, await _sent(asked, other, name, pin)) for word, other in asked.instead])
     return replace(asked, model=model, content=content, instead=instead)
+
+
+async def _sent(asked: Asked, content: bytes | LargeBody, name: str | None, pin: Pin | None) -> bytes | LargeBody:
+    if isinstance(content, LargeBody):
+        return await LargeBody.of(_value(content.value, asked.task.names, name, pin))
+    return await aside(len(content), _content, asked, content, name, pin)
 
 
 def _content(asked: Asked, content: bytes, name: str | None, pin: Pin | None) -> bytes:

@@ -226,6 +226,8 @@ UNHEARD: Final = _Unheard()
 
 
 def _num_ctx(asked: Asked) -> int | None:
+    if asked.pin is not None:
+        return asked.pin.num_ctx
     content = asked.content
     found = _NUM_CTX.search(content, 0, _LOOKED_AT) if isinstance(content, bytes) else None
     return int(found[1]) if found else None

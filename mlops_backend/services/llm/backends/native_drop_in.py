@@ -1,0 +1,120 @@
+"""OpenAI's routes, served by an Ollama over its own: those take a context and a time to stay loaded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from typing import Any, Final
+
+from mlops_backend.aside import aside
+from mlops_backend.errors import BadRequest
+from mlops_backend.services.llm.asked import Asked
+from mlops_backend.services.llm.backends.backend import Answer, once, passed_on
+from mlops_backend.services.llm.backends.openai_drop_in import JSON, body_of
+from mlops_backend.services.llm.backends.reworded import accepted
+from mlops_backend.services.llm.dialects import LargeBody, dumped, parse_object, written
+from mlops_backend.services.llm.dialects.native import (
+    ROUTES,
+    Carried,
+    EventTranslator,
+    refusal,
+    refused_in_openais_words,
+)
+from mlops_backend.services.llm.pins import Pin
+from mlops_backend.services.llm.upstream import Target, Upstream
+from mlops_backend.telemetry.record import RequestRecord
+
+_JSON: Final = "application/json"
+_EVENTS: Final = "text/event-stream"
+_OK: Final = 200
+_REFUSED: Final = 400
+_OF_ITS_BODY: Final = ("content-type", "content-length")
+# What an Ollama says that takes no words there yet, and overlooks them on its /v1.
+_KNOWS_NO_EFFORTS: Final = "chatrequest.think of type"
+
+
+@asynccontextmanager
+async def carried(upstream: Upstream, target: Target, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
+    """What Ollama's own `/v1` would answer, made of what its own route does, which is told what is pinned.
+
+    A body that is no JSON object is refused by its `/v1` itself.
+
+    Raises, when entered:
+        BackendNonsense: the answer is not what its protocol promises.
+        AppError: whatever kept the answer away.
+    """
+    if asked.readable is False or not asked.content:
+        async with passed_on(upstream, target, asked, record) as answer:
+            yield answer
+        return
+    try:
+        body = await body_of(asked)
+        question = await aside(record.bytes_in, ROUTES[asked.path], body)
+    except BadRequest as error:
+        yield _refused(_REFUSED, error.message)
+        return
+    made = await _native_request(asked, question, record)
+    translator = EventTranslator(question.shape, wants_usage=question.wants_usage) if question.shape else None
+    shape = translator.feed if translator else None
+    async with accepted(lambda wording: passed_on(upstream, target, wording, record, shape), made) as answer:
+        if answer.status != _OK:
+            yield await _in_openais_words(answer)
+        elif translator is None:
+            yield await _whole(answer, question)
+        else:
+            events = _events(answer.chunks, translator)
+            yield replace(_typed(answer, _EVENTS), chunks=events, read=None, is_looked_at=True)
+
+
+async def _native_request(asked: Asked, question: Carried, record: RequestRecord) -> Asked:
+    """The same as Ollama's own route takes it; `instead` is for one that knows no words for how long to think."""
+    body = {**question.body, **_pinned(question.body, asked.pin or Pin())}
+    content = await written(body, record.bytes_in)
+    instead: list[tuple[str, bytes | LargeBody]] = []
+    if isinstance(body.get("think"), str):
+        silent = {name: value for name, value in body.items() if name != "think"}
+        instead.append((_KNOWS_NO_EFFORTS, await written(silent, record.bytes_in)))
+    return replace(asked, path=question.path, content=content, instead=instead)
+
+
+def _pinned(body: Mapping[str, Any], pin: Pin) -> dict[str, Any]:
+    context = {} if pin.num_ctx is None else {"options": {**body.get("options", {}), "num_ctx": pin.num_ctx}}
+    return context if pin.keep_alive is None else {**context, "keep_alive": pin.keep_alive}
+
+
+async def _whole(answer: Answer, question: Carried) -> Answer:
+    body = await answer.whole()
+    told = await aside(len(body), _translated, body, question)
+    return _typed(answer, _JSON).changed(once(told))
+
+
+def _translated(body: bytes, question: Carried) -> bytes:
+    return dumped(question.whole(parse_object(body))) + b"\n"
+
+
+async def _in_openais_words(answer: Answer) -> Answer:
+    """A refusal; one that is not Ollama's own, as of a route that it lacks, stays as it is."""
+    body = await answer.whole()
+    told = refused_in_openais_words(answer.status, body)
+    return answer.changed(once(body)) if told is None else _typed(answer, _JSON).changed(once(told))
+
+
+async def _events(chunks: AsyncGenerator[bytes, None], translator: EventTranslator) -> AsyncGenerator[bytes, None]:
+    """The lines as events; nothing, often, where a line is still to come whole."""
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            yield translator.feed(chunk)
+        if events := translator.end():
+            yield events
+
+
+def _refused(status: int, message: str) -> Answer:
+    """As Ollama says it before it looks for the model, in another type than what it says later."""
+    return Answer(status, (("Content-Type", JSON),), JSON, once(refusal(status, message)))
+
+
+def _typed(answer: Answer, content_type: str) -> Answer:
+    """The same answer with what it is called now."""
+    kept = [each for each in answer.headers if each[0].lower() not in _OF_ITS_BODY]
+    return replace(answer, headers=(*kept, ("Content-Type", content_type)), content_type=content_type)

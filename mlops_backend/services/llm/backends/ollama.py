@@ -1,0 +1,101 @@
+"""An Ollama: bytes go through as they came, but those of OpenAI's routes where something is pinned of their model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Literal
+
+from mlops_backend.errors import BackendNonsense, BackendRefused
+from mlops_backend.services.llm.asked import Asked
+from mlops_backend.services.llm.backends.backend import Answer, passed_on, target_of
+from mlops_backend.services.llm.backends.native_drop_in import carried
+from mlops_backend.services.llm.backends.statuses import raise_for_status
+from mlops_backend.services.llm.dialects import ollama
+from mlops_backend.services.llm.dialects.native import ROUTES
+from mlops_backend.services.llm.upstream import Upstream
+from mlops_backend.telemetry.logging import mask_url
+from mlops_backend.telemetry.record import RequestRecord
+
+
+class OllamaBackend:
+    """An Ollama; see `target_of` for the arguments."""
+
+    kind: Literal["ollama", "openai"] = "ollama"
+    note = ""
+
+    def __init__(self, url: str, upstream: Upstream, host_header: str = "", key: str = "") -> None:
+        self._upstream = upstream
+        self._target = target_of(url, host_header, key)
+        self.address = mask_url(url)
+
+    async def version(self) -> str:
+        """What `/api/version` says."""
+        return str((await self._get("/api/version")).get("version", ""))
+
+    async def tags(self) -> list[dict[str, Any]]:
+        """What `/api/tags` says."""
+        return await self._models("/api/tags")
+
+    async def running(self) -> list[dict[str, Any]]:
+        """What `/api/ps` says."""
+        return await self._models("/api/ps")
+
+    def aliases(self) -> frozenset[str]:
+        """Ollama lists a model under each of its names."""
+        return frozenset()
+
+    def described(self, name: str) -> Mapping[str, Any] | None:
+        """Ollama's list says no more."""
+        return None
+
+    def forward(self, asked: Asked, record: RequestRecord) -> AbstractAsyncContextManager[Answer]:
+        """The answer as it comes: nothing is read or changed but what is between this service and its backend.
+
+        OpenAI's routes are carried over Ollama's own where something is pinned of the model.
+        """
+        ask = passed_on if asked.pin is None or asked.path not in ROUTES else carried
+        return ask(self._upstream, self._target, asked, record)
+
+    async def _models(self, path: str) -> list[dict[str, Any]]:
+        models = (await self._get(path)).get("models")
+        if not isinstance(models, list):
+            raise BackendNonsense("The backend's list of models is not a list.")
+        return [model for model in models if isinstance(model, dict)]
+
+    async def _get(self, path: str) -> dict[str, Any]:
+        reply = await self._upstream.request("GET", self._target, path)
+        raise_for_status(reply)
+        return ollama.parse_object(reply.body)
+
+
+class AbsentOllama(OllamaBackend):
+    """One that nobody chose and nobody found; while nothing listens there, the error says what to do.
+
+    Args:
+        url: its address.
+        upstream: the HTTP client.
+        host_header: see `target_of`.
+        advice: one sentence for whoever started this service.
+    """
+
+    def __init__(self, url: str, upstream: Upstream, host_header: str, advice: str) -> None:
+        super().__init__(url, upstream, host_header)
+        self._advice = advice
+
+    @asynccontextmanager
+    async def forward(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
+        """What the Ollama answers that was started in the meantime."""
+        async with self._advised(), super().forward(asked, record) as answer:
+            yield answer
+
+    async def _get(self, path: str) -> dict[str, Any]:
+        async with self._advised():
+            return await super()._get(path)
+
+    @asynccontextmanager
+    async def _advised(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except BackendRefused as error:
+            raise BackendRefused(f"{error.message} {self._advice}") from None

@@ -1,0 +1,123 @@
+"""Replies: whole answers of Ollama's own routes as those of OpenAI's, in the form that Ollama gives them."""
+
+from __future__ import annotations
+
+import secrets
+import struct
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from mlops_backend.errors import BackendNonsense
+from mlops_backend.services.llm.dialects import dumped
+from mlops_backend.services.llm.dialects.native.shapes import FINGERPRINT
+from mlops_backend.services.llm.dialects.openai import native_reply
+
+Whole = Callable[[Mapping[str, Any]], dict[str, Any]]
+_COUNTS: Final = ("prompt_eval_count", "eval_count", "prompt_eval_cached_count")
+_NO_ANSWER: Final = "The backend's answer is not in the form that its protocol promises."
+
+
+def new_id(prefix: str) -> str:
+    """An id of an answer."""
+    return prefix + secrets.token_hex(12)
+
+
+def chat_reply(told: Mapping[str, Any]) -> dict[str, Any]:
+    """`/api/chat`'s answer as `/v1/chat/completions`'.
+
+    Raises:
+        BackendNonsense: it has none.
+    """
+    spoken = message_of(told)
+    calls = told_calls(spoken.get("tool_calls"), 0)
+    message: dict[str, Any] = {"role": spoken.get("role") or "assistant", "content": spoken.get("content") or ""}
+    if thinking := spoken.get("thinking"):
+        message["reasoning"] = thinking
+    if calls:
+        message["tool_calls"] = calls
+    choice = {"index": 0, "message": message, "finish_reason": reason_of(told, called=bool(calls))}
+    return {**_head("chatcmpl-", "chat.completion", told), "choices": [_scored(choice, told)], "usage": usage_of(told)}
+
+
+def completion_reply(told: Mapping[str, Any]) -> dict[str, Any]:
+    """`/api/generate`'s answer as `/v1/completions`'; raises what `chat_reply` raises."""
+    text = told.get("response")
+    if not isinstance(text, str):
+        raise BackendNonsense(_NO_ANSWER)
+    choice = {"text": text, "index": 0, "finish_reason": reason_of(told)}
+    return {**_head("cmpl-", "text_completion", told), "choices": [_scored(choice, told)], "usage": usage_of(told)}
+
+
+def embeddings_reply(told: Mapping[str, Any], model: str, encoding: str) -> dict[str, Any]:
+    """`/api/embed`'s answer as `/v1/embeddings`'; raises what `chat_reply` raises."""
+    if not isinstance(told.get("embeddings"), list):
+        raise BackendNonsense(_NO_ANSWER)
+    try:
+        return native_reply({**told, "prompt_eval_count": told.get("prompt_eval_count", 0)}, model, encoding)
+    except (TypeError, struct.error) as error:
+        raise BackendNonsense(_NO_ANSWER) from error
+
+
+def message_of(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a chat's object says.
+
+    Raises:
+        BackendNonsense: it says nothing.
+    """
+    spoken = told.get("message")
+    if not isinstance(spoken, Mapping):
+        raise BackendNonsense(_NO_ANSWER)
+    return spoken
+
+
+def told_calls(calls: Any, before: int) -> list[dict[str, Any]]:
+    """Ollama's tool calls in OpenAI's form: each has an id, and the text of its arguments.
+
+    Args:
+        calls: Ollama's.
+        before: how many the same answer had already.
+
+    Raises:
+        BackendNonsense: they are not in its form.
+    """
+    try:
+        return [_told_call(call, before + number) for number, call in enumerate(calls or ())]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise BackendNonsense(_NO_ANSWER) from error
+
+
+def reason_of(told: Mapping[str, Any], *, called: bool = False) -> str | None:
+    """Why an answer ended; `None` where that is not said."""
+    reason = told.get("done_reason")
+    return "tool_calls" if called else reason if isinstance(reason, str) and reason else None
+
+
+def usage_of(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The tokens that an object tells of; what is left out is none."""
+    read, written, cached = (told.get(name) or 0 for name in _COUNTS)
+    if not all(isinstance(count, int) for count in (read, written, cached)):
+        raise BackendNonsense(_NO_ANSWER)
+    usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+    return {**usage, "prompt_tokens_details": {"cached_tokens": cached}} if cached else usage
+
+
+def _told_call(call: Mapping[str, Any], number: int) -> dict[str, Any]:
+    function = call["function"]
+    index, arguments = function.get("index"), function.get("arguments")
+    return {
+        "id": call.get("id") or new_id("call_"),
+        "index": index if isinstance(index, int) else number,
+        "type": "function",
+        "function": {"name": str(function["name"]), "arguments": dumped(arguments or {}).decode()},
+    }
+
+
+def _head(prefix: str, kind: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    start = {"id": new_id(prefix), "object": kind, "created": int(time.time())}
+    return {**start, "model": told.get("model", ""), "system_fingerprint": FINGERPRINT}
+
+
+def _scored(choice: dict[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    scores = told.get("logprobs")
+    return {**choice, "logprobs": {"content": scores}} if scores else choice

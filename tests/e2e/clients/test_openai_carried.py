@@ -1,0 +1,133 @@
+"""The client library `openai`, sync and async, where a model's context is pinned: it is asked by Ollama's own routes.
+
+All that the client does before a model that generates it does here too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import openai
+import pytest
+import pytest_asyncio
+
+from mlops_backend.config import Settings
+from tests.e2e.clients.clients import CALLED, MESSAGES, TOOL, Caller, Faked, Live, calling
+from tests.e2e.clients.test_openai import (
+    call,
+    test_chat,
+    test_chat_streams,
+    test_completions,
+    test_schema,
+    test_unknown_models,
+    test_usage_of_completions,
+    test_usage_that_is_asked_for,
+    test_vectors,
+)
+from tests.e2e.real_ollama import MODEL
+from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
+from tests.service import ORDINARY_KEY, serving, settings_for
+
+__all__ = [
+    "call",
+    "test_chat",
+    "test_chat_streams",
+    "test_completions",
+    "test_schema",
+    "test_unknown_models",
+    "test_usage_of_completions",
+    "test_usage_that_is_asked_for",
+    "test_vectors",
+]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("no_clients_settings")]
+CHAT: dict[str, Any] = {"model": "llama3", "messages": MESSAGES}
+STREAMS = {"chat.completions.create": CHAT, "completions.create": {"model": "llama3", "prompt": "Hi"}}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def live(ollama_url: str) -> AsyncIterator[Live]:
+    """The service before a real Ollama, whose models have a context that is pinned."""
+    with pytest.MonkeyPatch.context() as outside:
+        for name in Settings.model_fields:
+            outside.delenv(name.upper(), raising=False)
+        settings = settings_for(ollama_url, pin_num_ctx="*=192", pin_keep_alive="*=10m")
+    async with serving(settings) as service:
+        yield Live(service, MODEL, over_engine=False)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def faked_for_module() -> AsyncIterator[Faked]:
+    """The same before a fake Ollama."""
+    async with FakeOllama() as fake, serving(settings_for(fake.url, idle_timeout=0.5, pin_num_ctx="*=192")) as service:
+        yield Faked(fake, service)
+
+
+@pytest_asyncio.fixture(loop_scope="module", params=[openai.OpenAI, openai.AsyncOpenAI], ids=["sync", "async"])
+async def ask(request: pytest.FixtureRequest, faked: Faked) -> AsyncIterator[Caller]:
+    """A client of the service before the fake."""
+    client = request.param(base_url=f"{faked.service.url}/v1", api_key=ORDINARY_KEY, max_retries=0)
+    async with calling(client) as ask:
+        yield ask
+
+
+async def test_tools_go_round(ask: Caller, faked: Faked) -> None:
+    """What the client makes of a call is sent back with its result, and both arrive in Ollama's words."""
+    faked.fake.thinking, faked.fake.tool_calls = "It may rain.", (CALLED,)
+    (choice,) = (await ask("chat.completions.create", **CHAT, tools=[TOOL])).choices
+    (called,) = choice.message.tool_calls
+    assert (choice.finish_reason, choice.message.reasoning) == ("tool_calls", "It may rain.")
+    assert (called.function.name, json.loads(called.function.arguments)) == ("weather", {"city": "Bern"})
+    result = {"role": "tool", "tool_call_id": called.id, "content": "Sun."}
+    said = [*MESSAGES, choice.message.model_dump(exclude_none=True), result]
+    await ask("chat.completions.create", model="llama3", messages=said, tools=[TOOL])
+    sent = faked.fake.requests[-1]
+    *_, call_again, result_again = sent.json()["messages"]
+    assert sent.path == "/api/chat"
+    assert call_again["tool_calls"][0]["function"] == CALLED["function"]
+    assert (result_again["tool_name"], result_again["content"]) == ("weather", "Sun.")
+
+
+async def test_streamed_tools_and_thoughts(ask: Caller, faked: Faked) -> None:
+    """They arrive in a stream as well."""
+    faked.fake.thinking, faked.fake.tool_calls = "It may rain.", (CALLED,)
+    chunks = await ask("chat.completions.create", **CHAT, tools=[TOOL], stream=True)
+    choices = [chunk.choices[0] for chunk in chunks]
+    (called,) = [each for choice in choices for each in choice.delta.tool_calls or ()]
+    assert (called.function.name, json.loads(called.function.arguments)) == ("weather", {"city": "Bern"})
+    assert "".join(getattr(choice.delta, "reasoning", None) or "" for choice in choices) == "It may rain."
+    assert "".join(choice.delta.content or "" for choice in choices) == "".join(DEFAULT_WORDS)
+    assert choices[-1].finish_reason == "tool_calls"
+
+
+@pytest.mark.parametrize("mode", [Mode.CUT_MID_STREAM, Mode.HANG_MID_STREAM, Mode.ERROR_MID_STREAM, Mode.NO_DONE])
+@pytest.mark.parametrize("method", STREAMS)
+async def test_broken_streams_raise(ask: Caller, faked: Faked, method: str, mode: Mode) -> None:
+    """A stream that breaks off is the library's error, never a silent end."""
+    faked.fake.mode = mode
+    with pytest.raises(openai.APIError) as caught:
+        await ask(method, **STREAMS[method], stream=True)
+    assert caught.value.message
+
+
+@pytest.mark.parametrize("method", STREAMS)
+@pytest.mark.parametrize(
+    ("mode", "error"),
+    [
+        (Mode.ERROR_500, openai.InternalServerError),
+        (Mode.BUSY_503, openai.InternalServerError),
+        (Mode.CLOSE_BEFORE_HEADERS, openai.InternalServerError),
+        (Mode.NOT_FOUND_MODEL, openai.NotFoundError),
+    ],
+)
+async def test_failures_have_a_status(
+    ask: Caller, faked: Faked, method: str, mode: Mode, error: type[openai.APIStatusError]
+) -> None:
+    """What fails before the first byte is the library's error of that status, streamed or not, with a sentence."""
+    faked.fake.mode = mode
+    for stream in (False, True):
+        with pytest.raises(error) as caught:
+            await ask(method, **STREAMS[method], stream=stream)
+        assert isinstance(caught.value.body, dict)
+        assert caught.value.body["message"]
