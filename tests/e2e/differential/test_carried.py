@@ -18,15 +18,46 @@ import pytest_asyncio
 from mlops_backend.config import Settings
 from tests.e2e.differential import differential_bodies, differential_v1
 from tests.e2e.differential.differential_case import Case
+from tests.e2e.differential.differential_generate import TOOL
 from tests.e2e.tiny_ollama import MODEL, TinyOllama, tiny_ollama
 from tests.e2e.wire import Answer, exchange
+from tests.fakes.tiny_gguf import write_model
 from tests.service import Service, serving, settings_for
 
 ROUTES: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+# A model that calls a tool whatever it is asked, once it is told of some.
+CALLER: Final = "caller"
+_CALL: Final = ('{"name":', '"look",', '"arguments":', '{"city":', '"Bern"}}')
+_MODELFILE: Final = """FROM {weights}
+TEMPLATE \"\"\"{{{{ range .Tools }}}}{{{{ . }}}}{{{{ end }}}}
+{{{{ range .Messages }}}}{{{{ .Role }}}}: {{{{ .Content }}}}
+{{{{ range .ToolCalls }}}}{{"name": "{{{{ .Function.Name }}}}", "arguments": {{{{ .Function.Arguments }}}}}}
+{{{{ end }}}}{{{{ end }}}}\"\"\"
+PARAMETER num_thread 1
+"""
+_WITH_CALL: Final = [
+    *differential_v1.ASKED,
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": '{"city":"Bern"}'}}
+        ],
+    },
+    {"role": "tool", "tool_call_id": "call_1", "content": "Sun."},
+]
+_TOOLS: Final = {"model": CALLER, "tools": [TOOL], "max_tokens": None}
 CASES: Final = {
-    name: case
-    for name, case in {**differential_v1.CASES, **differential_bodies.CASES}.items()
-    if case.request.target in ROUTES
+    **{
+        name: case
+        for name, case in {**differential_v1.CASES, **differential_bodies.CASES}.items()
+        if case.request.target in ROUTES
+    },
+    "call": differential_v1.chat_completion(**_TOOLS),
+    "call streamed": differential_v1.chat_completion(**_TOOLS, stream=True),
+    "call and result": differential_v1.chat_completion(**_TOOLS, messages=_WITH_CALL),
+    "result without tools": differential_v1.chat_completion(model=CALLER, messages=_WITH_CALL),
+    "call for no tools": differential_v1.chat_completion(model=CALLER, max_tokens=None),
 }
 _NUMBERS: Final = "Go takes no NaN anywhere, this service overlooks one where nobody reads it"
 DIFFERENCES: Final = {
@@ -40,9 +71,19 @@ DIFFERENCES: Final = {
     "v1 body valid and NaN": _NUMBERS,
     "v1 body valid and Infinity": _NUMBERS,
 }
-PLAIN: Final = ("v1 chat plain", "v1 chat usage", "v1 text streamed", "v1 text usage", "v1 embeddings list")
+PLAIN: Final = (
+    "call",
+    "call streamed",
+    "call and result",
+    "v1 chat plain",
+    "v1 chat usage",
+    "v1 text streamed",
+    "v1 text usage",
+    "v1 embeddings list",
+)
 _MODELS_OWN: Final = 2048
 _PINNED: Final = 192
+_CALLING: Final = ("call", "call streamed", "call and result")
 _PASSING: Final = frozenset({"id", "created"})
 
 
@@ -62,6 +103,10 @@ class Pair:
 @pytest.fixture(name="ollama", scope="module")
 def _ollama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyOllama]:
     with tiny_ollama(tmp_path_factory.mktemp("ollama")) as running:
+        write_model(running.folder / "caller.gguf", _CALL)
+        (running.folder / "Caller").write_text(_MODELFILE.format(weights=running.folder / "caller.gguf"), "utf-8")
+        created = running.command("create", CALLER, "-f", "Caller")
+        assert created.returncode == 0, created.stderr
         yield running
 
 
@@ -124,6 +169,7 @@ async def test_an_answer_is_the_one_of_its_own_v1(pair: Pair, name: str) -> None
     direct, through = await pair.ask(CASES[name])
     assert direct.status == 200 or name not in PLAIN, direct.body
     assert (told(through) != told(direct)) is (name in DIFFERENCES)
+    assert (b'"finish_reason":"tool_calls"' in through.body) is (name in _CALLING)
     assert through.streamed or not direct.streamed
 
 
@@ -141,6 +187,7 @@ async def test_the_model_is_loaded_with_what_is_set(ollama: TinyOllama, route: s
     last = answer.text.removesuffix("data: [DONE]\n\n").strip().rpartition("\n\n")[2].removeprefix("data: ")
     assert 0 < json.loads(last)["usage"]["prompt_tokens"] <= _PINNED
     async with httpx.AsyncClient(trust_env=False, verify=False) as client:
-        (loaded,) = (await client.get(f"{ollama.url}/api/ps")).json()["models"]
-    until = datetime.fromisoformat(loaded["expires_at"]) - datetime.now(UTC)
+        models = (await client.get(f"{ollama.url}/api/ps")).json()["models"]
+    (expires,) = [each["expires_at"] for each in models if each["name"] == f"{MODEL}:latest"]
+    until = datetime.fromisoformat(expires) - datetime.now(UTC)
     assert timedelta(hours=2) < until < timedelta(hours=4)
