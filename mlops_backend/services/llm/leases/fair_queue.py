@@ -132,7 +132,10 @@ class FairQueue:
         return found
 
     def drop(self, ticket: Ticket) -> None:
-        """Have a ticket wait no more, and cost its key nothing; one that does not wait is left alone."""
+        """Have a ticket wait no more; one that does not wait is left alone.
+
+        It costs its key nothing, unless others of its key have come behind it: those keep their tags.
+        """
         if ticket.waits:
             self._lines[ticket.slots, ticket.batch].lost_one()
             flow = (ticket.key, ticket.batch)
