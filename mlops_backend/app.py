@@ -70,7 +70,7 @@ def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -
     keys = build_keys(services, settings, shared)
     ledger, retention = build_usage(services, settings, shared)
     limiter = build_limits(services, settings, services.get(Usage), shared)
-    meter, room = GenerationMeter(limiter), services.get(ByteBudget)
+    meter, room = GenerationMeter(limiter, metrics), services.get(ByteBudget)
     upstream, inference = build_llm(services, settings, meter, room, shared)
     replies = build_conversations(services, settings)
     services.add(InfoService(__version__, {"auth": settings.auth_enabled, "docs": settings.docs_enabled}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlops_backend.services.other.limits.byte_budget import SMALL, ByteBudget
-from mlops_backend.services.other.limits.decision import headers
+from mlops_backend.services.other.limits.decision import Standing, headers
 from mlops_backend.services.other.limits.failed_keys import FailedKeys
 from mlops_backend.services.other.limits.limiter import Limiter, Reservation
 from mlops_backend.services.other.limits.parent_counters import USED, ParentCounters
@@ -21,6 +21,7 @@ __all__ = [
     "ParentFailedKeys",
     "Reservation",
     "RouteLimiter",
+    "Standing",
     "budget_of_bodies",
     "build_failed_keys",
     "build_limits",

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from mlops_backend.principal import Principal
 from mlops_backend.services.other.limits import Limiter, Reservation, headers
+from mlops_backend.services.other.usage.budget_use import BudgetUse
+from mlops_backend.telemetry.metrics import Metrics
 
 
 class HeldRoom:
@@ -28,10 +30,18 @@ class HeldRoom:
 
 
 class GenerationMeter:
-    """Reserves from the limiter what a generation may use."""
+    """Reserves from the limiter what a generation may use.
 
-    def __init__(self, limiter: Limiter) -> None:
+    Args:
+        limiter: knows what is left.
+        metrics: are told how much of their budgets keys have used.
+    """
+
+    def __init__(self, limiter: Limiter, metrics: Metrics) -> None:
         self._limiter = limiter
+        self._use = BudgetUse()
+        told = "Part of a key's budget of tokens that is used, from 0 to 1, as its last generation saw it."
+        metrics.labelled("budget_used_ratio", told, ("key_id", "window"), self._use.used, of_all="most")
 
     async def reserve(
         self, caller: Principal, prompt_tokens: int, max_tokens: int | None, answers: int = 1
@@ -42,4 +52,6 @@ class GenerationMeter:
             LimitExceeded: there is no room.
             LimitsUnavailable: a budget cannot be checked.
         """
-        return HeldRoom(await self._limiter.reserve(caller, prompt_tokens, max_tokens, answers))
+        reservation = await self._limiter.reserve(caller, prompt_tokens, max_tokens, answers)
+        self._use.note(caller.id, reservation.standings)
+        return HeldRoom(reservation)
