@@ -130,8 +130,8 @@ def test_architecture_names_what_is_there() -> None:
     """Every module and folder in the drawing of the architecture is in the repository."""
     shown = [line[:31] for line in read_blocks()["architecture"].text.splitlines()]
     named = {name for line in shown for name in re.findall(r"[\w./]+(?:\.py|/)", line)}
-    there = {path.name for path in REPOSITORY.glob("*.py")} | {"mlops_backend/", "tests/"}
-    for top in ("mlops_backend", "tests"):
+    there = {path.name for path in REPOSITORY.glob("*.py")} | {"deploy/", "mlops_backend/", "tests/"}
+    for top in ("deploy", "mlops_backend", "tests"):
         there |= {path.name for path in (REPOSITORY / top).glob("**/*.py")}
         for folder in (REPOSITORY / top).glob("**/"):
             there |= {f"{folder.name}/", f"{folder.parent.name}/{folder.name}/"}

@@ -22,6 +22,7 @@ FAULTS: Final = {
     "link out of docs": ("docs/try.md", "\n[x](../README.md)\n", "'../README.md', but the target is not found"),
     "anchor": ("docs/try.md", "\n[x](keys.md#nowhere)\n", "does not contain an anchor '#nowhere'"),
     "orphan": ("docs/orphan.md", "# Orphan\n", 'not included in the "nav"'),
+    "shown file": ("docs/try.md", '\n```sh\n--8<-- "deploy/gone"\n```\n', "'deploy/gone'"),
     "missing page": (CONFIGURATION, "  - Gone: gone.md\n", "'gone.md' is included in the 'nav'"),
 }
 
@@ -42,7 +43,8 @@ def build(folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(name="copy")
 def _copy(tmp_path: Path) -> Path:
     """A folder with what the site is built from."""
-    shutil.copytree(DOCS, tmp_path / "docs")
+    for name in ("docs", "deploy"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name)
     shutil.copy2(REPOSITORY / CONFIGURATION, tmp_path)
     return tmp_path
 

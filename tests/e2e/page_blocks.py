@@ -1,6 +1,7 @@
 """The fenced blocks of the README and of the documentation's pages, each under a name, so that none escapes its test.
 
-A block is named by the line before it: `<!-- block: NAME -->`, or a file's path in back quotes.
+A block is named by the line before it: `<!-- block: NAME -->`, or a file's path in back quotes. One that is a single
+`--8<-- "PATH"` shows that file of the repository.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ README: Final = REPOSITORY / "README.md"
 DOCS: Final = REPOSITORY / "docs"
 PAGES: Final = (README, *sorted(DOCS.glob("**/*.md")))
 _FENCE: Final = re.compile(r"^(?P<before>.*)\n\n?```(?P<language>\w*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
+_SHOWN: Final = re.compile(r'--8<-- "(?P<path>[^"]+)"\n')
 _NAME: Final = re.compile(r"<!-- block: (?P<name>[\w-]+) -->|`(?P<path>[\w/.]+)`")
 
 
@@ -38,10 +40,16 @@ def read_blocks() -> Mapping[str, Block]:
             assert named, f"{page.name}: no name before the block that begins {found['text'][:60]!r}"
             name = named["name"] or named["path"]
             assert name not in blocks, f"{page.name}: two blocks are called {name}"
-            blocks[name] = Block(name, found["language"], found["text"])
+            blocks[name] = Block(name, found["language"], _whole(found["text"]))
         fences = len(re.findall(r"^[ >]*(?:```|~~~)", text, re.MULTILINE))
         assert (len(blocks) - before) * 2 == fences, f"{page.name}: a fence that was not understood"
     return blocks
+
+
+def _whole(text: str) -> str:
+    """A block's text; where it shows a file, the file's."""
+    shown = _SHOWN.fullmatch(text)
+    return (REPOSITORY / shown["path"]).read_text("utf-8") if shown else text
 
 
 def read_table(page: str, heading: str, number: int = 0) -> list[tuple[str, ...]]:

@@ -93,7 +93,7 @@ async def test_replicas_stand_behind_nginx(operated: tuple[Service, Newcomer], t
     need("nginx")
     operator = operated[1]
     port = free_port()
-    servers = re.sub(r"10\.0\.0\.1[12]:8000", operator.host, BLOCKS["replicas-nginx"].text)
+    servers = re.sub(r"\b(one|two):8000", operator.host, BLOCKS["replicas-nginx"].text)
     paths = "".join(
         f"{name}_temp_path {tmp_path}/{name}; " for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )

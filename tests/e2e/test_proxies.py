@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from tests.e2e.proxies import PROXIES, VERSIONS, Front, fronted, in_clear
 from tests.e2e.server_process import KEY, serving_process
 from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
-from tests.service import ORDINARY_KEY, Service, serving, settings_for
+from tests.service import ADMIN_KEY, ORDINARY_KEY, Service, serving, settings_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 # One of them stands for all in each run.
@@ -32,6 +32,8 @@ POST: Final = ("-H", f"X-API-Key: {ORDINARY_KEY}", "-H", "Content-Type: applicat
 LOOKS_WHOLE: Final = {("caddy", "2.6", "http1.1"), ("caddy", "2.6", "http2"), ("haproxy", "2.6", "http2")}
 # It tells nobody that a client has left until there is something to send; the page says so.
 WAITS_FOR_A_TOKEN: Final = {"apache"}
+# Their files in `deploy` keep the numbers inside.
+KEEPS_METRICS: Final = {"nginx", "caddy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,14 @@ async def test_the_client_is_known(stand: Stand, version: str) -> None:
         assert (await stand.front.asked(version, "/api/tags", *told))[1] == f"{version[4:]} 200"
         await stand.service.client.get("/health")
     assert [entry["client"] for entry in logs if entry.get("route") == "/api/tags"] == ["127.0.0.2"]
+
+
+async def test_metrics_stay_inside(stand: Stand) -> None:
+    """The files of `deploy` let nobody at `/metrics`, whatever the key."""
+    if stand.name not in KEEPS_METRICS:
+        pytest.skip("the page's block leaves `/metrics` to the service's own key")
+    _, status, _ = await stand.front.asked("http2", "/metrics", "-H", f"X-API-Key: {ADMIN_KEY}")
+    assert status == "2 404"
 
 
 @in_front

@@ -1,0 +1,1 @@
+"""The files of `deploy`, each looked at by the program that it is for."""
