@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import re
 import shlex
 import shutil
@@ -15,7 +14,8 @@ import pytest
 import yaml
 
 from mlops_backend.app import create_app
-from mlops_backend.config import Settings, load_settings
+from mlops_backend.config import Settings
+from tests.deploy.environment import of_the_image, settings_of, without_driver
 from tests.deploy.manifests import BUILDS, FOLDER, Manifest, built, kubectl, named, of_kind, pods, selects
 from tests.e2e.page_blocks import read_blocks
 from tests.e2e.processes import REPOSITORY
@@ -44,13 +44,12 @@ def variables_of_the_map(name: str) -> dict[str, str]:
 
 def environment(name: str, secrets: Path) -> dict[str, str]:
     """The service's variables in a pod: the image's, the map's, the container's own."""
-    image = re.findall(r"^ENV (DATABASE_URL)=(.*)$", (REPOSITORY / "Dockerfile").read_text("utf-8"), re.MULTILINE)
     (container,) = service_pod(name)["containers"]
     assert [source["configMapRef"]["name"] for source in container["envFrom"]] == [
         manifest["metadata"]["name"] for manifest in of_kind(name, "ConfigMap")
     ]
     own = {variable["name"]: variable["value"].replace(SECRETS, str(secrets)) for variable in container["env"]}
-    return {**dict(image), **variables_of_the_map(name), **own}
+    return {**of_the_image(), **variables_of_the_map(name), **own}
 
 
 @pytest.fixture(name="secrets")
@@ -100,17 +99,11 @@ def test_every_file_is_used() -> None:
 @each
 def test_the_service_takes_the_environment(name: str, secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the pod's variables and files say are settings, all of them, with values that it takes."""
-    for variable in os.environ:
-        if variable.removesuffix("_FILE").lower() in Settings.model_fields:
-            monkeypatch.delenv(variable)
     variables = environment(name, secrets)
-    for variable, value in variables.items():
-        monkeypatch.setenv(variable, value)
-    settings = load_settings(None)
-    assert {variable.removesuffix("_FILE").lower() for variable in variables} <= set(Settings.model_fields)
+    settings = settings_of(variables, monkeypatch)
     assert settings.api_key.get_secret_value() == HELD["api-key"]
     shared = name == "several"
-    database = re.sub(r"\+\w+", "", settings.database_url.get_secret_value())
+    database = without_driver(settings.database_url.get_secret_value())
     assert database == (HELD["database-url"] if shared else variables["DATABASE_URL"])
     assert settings.redis_url.get_secret_value() == (HELD["redis-url"] if shared else "")
 
