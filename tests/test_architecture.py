@@ -42,6 +42,7 @@ LAYERS = (
         "postponed",
         "aside",
         "redis_clients",
+        "redis_link",
     ),
 )
 # The houses of `services`, from the top; each may import from those on lower floors, through their faces.

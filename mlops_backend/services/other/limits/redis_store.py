@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from redis.asyncio import Redis
-from redis.asyncio.cluster import RedisCluster
-from redis.commands.core import AsyncScript
 from redis.exceptions import ClusterError, NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError, TryAgainError
-from redis.exceptions import ConnectionError as NoConnection
-from redis.exceptions import TimeoutError as NoAnswer
 
 from mlops_backend.principal import Rate
-from mlops_backend.redis_clients import Client, client_of_cluster, client_of_one, hint, is_cluster
+from mlops_backend.redis_link import Asked, RedisLink
 from mlops_backend.services.other.limits import script
 from mlops_backend.services.other.limits.charge import Charge, room_of
 from mlops_backend.services.other.limits.decision import Seen
@@ -29,9 +22,6 @@ _KEPT_AFTER: Final = {"day": 2 * _DAY, "month": 62 * _DAY}
 # What is said of a server at a moment, and not of what was asked; within a script the word stands further back.
 _TRY_AGAIN: Final = (NoScriptError, OutOfMemoryError, ReadOnlyError, ClusterError, TryAgainError)
 _WORDS: Final = ("READONLY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "OOM ", "BUSY ")
-# Longer than any answer takes.
-_LAST_ANSWERS: Final = 2.0
-_Asked = tuple[list[str], list[str | int]]
 
 
 class Answer(NamedTuple):
@@ -55,21 +45,15 @@ class Settlement(NamedTuple):
     given_up: bool = False
 
 
-class RedisStore:
+class RedisStore(RedisLink):
     """Each method is one atomic step; without a clock, the time is that of Redis."""
 
     def __init__(
         self, url: str, *, clock: Callable[[], int] | None = None, life: int = LIFE, prefix: str = "mlops"
     ) -> None:
-        # the address holds a password, which no look at this object is to show
-        self._hint: Callable[[BaseException], str] = lambda error: hint(url, error)
-        self._of_one: Callable[[], Redis] = lambda: client_of_one(url)
-        self._of_cluster: Callable[[], RedisCluster] = lambda: client_of_cluster(url)
-        self._clock, self._life, self._prefix = clock, life, prefix
-        self._asked = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
-        self._use(self._of_one())
+        scripts = [script.RESERVE, script.SETTLE, script.SEED, script.RENEW, script.TAKE]
+        super().__init__(url, scripts, prefix=prefix)
+        self._clock, self._life = clock, life
 
     def now(self) -> int:
         """About what time it is; Redis knows better."""
@@ -84,7 +68,7 @@ class RedisStore:
             _ttl(charge),
             *_arguments(charge, windows),
         ]
-        code, now, *rest = await self._run(self._reserve, self._keys(charge.principal_id, reservation), arguments)
+        code, now, *rest = await self._run(script.RESERVE, self._keys(charge.principal_id, reservation), arguments)
         if code == script.UNSEEDED:
             return Answer(code, now, missing=[name for name, no in zip(Windows._fields, rest, strict=True) if no])
         return Answer(code, now, rest[0], Seen(now, *rest[1:])) if rest else Answer(code, now)
@@ -92,16 +76,16 @@ class RedisStore:
     async def seed(self, principal_id: str, name: str, start: int, tokens: int) -> None:
         """Begin the counter of a window, unless somebody has."""
         arguments: list[str | int] = [name, start, tokens, _KEPT // 1000, start - _KEPT_AFTER[name]]
-        await self._run(self._seed, self._keys(principal_id), arguments)
+        await self._run(script.SEED, self._keys(principal_id), arguments)
 
     async def settle(self, batch: Sequence[Settlement]) -> int:
         """End reservations, those that there are; the number that Redis would not end, whatever it is told."""
-        asked: list[_Asked] = []
+        asked: list[Asked] = []
         for one in batch:
             remembered = self._life // 1000 if one.given_up else 0
             arguments: list[str | int] = [one.id, one.tokens, one.cost, int(one.released), remembered]
             asked.append((self._keys(one.principal_id, one.id), arguments))
-        replies = await self._run_all(self._settle, asked)
+        replies = await self._run_all(script.SETTLE, asked)
         for reply in replies:
             if isinstance(reply, Exception) and _is_passing(reply):
                 raise reply
@@ -109,82 +93,16 @@ class RedisStore:
 
     async def renew(self, reservations: Sequence[tuple[str, Sequence[str]]]) -> None:
         """Say of principals' reservations that their process lives."""
-        asked: list[_Asked] = []
+        asked: list[Asked] = []
         for principal_id, ids in reservations:
             asked.append((self._keys(principal_id), [self._moment(), self._life, *ids]))
-        await self._run_all(self._renew, asked)
+        await self._run_all(script.RENEW, asked)
 
     async def take(self, principal_id: str, route: str, cost: int, room: int) -> tuple[int, int]:
         """Take `cost` from a route's rate if it fits: the time now and the arrival time found."""
         key = f"{self._prefix}:{{{principal_id}}}:route:{route}"
-        now, found = await self._run(self._take, [key], [self._moment(), cost, room])
+        now, found = await self._run(script.TAKE, [key], [self._moment(), cost, room])
         return now, found
-
-    async def probe(self) -> None:
-        """Leave whom the connections led to, find who is at the address now, and fail unless that can be written to.
-
-        Raises:
-            RedisError: it cannot, or `UnfitRedis`, it never will.
-        """
-        await self._leave()
-        try:
-            await self._meet()
-        except (NoConnection, NoAnswer) as error:
-            raise type(error)(f"{error}{self._hint(error)}") from error
-        await self._client.set(f"{self._prefix}:probe", 1, ex=60)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
-
-    async def _meet(self) -> None:
-        one = self._client if isinstance(self._client, Redis) else self._of_one()
-        try:
-            several = await is_cluster(one)
-        finally:
-            if one is not self._client:
-                await one.aclose()
-        if several != isinstance(self._client, RedisCluster):
-            self._use(self._of_cluster() if several else self._of_one())
-            if several:
-                await one.aclose()
-
-    def _use(self, client: Client) -> None:
-        self._client: Client = client
-        self._reserve = client.register_script(script.RESERVE)
-        self._settle = client.register_script(script.SETTLE)
-        self._seed = client.register_script(script.SEED)
-        self._renew = client.register_script(script.RENEW)
-        self._take = client.register_script(script.TAKE)
-
-    async def _run(self, step: AsyncScript, keys: list[str], arguments: list[str | int]) -> Any:
-        self._asked += 1
-        self._quiet.clear()
-        try:
-            return await step(keys=keys, args=arguments)
-        finally:
-            self._asked -= 1
-            if not self._asked:
-                self._quiet.set()
-
-    async def _run_all(self, step: AsyncScript, asked: Sequence[_Asked]) -> list[Any]:
-        """What was said to each; an error is one's own, unless nobody answers."""
-        if isinstance(self._client, Redis):
-            async with self._client.pipeline(transaction=False) as pipe:
-                for keys, arguments in asked:
-                    await step(keys=keys, args=arguments, client=pipe)
-                return list(await pipe.execute(raise_on_error=False))
-        return [await _answered(step, keys, arguments) for keys, arguments in asked]
-
-    async def _leave(self) -> None:
-        """Close connections, none of which somebody reads from: answers that are under way are waited for."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_ANSWERS):
-                await self._quiet.wait()
-        if isinstance(self._client, Redis):
-            await self._client.connection_pool.disconnect(inuse_connections=False)
-        else:
-            await self._client.aclose()
 
     def _keys(self, principal_id: str, reservation: str = "") -> list[str]:
         of = f"{self._prefix}:{{{principal_id}}}:"
@@ -192,13 +110,6 @@ class RedisStore:
 
     def _moment(self) -> int | str:
         return self._clock() if self._clock else ""
-
-
-async def _answered(step: AsyncScript, keys: list[str], arguments: list[str | int]) -> Any:
-    try:
-        return await step(keys=keys, args=arguments)
-    except ResponseError as error:
-        return error
 
 
 def _is_passing(error: Exception) -> bool:

@@ -11,7 +11,8 @@ from typing import Final
 
 import structlog
 
-from mlops_backend.redis_clients import REDIS_ERRORS, UnfitRedis
+from mlops_backend.redis_clients import REDIS_ERRORS
+from mlops_backend.redis_link import Presence
 from mlops_backend.services.other.limits.redis_store import RedisStore, Settlement
 
 MOST_PENDING: Final = 100_000
@@ -36,9 +37,18 @@ class Upkeep:
         self._renew_at = 0.0
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
-        self.up = True
-        self.trouble = ""
+        self._presence = Presence("limits")
         self.dropped = 0
+
+    @property
+    def up(self) -> bool:
+        """Whether Redis is asked at present."""
+        return self._presence.up
+
+    @property
+    def trouble(self) -> str:
+        """Why not, in words; empty while it is."""
+        return self._presence.trouble
 
     @property
     def pending(self) -> int:
@@ -60,10 +70,7 @@ class Upkeep:
 
     def failed(self, error: BaseException) -> None:
         """Redis did not answer as it should: nobody asks it until it does again."""
-        words = " ".join(str(error).split()) or type(error).__name__
-        if self.up or (isinstance(error, UnfitRedis) and words != self.trouble):
-            structlog.get_logger().warning("limits_redis_down", error=words)
-        self.up, self.trouble = False, words
+        self._presence.failed(error)
         self._wake.set()
 
     async def start(self) -> None:
@@ -100,7 +107,7 @@ class Upkeep:
             except Exception as error:  # the task must outlive whatever is wrong with Redis
                 self.failed(error)
             else:
-                self._recovered()
+                self._presence.recovered()
 
     async def _woken(self) -> None:
         self._wake.clear()
@@ -135,8 +142,3 @@ class Upkeep:
             ]
         )
         self._renew_at = monotonic() + self._heartbeat
-
-    def _recovered(self) -> None:
-        if not self.up:
-            self.up, self.trouble = True, ""
-            structlog.get_logger().info("limits_redis_up")
