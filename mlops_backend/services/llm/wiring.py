@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 
 from mlops_backend import __version__
@@ -21,7 +22,7 @@ from mlops_backend.services.llm.backends import (
 )
 from mlops_backend.services.llm.embedded import EmbeddedEngine, Engine, EngineOfParent
 from mlops_backend.services.llm.generation import Admission, Clocks, Meter, Running, RunningOfWorkers
-from mlops_backend.services.llm.leases import Leases, Lessor, WorkersLeases, queue_bounds
+from mlops_backend.services.llm.leases import Lessor, build_leases
 from mlops_backend.services.llm.model_names import ModelRules, allowed_default
 from mlops_backend.services.llm.ollama_service import OllamaService
 from mlops_backend.services.llm.pins import Pins
@@ -36,9 +37,10 @@ from mlops_backend.telemetry.metrics import Labelled, Metrics
 class Inference:
     """The part of the lifespan that chooses the backends, and lets go of them."""
 
-    def __init__(self, settings: Settings, engine: Engine, services: Services) -> None:
+    def __init__(self, settings: Settings, engine: Engine, leases: Lessor, services: Services) -> None:
         self._settings = settings
         self._engine = engine
+        self._leases = leases
         self._services = services
 
     async def open(self) -> None:
@@ -48,6 +50,7 @@ class Inference:
             EngineUnavailable: the engine was demanded and cannot start.
             UnusableFile: the file of backends cannot be used.
         """
+        await self._leases.open()
         following = self._services.get(NamedBackends)
         named = await following.first()
         chosen = await choose_backends(self._settings, named, self._services.get(Upstream), self._engine)
@@ -57,15 +60,13 @@ class Inference:
 
     async def aclose(self) -> None:
         """Close what asks the backends first, the engine last."""
-        await self._services.get(NamedBackends).aclose()
-        await self._services.get(Lookout).aclose()
-        try:
-            await self._services.get(OllamaService).aclose()
-        finally:
-            try:
-                await self._services.get(BackendPool).close()
-            finally:
-                await self._engine.stop()
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._engine.stop)
+            stack.push_async_callback(self._leases.aclose)
+            stack.push_async_callback(self._services.get(BackendPool).close)
+            stack.push_async_callback(self._services.get(OllamaService).aclose)
+            stack.push_async_callback(self._services.get(Lookout).aclose)
+            await self._services.get(NamedBackends).aclose()
 
 
 def _bound(leases: Lessor, settings: Settings, backends: Sequence[Described]) -> None:
@@ -111,8 +112,7 @@ def build_llm(
     clocks = Clocks(settings.first_byte_timeout, settings.idle_timeout)
     rules = ModelRules(allow_cloud=settings.allow_cloud_models)
     model = allowed_default(settings.default_model, allow_cloud=settings.allow_cloud_models)
-    bounds = queue_bounds(settings)
-    leases = services.add(Leases(bounds) if shared is None else WorkersLeases(bounds, shared), Lessor)
+    leases = services.add(build_leases(settings, services.get(Metrics), shared), Lessor)
     pool = services.add(BackendPool(timeout=settings.connect_timeout, told=partial(_bound, leases, settings)))
     aliases = Aliases(settings.model_aliases, allow_cloud=settings.allow_cloud_models)
     pins = Pins(settings.pin_num_ctx, settings.pin_keep_alive)
@@ -132,4 +132,4 @@ def build_llm(
     services.add(Lookout(pool, settings.probe_interval))
     services.add(BackendDesk(pool, news, named))
     _measure(services, leases, pool, upstream, admission)
-    return upstream, Inference(settings, engine, services)
+    return upstream, Inference(settings, engine, leases, services)

@@ -166,6 +166,21 @@ async def test_a_bound_that_is_raised_lets_them_in() -> None:
     assert leases.taken("gpu") == 0
 
 
+async def test_a_lease_that_was_given_elsewhere_counts() -> None:
+    """However many there are, and of whatever backend."""
+    leases = made(gpu=1)
+    held = [leases.hold("gpu"), leases.hold("gpu"), leases.hold("elsewhere")]
+    assert [leases.taken(name) for name in ("gpu", "elsewhere")] == [2, 1]
+    (waits,) = await waiting(leases, of("a"))
+    held[0].give_back()
+    await asyncio.sleep(0)
+    assert not waits.done()
+    held[1].give_back()
+    (await waits).give_back()
+    held[2].give_back()
+    assert list(leases.standing()) == [Standing("gpu", 0, 1, 0)]
+
+
 async def test_a_backend_that_is_taken_away_lets_go_of_those_who_wait_for_it() -> None:
     """Of those for whom there is no other one; what runs there ends as it will."""
     leases = made(old=1, new=1)

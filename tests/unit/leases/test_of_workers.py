@@ -57,6 +57,23 @@ async def until_waiting(leases: WorkersLeases, count: int) -> None:
             await asyncio.sleep(0.001)
 
 
+async def test_a_lease_that_was_given_elsewhere_counts_for_all(pair: list[WorkersLeases]) -> None:
+    """Until it is given back, or its worker dies; of what has no bound the worker alone knows."""
+    one, two = pair
+    held = [one.hold("gpu"), one.hold("gpu"), one.hold("cloud")]
+    assert (one.taken("gpu"), one.taken("cloud"), two.taken("gpu")) == (2, 1, 0)
+    assert (await taken(one), await taken(two)) == (2, 2)  # who asks has been heard
+    waits = asyncio.create_task(two.take(["gpu"], of("a")))
+    await until_waiting(one, 1)
+    held[0].give_back()
+    (await waits).give_back()
+    for lease in held[1:]:
+        lease.give_back()
+    for leases in pair:
+        await taken(leases)
+    assert (await taken(one), await taken(two), one.taken("cloud")) == (0, 0, 0)
+
+
 async def test_a_bound_holds_over_all(pair: list[WorkersLeases]) -> None:
     """Whichever worker asks; a slot that one gives back is handed to the other."""
     first, second = pair

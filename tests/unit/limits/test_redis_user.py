@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from redis.asyncio import Redis
 
 from mlops_backend.redis_clients import REDIS_ERRORS
+from mlops_backend.services.llm.leases import Asking, Bounds, redis_book
+from mlops_backend.services.llm.leases.redis_book import LeaseBook
 from mlops_backend.services.other.limits import script
 from mlops_backend.services.other.limits.charge import Charge
 from mlops_backend.services.other.limits.redis_limiter import RedisLimiter
@@ -39,6 +42,12 @@ def server() -> Iterator[RedisServer]:
     """A Redis for these tests."""
     with RedisServer() as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases are given again sooner than in earnest."""
+    monkeypatch.setattr(redis_book, "SETTLE", 0.1)
 
 
 def address(server: RedisServer, database: int = 0) -> str:
@@ -86,9 +95,40 @@ async def do_everything(url: str) -> None:
         assert (await store.reserve(charge, "b", windows)).code == script.ADMITTED
         clock.now += 2 * LIFE
         assert (await store.reserve(charge, "c", windows)).code == script.ADMITTED
+        await keep_leases(url)
     finally:
         await store.aclose()
         await on_redis_time.aclose()
+
+
+async def keep_leases(url: str) -> None:
+    """All that is asked for leases, and for those who wait."""
+    book = LeaseBook(url, Bounds(9, 9, 9, 9))
+    heard: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+    listening = asyncio.create_task(book.listen(lambda *told: heard.put_nowait(told), lambda _: None))
+    try:
+        for _ in range(2):
+            await book.join([], {"gpu": 1})
+        await book.hold([("a", "gpu")])
+        asking = Asking("k1", lambda: 1)
+        for each in "bc":
+            assert (await book.wait(each, {"gpu": 1}, asking, 1, again=False)).waiting
+        await book.use(["cpu"], {"gpu": 2}, ["c"])
+        assert len((await book.page("k1")).waiting) == 2
+        async with asyncio.timeout(10):
+            while not (await book.beat(["b"]))[1]:  # nothing is given before all have told what they have
+                await asyncio.sleep(0.05)
+            listened = asyncio.create_task(heard.get())
+            await asyncio.wait({listening, listened}, return_when=asyncio.FIRST_COMPLETED)
+            if listening.done():
+                await listening
+            assert await listened == ("b", "gpu")
+        await book.back(["a", "b", "c"])
+        await book.leave()
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        await book.aclose()
 
 
 async def test_the_commands_that_are_listed_are_enough(server: RedisServer) -> None:

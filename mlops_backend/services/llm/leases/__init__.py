@@ -15,6 +15,7 @@ from mlops_backend.services.llm.leases.lessor import (
     queue_bounds,
 )
 from mlops_backend.services.llm.leases.of_workers import LeasesForWorkers, WorkersLeases
+from mlops_backend.services.llm.leases.wiring import build_leases
 
 __all__ = [
     "Asking",
@@ -29,5 +30,6 @@ __all__ = [
     "Ticket",
     "View",
     "WorkersLeases",
+    "build_leases",
     "queue_bounds",
 ]

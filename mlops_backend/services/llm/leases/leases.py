@@ -11,18 +11,12 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import ceil
 from time import monotonic
-from typing import Final
 
-from mlops_backend.errors import KeyQueueFull, NoUsableBackend, QueueFull, QueueTimedOut
 from mlops_backend.services.llm.leases.fair_queue import FairQueue, Ticket
 from mlops_backend.services.llm.leases.lessor import Asking, Bounds, Lease, Place, Standing, View
 from mlops_backend.services.llm.leases.pace import Pace
-
-# What the wait is taken to be where no generation has ended yet, in seconds.
-_UNKNOWN: Final = 1.0
-_LONGEST_WAIT: Final = 3600
+from mlops_backend.services.llm.leases.refusals import key_queue_full, queue_full, taken_away, timed_out
 
 
 @dataclass(eq=False, slots=True)
@@ -71,7 +65,7 @@ class Leases:
         for ticket in [ticket for ticket in self._queue.waiting() if not ticket.slots & most.keys()]:
             self._queue.drop(ticket)
             if not (granted := self._granted[ticket]).done():
-                granted.set_exception(NoUsableBackend("The backend that this request waited for was taken away."))
+                granted.set_exception(taken_away())
 
     def taken(self, name: str) -> int:
         """How many leases a backend has given."""
@@ -105,6 +99,11 @@ class Leases:
                 return self._given(name)
         return None
 
+    def hold(self, name: str) -> Lease:
+        """A lease that was given elsewhere; it counts, however many there are."""
+        self._slots.setdefault(name, _Slots(0))
+        return self._given(name)
+
     def _gave_back(self, name: str, began: float) -> None:
         self._pace.ended(name, self._clock() - began)
         self._slots[name].taken -= 1
@@ -114,6 +113,12 @@ class Leases:
     async def view(self, key: str) -> View:
         """The queue, and where a key's own stand."""
         return View(len(self._queue), self.places(key), list(self.standing()))
+
+    async def open(self) -> None:
+        """Nothing is held."""
+
+    async def aclose(self) -> None:
+        """See `open`."""
 
     def places(self, key: str) -> list[Place]:
         """Where a key's own stand."""
@@ -152,11 +157,7 @@ class Leases:
                 return await self._granted[ticket]
         except TimeoutError:
             self._forgo(self._granted[ticket])
-            wait = self._told(self._expected(names, len(self._queue)))
-            raise QueueTimedOut(
-                "It did not come to this request in time: all backends that have the model are busy.",
-                headers={"Retry-After": wait},
-            ) from None
+            raise timed_out(self._expected(names, len(self._queue))) from None
         except asyncio.CancelledError:
             self._forgo(self._granted[ticket])
             raise
@@ -165,14 +166,10 @@ class Leases:
             del self._granted[ticket]
 
     def _check_room(self, names: frozenset[str], key: str) -> None:
-        if self._queue.of_key(key) >= self.bounds.of_key:
-            wait = self._told(self._expected(names, self._queue.of_key(key)))
-            raise KeyQueueFull(
-                f"{self.bounds.of_key} requests of this key wait already.", headers={"Retry-After": wait}
-            )
+        if (own := self._queue.of_key(key)) >= self.bounds.of_key:
+            raise key_queue_full(self.bounds.of_key, self._expected(names, own))
         if len(self._queue) >= self.bounds.waiting:
-            wait = self._told(self._expected(names, len(self._queue)))
-            raise QueueFull("Too many requests wait for a backend already.", headers={"Retry-After": wait})
+            raise queue_full(self._expected(names, len(self._queue)))
 
     def _given(self, name: str) -> Lease:
         self._slots[name].taken += 1
@@ -200,11 +197,5 @@ class Leases:
 
     def _expected(self, names: frozenset[str], ahead: int) -> float:
         """Seconds until it comes to one with so many before it, by what the last generations took."""
-        slots = sum(self._slots[name].most or 1 for name in names if name in self._slots) or 1
-        took = self._pace.of(names)
-        return (ahead + 1) * (_UNKNOWN if took is None else took) / slots
-
-    @staticmethod
-    def _told(seconds: float) -> str:
-        """As `Retry-After` has it."""
-        return str(min(_LONGEST_WAIT, max(1, ceil(seconds))))
+        slots = sum(self._slots[name].most or 1 for name in names if name in self._slots)
+        return self._pace.expected(names, slots, ahead)

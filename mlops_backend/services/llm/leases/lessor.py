@@ -127,10 +127,22 @@ class Lessor(Protocol):
         """See `Leases.at_once`."""
         ...
 
+    def hold(self, name: str) -> Lease:
+        """See `Leases.hold`."""
+        ...
+
     async def take(self, names: Sequence[str], asking: Asking) -> Lease:
         """See `Leases.take`."""
         ...
 
     async def view(self, key: str) -> View:
         """See `Leases.view`."""
+        ...
+
+    async def open(self) -> None:
+        """Begin; what is asked before is asked in vain."""
+        ...
+
+    async def aclose(self) -> None:
+        """End, when nobody has a lease any more."""
         ...

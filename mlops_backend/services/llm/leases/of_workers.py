@@ -20,6 +20,7 @@ from mlops_backend.shared import Hears, Shared
 
 USE: Final = "leases.use"
 TAKE: Final = "leases.take"
+HOLD: Final = "leases.hold"
 WAIT: Final = "leases.wait"
 GRANTED: Final = "leases.granted"
 REFUSED: Final = "leases.refused"
@@ -44,6 +45,7 @@ class LeasesForWorkers:
         self._waiting: defaultdict[Any, dict[int, asyncio.Task[None]]] = defaultdict(dict)
         hears.on(USE, lambda _, most: self.leases.use(most), dict[str, int | None])
         hears.on(TAKE, self._take, tuple[int, list[str]])
+        hears.on(HOLD, self._hold, tuple[int, str])
         hears.on(WAIT, self._wait, _Wait)
         hears.on(GIVEN_BACK, self._given_back, int)
         hears.on(VIEW, self._view, str)
@@ -59,6 +61,10 @@ class LeasesForWorkers:
         number, names = asked
         lease = self.leases.at_once(names)
         return None if lease is None else self._keep(worker, number, lease)
+
+    def _hold(self, worker: Any, told: tuple[int, str]) -> None:
+        number, name = told
+        self._keep(worker, number, self.leases.hold(name))
 
     def _wait(self, worker: Any, asked: _Wait) -> str | None:
         """The slot that has come free meanwhile, or `None`: it is in the queue now.
@@ -163,6 +169,17 @@ class WorkersLeases:
             raise
         finally:
             del self._granted[number]
+        return self._given(name, number)
+
+    def hold(self, name: str) -> Lease:
+        """See `Leases.hold`."""
+        if name in self._unbounded:
+            return self._own.hold(name)
+        number = next(self._numbers)
+        self._parent.tell(HOLD, (number, name))
+        return self._given(name, number)
+
+    def _given(self, name: str, number: int) -> Lease:
         self._held[name] += 1
         return Lease(name, partial(self._give_back, name, number))
 
@@ -182,6 +199,12 @@ class WorkersLeases:
         free = [Standing(name, self.taken(name), None, 0) for name in self._most if name in self._unbounded]
         bounded = [Standing(*each) for each in backends if each[0] not in self._unbounded]
         return View(waiting, [Place(*each) for each in own], [*bounded, *free])
+
+    async def open(self) -> None:
+        """The parent is there for as long as the worker."""
+
+    async def aclose(self) -> None:
+        """See `open`."""
 
     async def _queued(self, number: int, names: Sequence[str], asking: Asking) -> str:
         self._waiting += 1

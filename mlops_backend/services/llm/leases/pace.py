@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+# What the wait is taken to be where no generation has ended yet, in seconds.
+_UNKNOWN: Final = 1.0
 # How much of what is known the last one replaces: five or so tell.
 _NEW: Final = 0.2
 _MOST_NAMES: Final = 1000
@@ -27,3 +29,8 @@ class Pace:
         """The mean over some backends; `None` where none of them has ended anything."""
         known = [self._means[name] for name in names if name in self._means]
         return sum(known) / len(known) if known else None
+
+    def expected(self, names: Iterable[str], slots: int, ahead: int) -> float:
+        """Seconds until it comes to one with so many before it, who waits for any of so many slots of these."""
+        took = self.of(names)
+        return (ahead + 1) * (_UNKNOWN if took is None else took) / (slots or 1)
