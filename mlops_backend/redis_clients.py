@@ -1,4 +1,4 @@
-"""Who answers at the address of Redis, and the client for it: of one server, or of a cluster of several."""
+"""Who answers at the address of Redis, and its client: of one server, of one that Sentinels name, or of a cluster."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisClusterException, RedisError, ResponseError
+
+from mlops_backend.redis_sentinels import client_of_primary
+from mlops_backend.sentinel_address import sentinel_address
 
 REDIS_ERRORS: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
 MOST_AT_ONCE: Final = 32
@@ -24,7 +27,9 @@ class UnfitRedis(RedisError):
 
 
 def client_of_one(url: str) -> Redis:
-    """A client of the server at `url`."""
+    """A client of the server at `url`, or of the primary that the Sentinels there name."""
+    if watched := sentinel_address(url):
+        return client_of_primary(watched, _choices())
     return Redis.from_pool(ConnectionPool.from_url(url, **_choices()))
 
 
@@ -36,16 +41,19 @@ def client_of_cluster(url: str) -> RedisCluster:
     """
     if url.startswith("unix:"):
         raise UnfitRedis("this is one of a cluster, which is reached over TCP: name its host and port in REDIS_URL")
+    if sentinel_address(url):
+        raise UnfitRedis("this is one of a cluster, which needs no Sentinel: name its host and port in REDIS_URL")
     return RedisCluster.from_url(url, **_choices())
 
 
 def hint(url: str, error: BaseException) -> str:
     """What may be wrong with the address, where the client's words for a failed connection do not tell."""
     words = str(error)
-    if url.startswith("rediss:") and words and "CERTIFICATE" not in words:
-        return "; REDIS_URL begins with rediss://, so TLS must be spoken at that port"
-    if not url.startswith("rediss:") and any(word in words for word in _CUT):
-        return "; where TLS is spoken, REDIS_URL must begin with rediss://"
+    scheme = url.partition(":")[0]
+    if scheme.startswith("rediss") and words and "CERTIFICATE" not in words:
+        return f"; REDIS_URL begins with {scheme}://, so TLS must be spoken at that port"
+    if not scheme.startswith("rediss") and any(word in words for word in _CUT):
+        return f"; where TLS is spoken, REDIS_URL must begin with {scheme.replace('redis', 'rediss')}://"
     return ""
 
 
@@ -64,7 +72,10 @@ async def is_cluster(client: Redis) -> bool:
         return False
     mode = _field(told, b"mode")
     if mode == b"sentinel":
-        raise UnfitRedis("this is a Sentinel, which keeps no counters: name the Redis that it watches in REDIS_URL")
+        raise UnfitRedis(
+            "this is a Sentinel, which keeps no counters: write redis+sentinel://host:port/name in REDIS_URL, with the "
+            "name of the Redis that it watches"
+        )
     return mode == b"cluster"
 
 

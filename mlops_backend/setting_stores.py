@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from mlops_backend.sentinel_address import SentinelAddress, sentinel_address
 from mlops_backend.setting_addresses import is_authority, is_host, is_port
 
 _DRIVERS: Final = {
@@ -57,6 +58,7 @@ _REDIS_TLS: Final = frozenset(
 )
 _REDIS_CHECKS: Final = ("none", "optional", "required")
 _REDIS_NUMBER: Final = re.compile(r"[0-9]{1,9}")
+_WATCHED_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def database_url(value: str) -> str:
@@ -128,19 +130,24 @@ def _listed(value: Any) -> list[Any]:
 
 
 def redis_url(value: str) -> str:
-    """The address of Redis or Valkey.
+    """The address of Redis or Valkey, or of the Sentinels that watch it.
 
     Raises:
         ValueError: of another kind, or with what its client would overlook or stumble over.
     """
+    watched = sentinel_address(value)
+    server = watched.server if watched else value
     try:
-        parts = urlsplit(value)
-        known = value.startswith(("redis://", "rediss://", "unix://")) and value.isprintable()
-        usable = known and _may_be_redis(parts)
+        parts = urlsplit(server)
+        known = server.startswith(("redis://", "rediss://", "unix://")) and value.isprintable()
+        usable = known and _may_be_redis(parts) and (watched is None or _may_be_watched(watched))
     except ValueError:
         usable = False
     if value and not usable:
-        raise ValueError("must be written redis://host:6379/0, rediss://… or unix:///path/to/socket")
+        raise ValueError(
+            "must be written redis://host:6379/0, rediss://…, unix:///path/to/socket "
+            "or redis+sentinel://host:26379,host:26379/name/0"
+        )
     if value:
         _check_redis_parameters(parts)
     return value
@@ -156,6 +163,11 @@ def _may_be_redis(parts: SplitResult) -> bool:
     number = parts.path.removeprefix("/")
     host = authority if not authority.startswith(":") else f"localhost{authority}"
     return (not host or is_authority(host)) and (not number or bool(_REDIS_NUMBER.fullmatch(number)))
+
+
+def _may_be_watched(address: SentinelAddress) -> bool:
+    """Whether there are Sentinels in it, and a name that they may know."""
+    return all(map(is_authority, address.authorities)) and bool(_WATCHED_NAME.fullmatch(address.name))
 
 
 def _check_redis_parameters(parts: SplitResult) -> None:

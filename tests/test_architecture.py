@@ -43,6 +43,8 @@ LAYERS = (
         "aside",
         "redis_clients",
         "redis_link",
+        "redis_sentinels",
+        "sentinel_address",
     ),
 )
 # The houses of `services`, from the top; each may import from those on lower floors, through their faces.

@@ -26,7 +26,7 @@ from mlops_backend.services.other.usage import Ledger
 from tests.fakes.forwarder import Forwarder
 from tests.fakes.ollama import FakeOllama
 from tests.fakes.postgres_pair import PostgresPair
-from tests.fakes.redis_pair import RedisPair
+from tests.fakes.redis_pair import RedisPair, RedisSentinel, wait_for
 from tests.service import ADMIN_KEY, Service, serving, settings_for
 
 ADMIN = {"X-API-Key": ADMIN_KEY}
@@ -129,9 +129,14 @@ async def check_ledger(service: Service, seen: Seen) -> None:
 
 def check(seen: Seen, back_within: float) -> None:
     """No 500, no budget overdrawn, and all worked again in time."""
+    check_answers(seen, back_within)
+    assert all(seen.used[name] <= budget for name, budget in seen.budgets.items()), seen.told()
+
+
+def check_answers(seen: Seen, back_within: float) -> None:
+    """The same where a primary may take with it what it has not handed on."""
     assert set(seen.generated) <= {200, 429, 503}, seen.told()
     assert set(seen.written) <= {200, 503}, seen.told()
-    assert all(seen.used[name] <= budget for name, budget in seen.budgets.items()), seen.told()
     assert max(seen.back) <= back_within, seen.told()
 
 
@@ -181,6 +186,24 @@ async def fail_redis_over(
     return seen
 
 
+async def fail_sentinels_over(pair: RedisPair, sentinel: RedisSentinel, count: int) -> Seen:
+    """The primary is switched off, and the Sentinel puts the replica in its place; the address stays what it is."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with FakeOllama() as fake:
+            stores = {"redis_url": sentinel.url, "database_url": f"sqlite:///{folder}/a.db"}
+            async with serving(settings_for(fake.url, **stores)) as service:
+                async with clients(service, count) as seen:
+                    await asyncio.to_thread(wait_for, sentinel.is_ready, "the Sentinel knows the replica")
+                    told, killed = seen.generated[503], perf_counter()
+                    await asyncio.to_thread(pair.primary.kill)
+                    await until(lambda: seen.generated[503] > told)
+                    noticed = perf_counter()
+                    await until(lambda: seen.last_decision > noticed)
+                    seen.back.append(seen.last_decision - killed)
+                await check_ledger(service, seen)
+    return seen
+
+
 def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=5)
@@ -195,6 +218,10 @@ def _main() -> None:
             seen = asyncio.run(fail_redis_over(redis, asked.clients, asked.times))
         sys.stdout.write(f"{program} {json.dumps(seen.told(), indent=1)}\n")
         check(seen, 2.0)
+        with RedisPair(program) as redis, RedisSentinel(redis.primary.port, program=program) as sentinel:
+            seen = asyncio.run(fail_sentinels_over(redis, sentinel, asked.clients))
+        sys.stdout.write(f"{program} and a Sentinel {json.dumps(seen.told(), indent=1)}\n")
+        check_answers(seen, 10.0)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,19 @@ from structlog.testing import capture_logs
 from mlops_backend.errors import DatabaseBusy, DatabaseDown
 from mlops_backend.services.other.database import Database
 from mlops_backend.setting_stores import database_url as with_driver
-from tests.e2e.failovers import ADMIN, check, fail_postgres_over, fail_redis_over, until
+from tests.e2e.failovers import (
+    ADMIN,
+    check,
+    check_answers,
+    fail_postgres_over,
+    fail_redis_over,
+    fail_sentinels_over,
+    until,
+)
 from tests.fakes.forwarder import Forwarder
 from tests.fakes.ollama import FakeOllama
 from tests.fakes.postgres_pair import PostgresPair
-from tests.fakes.redis_pair import RedisPair
+from tests.fakes.redis_pair import RedisPair, RedisSentinel
 from tests.fakes.redis_server import redis_program, valkey_program
 from tests.service import Service, serving, settings_for
 
@@ -77,6 +85,17 @@ async def test_a_redis_that_becomes_a_replica_is_left(program: Callable[[], str]
         seen = await fail_redis_over(redis, CLIENTS, TIMES, told)
     check(seen, 2)
     assert seen.generated[503] > 0
+    assert set(seen.refused) <= {"limits_unavailable", "rate_limited"}
+
+
+@pytest.mark.parametrize(
+    "program", [redis_program, pytest.param(valkey_program, marks=pytest.mark.long)], ids=["redis", "valkey"]
+)
+async def test_a_redis_that_sentinels_watch_is_followed(program: Callable[[], str]) -> None:
+    """The primary is switched off: whom the Sentinel puts in its place is found at the same address."""
+    with RedisPair(program()) as redis, RedisSentinel(redis.primary.port, program=program()) as sentinel:
+        seen = await fail_sentinels_over(redis, sentinel, CLIENTS)
+    check_answers(seen, 10)
     assert set(seen.refused) <= {"limits_unavailable", "rate_limited"}
 
 

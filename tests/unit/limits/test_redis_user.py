@@ -30,8 +30,8 @@ DAY: Final = 86_400 * SECOND
 
 def listed() -> list[str]:
     """The words of the command that the page gives."""
-    [found] = re.findall(r"`ACL SETUSER mlops ([^`]+)`", PAGE.read_text())
-    return str(found).split()
+    found = re.findall(r"`ACL SETUSER mlops ([^`]+)`", PAGE.read_text())
+    return str(found[0]).split()
 
 
 COMMANDS: Final = [word for word in listed() if word.startswith("+")]
