@@ -279,6 +279,6 @@ async def test_whatever_happens_nothing_is_lost(pair: list[WorkersLeases]) -> No
         asyncio.get_running_loop().call_later(dice.random() * 2, task.cancel)
     ended = await asyncio.gather(*tasks, return_exceptions=True)
     assert {type(each) for each in ended} <= {type(None), asyncio.CancelledError}
-    assert most == 2
+    assert 1 <= most <= 2  # on a machine that does something else, two of them may never meet
     await until_waiting(pair[0], 0)
     assert (await taken(pair[0]), len(pair[0]), len(pair[1])) == (0, 0, 0)

@@ -6,8 +6,8 @@ The order is that of `FairQueue`. All names begin alike, with a part in braces, 
   that is one's, be it a lease or a place in the queue.
 - `leases`: whose each is and of which backend; `taken` and `most`: how many a backend has given, and may.
 - `tickets`: those who wait; `line:<class>:<backend>`: the same by start tag and number; `ends`: where each flow's share
-  ends; `keys`: how many of each key wait; `fair`: the virtual time, the last number, whether an aged one was last, and
-  until when nothing is given.
+  ends; `keys`: how many of each key wait; `fair`: the virtual time, the last number, and until when nothing is given;
+  `aged`: the backends whose last slot went to an aged one.
 
 A call has what is asked, what with it, the time (that of Redis where it is empty), the seconds after which a silent
 owner is taken for dead, and those after which one of the class `batch` does not give way. Whoever comes, the dead are
@@ -34,7 +34,7 @@ _KEPT: Final = 86_400_000
 # See `fair_queue._FEW_GONE`.
 _FEW: Final = 64
 
-_NAMES: Final = ("owners", "epochs", "leases", "taken", "most", "tickets", "ends", "keys", "fair")
+_NAMES: Final = ("owners", "epochs", "leases", "taken", "most", "tickets", "ends", "keys", "fair", "aged")
 
 _STATE: Final = f"""
 local base, op, told = KEYS[1], ARGV[1], cmsgpack.unpack(ARGV[2])
@@ -74,7 +74,7 @@ end
 _QUEUE: Final = f"""
 local function sweep()
   if call('HLEN', tickets) == 0 then
-    call('DEL', ends)
+    call('DEL', ends, aged)
     call('HSET', fair, 'now', 0, 'sweep', {_FEW})
   elseif call('HLEN', ends) > tonumber(call('HGET', fair, 'sweep') or {_FEW}) then
     local time, all = virtual(), call('HGETALL', ends)
@@ -116,13 +116,15 @@ end
 local function next_for(name)
   local people, batch = first(name, false), first(name, true)
   local found = people or batch
-  if not found then return nil end
-  if people and batch and now - batch.since >= aged_after and call('HGET', fair, 'aged') ~= '1'
-    and (batch.start < people.start or batch.start == people.start and batch.number < people.number) then
+  local turn = people and batch and now - batch.since >= aged_after and call('SISMEMBER', aged, name) == 0
+  if turn and (batch.start < people.start or batch.start == people.start and batch.number < people.number) then
     found = batch
+    call('SADD', aged, name)
+  else
+    call('SREM', aged, name)
   end
-  local aged = people and found == batch and 1 or 0
-  call('HSET', fair, 'aged', aged, 'now', exact(math.max(virtual(), found.start)))
+  if not found then return nil end
+  call('HSET', fair, 'now', exact(math.max(virtual(), found.start)))
   leave(found)
   return found
 end
