@@ -28,7 +28,7 @@ blueprint = Blueprint("anthropic", __name__, url_prefix="/v1/messages")
 async def create_message() -> Response:
     """Answer a conversation's last turn, as Anthropic does.
 
-    Streamed as server-sent events when `stream` is true; a backend that is too old says 404.
+    Streamed as server-sent events when `stream` is true. An Ollama that is too old for it answers by its own chat.
     """
     return await forward(tasks.MESSAGES)
 

@@ -88,6 +88,7 @@ HEAD: Final = "like every 405 of this service, with a type; Ollama has none on i
 ZSTD: Final = "newer Ollamas take zstd on /v1, 0.9.3 reads it as JSON"
 LIMIT: Final = "MAX_BODY_BYTES"
 EXPECT: Final = "Go knows one expectation only; Hypercorn overlooks the others, as RFC 9110 allows"
+CARRIED: Final = "an Ollama before 0.14 has no messages; they are carried over its own chat"
 COUNT: Final = "counting is estimated where the backend cannot"
 SERVICE: Final = "a route of this service beside Ollama's"
 
@@ -181,5 +182,8 @@ DIFFERENCES: Final[Mapping[str, Difference]] = {
     "zstd garbage": Difference(400, 400, _with(chat_completion(), _ZSTD, body=b"garbage"), ZSTD),
     "large": Difference(200, 413, post("/api/generate", WHOLE + b" " * MAX_BODY_BYTES), LIMIT),
     "expectation": Difference(417, 200, post("/api/generate", WHOLE, (*JSON_TYPE, ("Expect", "luck"))), EXPECT),
+    "messages": Difference(404, 200, post("/v1/messages", _MESSAGE), CARRIED),
+    "messages streamed": Difference(404, 200, post("/v1/messages", {**_MESSAGE, "stream": True}), CARRIED),
+    "messages unknown": Difference(404, 404, post("/v1/messages", {**_MESSAGE, "model": "nope"}), CARRIED),
     "count tokens": Difference(404, 200, post("/v1/messages/count_tokens", _MESSAGE), COUNT),
 }

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mlops_backend.errors import BackendNonsense
-from mlops_backend.services.llm.dialects.native import refusal, refused_in_openais_words
+from mlops_backend.services.llm.dialects import Dialect
+from mlops_backend.services.llm.dialects.native import refusal, reworded
 from mlops_backend.services.llm.dialects.native.replies import chat_reply, completion_reply, embeddings_reply
 
 COUNTS = {"prompt_eval_count": 3, "eval_count": 2}
@@ -135,8 +136,8 @@ def test_nonsense(reply: Callable[[Mapping[str, Any]], Any], told: dict[str, Any
 def test_a_refusal(status: int, kind: str) -> None:
     """In OpenAI's form, with Ollama's words for its kind."""
     error = {"error": {"message": "No.", "type": kind, "param": None, "code": None}}
-    assert json.loads(refusal(status, "No.")) == error
-    told = refused_in_openais_words(status, b'{"error":"No."}')
+    assert json.loads(refusal(Dialect.OPENAI, status, "No.", "id")) == error
+    told = reworded(Dialect.OPENAI, status, b'{"error":"No."}', "id")
     assert told is not None
     assert (json.loads(told), told.endswith(b"\n")) == (error, True)
 
@@ -144,4 +145,4 @@ def test_a_refusal(status: int, kind: str) -> None:
 @pytest.mark.parametrize("body", [b"404 page not found", b"", b'{"error":{"message":"No."}}', b"[]", b'{"x":1}'])
 def test_what_is_no_refusal_of_ollamas(body: bytes) -> None:
     """Is left as it is."""
-    assert refused_in_openais_words(404, body) is None
+    assert reworded(Dialect.OPENAI, 404, body, "id") is None

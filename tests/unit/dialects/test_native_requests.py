@@ -41,7 +41,7 @@ def said(*messages: Any) -> Any:
 def test_a_chat() -> None:
     """What Ollama's own `/v1` makes of it: not streamed, at temperature 1, from all tokens."""
     carried = chat()
-    assert (carried.path, carried.shape) == ("/api/chat", None)
+    assert (carried.path, carried.translator) == ("/api/chat", None)
     assert carried.body == {"model": "m", "messages": ASKED, "stream": False, "options": DEFAULTS}
 
 
@@ -76,6 +76,7 @@ def test_options() -> None:
         ({"max_tokens": 9, "max_completion_tokens": 5}, 5),
         ({"max_tokens": 5, "max_completion_tokens": 9}, 5),
         ({"max_tokens": -1, "max_completion_tokens": 9}, 9),
+        ({"max_tokens": 1, "max_completion_tokens": 9}, 1),
         ({"max_tokens": 0}, 0),
         ({"max_tokens": None}, None),
     ],
@@ -98,13 +99,14 @@ def test_stop_texts() -> None:
 
 def test_streams() -> None:
     """The usage only where it is asked for."""
-    assert chat(stream=True).body["stream"] is True
-    for made in (chat, completion):
-        carried = made(stream=True)
-        assert (carried.shape is not None, carried.wants_usage) == (True, False)
-        assert made(stream=True, stream_options={"include_usage": True}).wants_usage
-        assert not made(stream=True, stream_options={"include_usage": False}).wants_usage
-    assert chat(stream=True).shape != completion(stream=True).shape
+    line = b'{"model":"m","message":{"content":""},"response":"","done":true}\n'
+    for made, kind in ((chat, b'"chat.completion.chunk"'), (completion, b'"text_completion"')):
+        for options, is_told in ((None, False), ({"include_usage": False}, False), ({"include_usage": True}, True)):
+            carried = made(stream=True, stream_options=options)
+            assert carried.body["stream"] is True
+            assert carried.translator is not None
+            events = carried.translator().feed(line)
+            assert (kind in events, b'"usage"' in events) == (True, is_told)
 
 
 def test_names_match_as_in_go() -> None:
@@ -155,6 +157,8 @@ def test_scores() -> None:
     wanted = {"logprobs": True, "top_logprobs": 2}
     assert wanted.items() <= chat(**wanted).body.items()
     assert wanted.items() <= completion(logprobs=2).body.items()
+    assert "top_logprobs" not in chat(logprobs=True, top_logprobs=0).body
+    assert "top_logprobs" not in chat(logprobs=True, top_logprobs=2.5).body
     for body in (chat(top_logprobs=2).body, completion(logprobs=0).body, completion(logprobs="x").body):
         assert not wanted.keys() & body.keys()
 
@@ -187,8 +191,10 @@ def test_calls_beside_a_text() -> None:
     message = {"role": "assistant", "content": "See:", "reasoning": "Hm.", "tool_calls": [CALL], "name": "me"}
     told = {"role": "assistant", "content": "See:", "thinking": "Hm.", "tool_calls": [NATIVE_CALL]}
     assert said(message) == [told]
-    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "See:"}]
-    assert said({**message, "content": parts}) == [{"role": "assistant", "content": "a"}, told]
+    parts = [{"type": "text", "text": words} for words in ("a", "b", "See:")]
+    first, second, last = said({**message, "content": parts})
+    assert (first, second) == ({"role": "assistant", "content": "a"}, {"role": "assistant", "content": "b"})
+    assert last == told
     assert said({"role": "assistant", "tool_calls": []}) == [{"role": "assistant", "content": ""}]
     nothing = {**CALL, "function": {"name": "look", "arguments": "null"}}
     assert said({"role": "assistant", "tool_calls": [nothing]})[0]["tool_calls"][0]["function"]["arguments"] == {}

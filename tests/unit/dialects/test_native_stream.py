@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mlops_backend.errors import BackendFailed, BackendNonsense
 from mlops_backend.services.llm.dialects import MAX_FRAME_BYTES
-from mlops_backend.services.llm.dialects.native import EventTranslator
 from mlops_backend.services.llm.dialects.native.shapes import CHAT, COMPLETION, Shape
+from mlops_backend.services.llm.dialects.native.stream import EventTranslator
 from tests.fakes.ollama_shapes import encode
 from tests.unit.dialects.test_frames import cut
 
@@ -124,6 +124,11 @@ def test_most_lines_are_read_by_their_text_alone(shape: Shape, line: bytes, text
     assert [found[1] for plain, _ in shape.plain if (found := plain(line.rstrip()))] == [text]
     for other in (LAST, chat_line("a", thinking="b"), chat_line(tool_calls=[CALL]), text_line("a", thinking="b")):
         assert not any(plain(other.rstrip()) for plain, _ in shape.plain)
+
+
+def test_such_a_text_goes_on_as_it_is_spelt() -> None:
+    """It is read by nobody: what a client makes of it is the same."""
+    assert rb'{"content":"\u0041\/"}' in translated(SAID[0], chat_line("?").replace(b"?", rb"\u0041\/"))
 
 
 def test_an_end_has_a_reason_and_the_usage() -> None:

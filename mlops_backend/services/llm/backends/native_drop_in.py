@@ -1,4 +1,4 @@
-"""OpenAI's routes, served by an Ollama over its own: those take a context and a time to stay loaded."""
+"""Routes of OpenAI and Anthropic, served by an Ollama over its own: those take a context and a time to stay loaded."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from mlops_backend.services.llm.dialects import LargeBody, dumped, parse_object,
 from mlops_backend.services.llm.dialects.native import (
     ROUTES,
     Carried,
-    EventTranslator,
+    LineTranslator,
     refusal,
-    refused_in_openais_words,
+    reworded,
 )
 from mlops_backend.services.llm.pins import Pin
 from mlops_backend.services.llm.upstream import Target, Upstream
@@ -30,8 +30,6 @@ _EVENTS: Final = "text/event-stream"
 _OK: Final = 200
 _REFUSED: Final = 400
 _OF_ITS_BODY: Final = ("content-type", "content-length")
-# What an Ollama says that takes no words there yet, and overlooks them on its /v1.
-_KNOWS_NO_EFFORTS: Final = "chatrequest.think of type"
 
 
 @asynccontextmanager
@@ -52,14 +50,14 @@ async def carried(upstream: Upstream, target: Target, asked: Asked, record: Requ
         body = await body_of(asked)
         question = await aside(record.bytes_in, ROUTES[asked.path], body)
     except BadRequest as error:
-        yield _refused(_REFUSED, error.message)
+        yield _refused(asked, error.message, record)
         return
     made = await _native_request(asked, question, record)
-    translator = EventTranslator(question.shape, wants_usage=question.wants_usage) if question.shape else None
+    translator = question.translator() if question.translator else None
     shape = translator.feed if translator else None
     async with accepted(lambda wording: passed_on(upstream, target, wording, record, shape), made) as answer:
         if answer.status != _OK:
-            yield await _in_openais_words(answer)
+            yield await _reworded(asked, answer, record)
         elif translator is None:
             yield await _whole(answer, question)
         else:
@@ -68,13 +66,13 @@ async def carried(upstream: Upstream, target: Target, asked: Asked, record: Requ
 
 
 async def _native_request(asked: Asked, question: Carried, record: RequestRecord) -> Asked:
-    """The same as Ollama's own route takes it; `instead` is for one that knows no words for how long to think."""
+    """The same as Ollama's own route takes it; `instead` is for one that does not think, or not as it is told to."""
     body = {**question.body, **_pinned(question.body, asked.pin or Pin())}
     content = await written(body, record.bytes_in)
     instead: list[tuple[str, bytes | LargeBody]] = []
-    if isinstance(body.get("think"), str):
-        silent = {name: value for name, value in body.items() if name != "think"}
-        instead.append((_KNOWS_NO_EFFORTS, await written(silent, record.bytes_in)))
+    if body.get("think"):
+        silent = await written({name: value for name, value in body.items() if name != "think"}, record.bytes_in)
+        instead += [(refusal, silent) for refusal in question.unthinking]
     return replace(asked, path=question.path, content=content, instead=instead)
 
 
@@ -93,14 +91,14 @@ def _translated(body: bytes, question: Carried) -> bytes:
     return dumped(question.whole(parse_object(body))) + b"\n"
 
 
-async def _in_openais_words(answer: Answer) -> Answer:
+async def _reworded(asked: Asked, answer: Answer, record: RequestRecord) -> Answer:
     """A refusal; one that is not Ollama's own, as of a route that it lacks, stays as it is."""
     body = await answer.whole()
-    told = refused_in_openais_words(answer.status, body)
+    told = reworded(asked.task.dialect, answer.status, body, record.id)
     return answer.changed(once(body)) if told is None else _typed(answer, _JSON).changed(once(told))
 
 
-async def _events(chunks: AsyncGenerator[bytes, None], translator: EventTranslator) -> AsyncGenerator[bytes, None]:
+async def _events(chunks: AsyncGenerator[bytes, None], translator: LineTranslator) -> AsyncGenerator[bytes, None]:
     """The lines as events; nothing, often, where a line is still to come whole."""
     async with aclosing(chunks):
         async for chunk in chunks:
@@ -109,9 +107,10 @@ async def _events(chunks: AsyncGenerator[bytes, None], translator: EventTranslat
             yield events
 
 
-def _refused(status: int, message: str) -> Answer:
+def _refused(asked: Asked, message: str, record: RequestRecord) -> Answer:
     """As Ollama says it before it looks for the model, in another type than what it says later."""
-    return Answer(status, (("Content-Type", JSON),), JSON, once(refusal(status, message)))
+    body = refusal(asked.task.dialect, _REFUSED, message, record.id)
+    return Answer(_REFUSED, (("Content-Type", JSON),), JSON, once(body))
 
 
 def _typed(answer: Answer, content_type: str) -> Answer:

@@ -1,21 +1,23 @@
-"""An Ollama: bytes go through as they came, but those of OpenAI's routes where something is pinned of their model."""
+"""An Ollama: bytes go through as they came, but for what its routes of other APIs cannot do, or it lacks."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from mlops_backend.errors import BackendNonsense, BackendRefused
 from mlops_backend.services.llm.asked import Asked
-from mlops_backend.services.llm.backends.backend import Answer, passed_on, target_of
+from mlops_backend.services.llm.backends.backend import Answer, once, passed_on, target_of
 from mlops_backend.services.llm.backends.native_drop_in import carried
-from mlops_backend.services.llm.backends.statuses import raise_for_status
+from mlops_backend.services.llm.backends.statuses import is_missing_route, raise_for_status
 from mlops_backend.services.llm.dialects import ollama
-from mlops_backend.services.llm.dialects.native import ROUTES
+from mlops_backend.services.llm.dialects.native import MESSAGES_PATH, ROUTES
 from mlops_backend.services.llm.upstream import Upstream
 from mlops_backend.telemetry.logging import mask_url
 from mlops_backend.telemetry.record import RequestRecord
+
+_NOT_FOUND: Final = 404
 
 
 class OllamaBackend:
@@ -28,10 +30,13 @@ class OllamaBackend:
         self._upstream = upstream
         self._target = target_of(url, host_header, key)
         self.address = mask_url(url)
+        self._version = ""
+        self._without_messages: str | None = None
 
     async def version(self) -> str:
         """What `/api/version` says."""
-        return str((await self._get("/api/version")).get("version", ""))
+        self._version = str((await self._get("/api/version")).get("version", ""))
+        return self._version
 
     async def tags(self) -> list[dict[str, Any]]:
         """What `/api/tags` says."""
@@ -52,10 +57,25 @@ class OllamaBackend:
     def forward(self, asked: Asked, record: RequestRecord) -> AbstractAsyncContextManager[Answer]:
         """The answer as it comes: nothing is read or changed but what is between this service and its backend.
 
-        OpenAI's routes are carried over Ollama's own where something is pinned of the model.
+        Routes of OpenAI and Anthropic are carried over Ollama's own where something is pinned of the model.
         """
+        if asked.path == MESSAGES_PATH and asked.pin is None:
+            return self._messages(asked, record)
         ask = passed_on if asked.pin is None or asked.path not in ROUTES else carried
         return ask(self._upstream, self._target, asked, record)
+
+    @asynccontextmanager
+    async def _messages(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
+        """By the route of that name, or carried where it has none, as it will not have before it is another version."""
+        if self._without_messages != self._version:
+            async with passed_on(self._upstream, self._target, asked, record) as answer:
+                body = await answer.whole() if answer.status == _NOT_FOUND else b""
+                if not is_missing_route(answer.status, body):
+                    yield answer.changed(once(body)) if body else answer
+                    return
+            self._without_messages = self._version
+        async with carried(self._upstream, self._target, asked, record) as answer:
+            yield answer
 
     async def _models(self, path: str) -> list[dict[str, Any]]:
         models = (await self._get(path)).get("models")

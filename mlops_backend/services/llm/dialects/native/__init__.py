@@ -1,15 +1,18 @@
-"""OpenAI's routes carried over Ollama's own: requests there, answers back, as Ollama's `/v1` does it itself."""
+"""Routes of OpenAI and Anthropic carried over Ollama's own: requests there, answers back, as its `/v1` does it."""
 
 from __future__ import annotations
 
-from mlops_backend.services.llm.dialects.native.errors import refusal, refused_in_openais_words
-from mlops_backend.services.llm.dialects.native.requests import ROUTES, Carried
-from mlops_backend.services.llm.dialects.native.stream import EventTranslator
+from mlops_backend.services.llm.dialects.native.carried import Carried
+from mlops_backend.services.llm.dialects.native.errors import refusal, reworded
+from mlops_backend.services.llm.dialects.native.lines import LineTranslator
+from mlops_backend.services.llm.dialects.native.of_messages import MESSAGES_PATH
+from mlops_backend.services.llm.dialects.native.requests import ROUTES
 
 __all__ = [
+    "MESSAGES_PATH",
     "ROUTES",
     "Carried",
-    "EventTranslator",
+    "LineTranslator",
     "refusal",
-    "refused_in_openais_words",
+    "reworded",
 ]

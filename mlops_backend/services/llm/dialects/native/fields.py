@@ -11,7 +11,14 @@ from mlops_backend.services.llm.dialects import folded
 
 T = TypeVar("T")
 
-_KINDS: Final = {bool: "bool", int: "number", float: "number", str: "string", list: "array", dict: "object"}
+_KINDS: Final[Mapping[type, str]] = {
+    bool: "bool",
+    int: "number",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+}
 _LARGEST: Final = 2**63
 _LONGEST: Final = 60
 
@@ -66,17 +73,24 @@ class Fields:
         """A list; `of` is what Ollama calls its items."""
         return self._of(name, list, f"[]{of}")
 
+    def texts(self, name: str) -> list[str]:
+        """A list of texts."""
+        found = self.items(name, "string") or []
+        for value in found:
+            Fields({name: value}, self._struct, self._where).text(name)
+        return found
+
     def objects(self, name: str, struct: str) -> list[Fields]:
         """A list of objects, each of which Ollama calls `struct`; a `null` among them is an empty one."""
-        found = self.items(name, f"openai.{struct}") or ()
+        found = self.items(name, struct) or ()
         return [
             Fields({name: value}, self._struct, self._where).inner(name, struct) or Fields({}, "") for value in found
         ]
 
     def inner(self, name: str, struct: str) -> Fields | None:
-        """An object in this one."""
-        value: dict[str, Any] | None = self._of(name, dict, f"openai.{struct}")
-        return None if value is None else Fields(value, struct, f"{self._where}{name}.")
+        """An object in this one; `struct` is what Ollama calls it."""
+        value: dict[str, Any] | None = self._of(name, dict, struct)
+        return None if value is None else Fields(value, struct.rpartition(".")[2], f"{self._where}{name}.")
 
     def _of(self, name: str, kind: type[T], called: str) -> T | None:
         value = self._value.get(name)
@@ -86,7 +100,12 @@ class Fields:
 
     def _wrong(self, name: str, called: str) -> BadRequest:
         value = self._value[name]
-        kind = _KINDS[type(value)]
+        kind = kind_of(value)
         found = f"{kind} {value}" if called == "int" and kind == "number" else kind
         place = f"{self._struct}.{self._where}{name}"
         return BadRequest(f"json: cannot unmarshal {found[:_LONGEST]} into Go struct field {place} of type {called}")
+
+
+def kind_of(value: Any) -> str:
+    """What Go calls the kind of a value in JSON."""
+    return _KINDS[type(value)]

@@ -23,7 +23,7 @@ def native_messages(request: Fields) -> list[dict[str, Any]]:
     Raises:
         BadRequest: what Ollama refuses.
     """
-    messages = request.objects("messages", "Message")
+    messages = request.objects("messages", "openai.Message")
     names = _names_of_calls(messages)
     made: list[dict[str, Any]] = []
     for message in messages:
@@ -34,7 +34,7 @@ def native_messages(request: Fields) -> list[dict[str, Any]]:
 
 def _names_of_calls(messages: list[Fields]) -> dict[str, str]:
     """The names of the functions that a conversation's calls name, by the calls' ids; the last of several counts."""
-    calls = [call for message in messages for call in message.objects("tool_calls", "ToolCall")]
+    calls = [call for message in messages for call in message.objects("tool_calls", "openai.ToolCall")]
     return {call.text("id"): _function_of(call).text("name") for call in calls}
 
 
@@ -60,7 +60,7 @@ def _extras(message: Fields, names: dict[str, str]) -> dict[str, Any]:
     is_result = message.text("role").lower() == "tool"
     return {
         "thinking": message.text("reasoning"),
-        "tool_calls": [_native_call(call) for call in message.objects("tool_calls", "ToolCall")],
+        "tool_calls": [_native_call(call) for call in message.objects("tool_calls", "openai.ToolCall")],
         "tool_name": (message.text("name") or names.get(told, "")) if is_result else "",
         "tool_call_id": told,
     }

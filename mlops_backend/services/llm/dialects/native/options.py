@@ -49,10 +49,10 @@ def completion_options(request: Fields) -> dict[str, Any]:
 
 def native_format(request: Fields) -> Any:
     """The form of the answer: `json`, a schema, or none."""
-    form = request.inner("response_format", "ResponseFormat")
+    form = request.inner("response_format", "openai.ResponseFormat")
     if form is None:
         return None
-    kind, described = form.text("type").strip().lower(), form.inner("json_schema", "JsonSchema")
+    kind, described = form.text("type").strip().lower(), form.inner("json_schema", "openai.JsonSchema")
     if kind == "json_object":
         return "json"
     return described.any("schema") if kind == "json_schema" and described is not None else None
@@ -60,7 +60,7 @@ def native_format(request: Fields) -> Any:
 
 def native_think(request: Fields) -> bool | str | None:
     """How long the model is to think, where that is said."""
-    reasoning = request.inner("reasoning", "Reasoning")
+    reasoning = request.inner("reasoning", "openai.Reasoning")
     effort = request.text("reasoning_effort") if reasoning is None else reasoning.text("effort")
     if not effort:
         return None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mlops_backend.errors import BackendNonsense
@@ -13,7 +14,6 @@ from mlops_backend.services.llm.dialects import dumped
 from mlops_backend.services.llm.dialects.native.shapes import FINGERPRINT
 from mlops_backend.services.llm.dialects.openai import native_reply
 
-Whole = Callable[[Mapping[str, Any]], dict[str, Any]]
 _COUNTS: Final = ("prompt_eval_count", "eval_count", "prompt_eval_cached_count")
 _NO_ANSWER: Final = "The backend's answer is not in the form that its protocol promises."
 
@@ -71,20 +71,48 @@ def message_of(told: Mapping[str, Any]) -> Mapping[str, Any]:
     return spoken
 
 
-def told_calls(calls: Any, before: int) -> list[dict[str, Any]]:
-    """Ollama's tool calls in OpenAI's form: each has an id, and the text of its arguments.
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call of an answer; `id` is Ollama's, or a new one, since older Ollamas give none."""
+
+    id: str
+    index: int
+    name: str
+    arguments: Mapping[str, Any]
+
+    @property
+    def text(self) -> str:
+        """The arguments' JSON."""
+        return dumped(self.arguments).decode()
+
+
+def called(calls: Any, before: int) -> list[Call]:
+    """Ollama's tool calls.
 
     Args:
-        calls: Ollama's.
+        calls: they.
         before: how many the same answer had already.
 
     Raises:
         BackendNonsense: they are not in its form.
     """
     try:
-        return [_told_call(call, before + number) for number, call in enumerate(calls or ())]
+        return [_call(call, before + number) for number, call in enumerate(calls or ())]
     except (AttributeError, KeyError, TypeError) as error:
         raise BackendNonsense(_NO_ANSWER) from error
+
+
+def told_calls(calls: Any, before: int) -> list[dict[str, Any]]:
+    """The same in OpenAI's form; takes and raises what `called` does."""
+    return [
+        {
+            "id": call.id,
+            "index": call.index,
+            "type": "function",
+            "function": {"name": call.name, "arguments": call.text},
+        }
+        for call in called(calls, before)
+    ]
 
 
 def reason_of(told: Mapping[str, Any], *, called: bool = False) -> str | None:
@@ -102,15 +130,11 @@ def usage_of(told: Mapping[str, Any]) -> dict[str, Any]:
     return {**usage, "prompt_tokens_details": {"cached_tokens": cached}} if cached else usage
 
 
-def _told_call(call: Mapping[str, Any], number: int) -> dict[str, Any]:
+def _call(call: Mapping[str, Any], number: int) -> Call:
     function = call["function"]
     index, arguments = function.get("index"), function.get("arguments")
-    return {
-        "id": call.get("id") or new_id("call_"),
-        "index": index if isinstance(index, int) else number,
-        "type": "function",
-        "function": {"name": str(function["name"]), "arguments": dumped(arguments or {}).decode()},
-    }
+    place = index if isinstance(index, int) else number
+    return Call(call.get("id") or new_id("call_"), place, str(function["name"]), arguments or {})
 
 
 def _head(prefix: str, kind: str, told: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from mlops_backend.errors import BadRequest
+from mlops_backend.services.llm.dialects.native.carried import NO_EFFORTS, Carried, without_nothing
 from mlops_backend.services.llm.dialects.native.fields import Fields
 from mlops_backend.services.llm.dialects.native.messages import native_messages
+from mlops_backend.services.llm.dialects.native.of_messages import MESSAGES_PATH, messages
 from mlops_backend.services.llm.dialects.native.options import (
     chat_options,
     completion_options,
     native_format,
     native_think,
 )
-from mlops_backend.services.llm.dialects.native.replies import Whole, chat_reply, completion_reply, embeddings_reply
-from mlops_backend.services.llm.dialects.native.shapes import CHAT, COMPLETION, Shape
+from mlops_backend.services.llm.dialects.native.replies import chat_reply, completion_reply, embeddings_reply
+from mlops_backend.services.llm.dialects.native.shapes import CHAT, COMPLETION
+from mlops_backend.services.llm.dialects.native.stream import EventTranslator
 
 _ENCODINGS: Final = ("float", "base64")
-
-
-@dataclass(frozen=True, slots=True)
-class Carried:
-    """A request as it goes over Ollama's own route.
-
-    Attributes:
-        path: that route.
-        body: what it is sent.
-        whole: makes OpenAI's answer of Ollama's; given the object, it gives another one.
-        shape: of the events, where the answer is streamed.
-        wants_usage: whether an event with the usage is to end a stream.
-    """
-
-    path: str
-    body: dict[str, Any]
-    whole: Whole
-    shape: Shape | None = None
-    wants_usage: bool = False
 
 
 def chat(body: Mapping[str, Any]) -> Carried:
@@ -60,7 +44,8 @@ def chat(body: Mapping[str, Any]) -> Carried:
         "options": chat_options(request),
         **_scores(request.any("logprobs") is True, request.any("top_logprobs")),
     }
-    return Carried("/api/chat", _without_nothing(made), chat_reply, CHAT if streamed else None, wants_usage)
+    translator = partial(EventTranslator, CHAT, wants_usage=wants_usage) if streamed else None
+    return Carried("/api/chat", without_nothing(made), chat_reply, translator, (NO_EFFORTS,))
 
 
 def completion(body: Mapping[str, Any]) -> Carried:
@@ -76,8 +61,8 @@ def completion(body: Mapping[str, Any]) -> Carried:
         "options": completion_options(request),
         **_scores(type(top) is int and top > 0, top),
     }
-    shape = COMPLETION if streamed else None
-    return Carried("/api/generate", _without_nothing(made), completion_reply, shape, wants_usage)
+    translator = partial(EventTranslator, COMPLETION, wants_usage=wants_usage) if streamed else None
+    return Carried("/api/generate", without_nothing(made), completion_reply, translator)
 
 
 def embeddings(body: Mapping[str, Any]) -> Carried:
@@ -94,19 +79,20 @@ def embeddings(body: Mapping[str, Any]) -> Carried:
     def whole(told: Mapping[str, Any]) -> dict[str, Any]:
         return embeddings_reply(told, model, encoding.lower())
 
-    return Carried("/api/embed", _without_nothing(made), whole)
+    return Carried("/api/embed", without_nothing(made), whole)
 
 
 ROUTES: Final[Mapping[str, Callable[[Mapping[str, Any]], Carried]]] = {
     "/v1/chat/completions": chat,
     "/v1/completions": completion,
     "/v1/embeddings": embeddings,
+    MESSAGES_PATH: messages,
 }
 
 
 def _streamed(request: Fields) -> tuple[bool, bool]:
     """Whether the answer is streamed, and whether its usage is wanted then."""
-    options = request.inner("stream_options", "StreamOptions")
+    options = request.inner("stream_options", "openai.StreamOptions")
     return request.flag("stream"), options is not None and options.flag("include_usage")
 
 
@@ -114,7 +100,3 @@ def _scores(are_wanted: bool, top: Any) -> dict[str, Any]:
     if not are_wanted:
         return {}
     return {"logprobs": True, "top_logprobs": top if type(top) is int and top > 0 else None}
-
-
-def _without_nothing(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in body.items() if value is not None}

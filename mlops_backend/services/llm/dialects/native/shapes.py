@@ -18,8 +18,8 @@ def _plain(pattern: str) -> Plain:
     return re.compile(pattern.encode()).fullmatch
 
 
-_SAID: Final = _plain(rf"{_MESSAGE}({_TEXT}){_END}")
-_THOUGHT: Final = _plain(rf'{_MESSAGE}","thinking":"({_TEXT}){_END}')
+SAID: Final = _plain(rf"{_MESSAGE}({_TEXT}){_END}")
+THOUGHT: Final = _plain(rf'{_MESSAGE}","thinking":"({_TEXT}){_END}')
 _COMPLETED: Final = _plain(rf'{_START}"response":"({_TEXT})","done":false\}}')
 
 Plain = Callable[[bytes], re.Match[bytes] | None]
@@ -58,7 +58,7 @@ FINGERPRINT: Final = "fp_ollama"
 CHAT: Final = Shape(
     "chat.completion.chunk",
     "chatcmpl-",
-    ((_SAID, lambda text: {"content": text}), (_THOUGHT, lambda text: {"reasoning": text})),
+    ((SAID, lambda text: {"content": text}), (THOUGHT, lambda text: {"reasoning": text})),
     is_chat=True,
 )
 COMPLETION: Final = Shape("text_completion", "cmpl-", ((_COMPLETED, lambda text: text),), is_chat=False)
