@@ -89,6 +89,7 @@ TESTED_ELSEWHERE: Final = {
     "replicas-compose": "tests/deploy/test_compose.py",
     "deploy-compose": "tests/deploy/test_compose.py: secrets.sh and what Compose reads; Docker itself is not there",
     "deploy-grafana": "likewise",
+    "deploy-systemd": "tests/deploy/test_systemd.py: the unit; systemd itself is not the first process there",
     "deploy-kubernetes": "tests/deploy/test_kubernetes.py: what kubectl makes of it; a cluster is not there",
     "deploy-kustomization": "likewise",
     "deploy-adapter": "likewise",
