@@ -83,6 +83,16 @@ format: install-dev ## Format the code and apply the linter's safe fixes
 lock: install-dev ## Compile the locks again after a change in pyproject.toml; ARGS=--upgrade for newer versions
 	@$(BIN)/python scripts/locks.py lock $(ARGS)
 
+.PHONY: sbom
+sbom: install ## Write build/sbom: CycloneDX bills of what the images hold, and its licences
+	@$(find_python); "$$python" scripts/make_env.py install $(VENV)-supply requirements-supply.txt
+	@$(VENV)-supply/bin/python -m scripts.supply sbom $(BIN)/python
+
+.PHONY: audit
+audit: ## Ask for known holes in all that the locks name; ARGS go to pip-audit, --where-possible is content where nobody tells
+	@$(find_python); "$$python" scripts/make_env.py install $(VENV)-supply requirements-supply.txt
+	@$(VENV)-supply/bin/python -m scripts.supply audit $(ARGS)
+
 .PHONY: bench
 bench: install-dev ## Measure the service against a bare relay; ARGS go to the benchmark
 	@$(BIN)/python -m bench $(ARGS)
@@ -150,5 +160,5 @@ docs-serve: install-dev ## Serve the documentation on http://127.0.0.1:8001, and
 
 .PHONY: clean
 clean: ## Remove environments, caches and build output; .env and data stay
-	@rm -rf $(VENV) $(VENV)-3.* $(VENV)-mutate .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site *.egg-info
+	@rm -rf $(VENV) $(VENV)-3.* $(VENV)-mutate $(VENV)-supply .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -58,6 +58,12 @@ LOCKS = (
         ("--group=mutate", "--constraint=requirements-dev.txt"),
         constraint="requirements-dev.txt",
     ),
+    Lock(
+        "requirements-supply.txt",
+        ("supply",),
+        ("--group=supply", "--constraint=requirements-dev.txt"),
+        constraint="requirements-dev.txt",
+    ),
     Lock("requirements-embedded.txt", ("embedded",), ("--group=embedded", "--no-deps")),
 )
 

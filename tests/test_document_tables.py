@@ -143,7 +143,7 @@ def test_targets_of_make() -> None:
     assert {name.removeprefix("make ") for name in commands} - {".ci/run"} == set(targets) - NOT_FOR_DEVELOPERS
 
 
-@pytest.mark.parametrize(("number", "group"), [(0, None), (1, "dev"), (2, "mutate"), (3, "embedded")])
+@pytest.mark.parametrize(("number", "group"), [(0, None), (1, "dev"), (2, "mutate"), (3, "supply"), (4, "embedded")])
 def test_record_of_dependencies(number: int, group: str | None) -> None:
     """Each dependency of a group has its place in the group's table, and no other package has."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))

@@ -197,6 +197,7 @@ def test_hadolint_has_nothing_to_say() -> None:
         ("mlops_backend/services/__pycache__/registry.cpython-311.pyc", True),
         (".env", True),
         (".git/config", True),
+        ("deploy/compose/secrets/api_key", True),
         ("tests/conftest.py", True),
         (".venv/bin/python", True),
     ],
