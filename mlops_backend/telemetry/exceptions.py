@@ -14,7 +14,9 @@ from asyncio import AbstractEventLoop
 from collections.abc import Iterator
 from ssl import SSLError
 from types import TracebackType
-from typing import Any, Final, TextIO
+from typing import Any, Final
+
+from mlops_backend.telemetry.redaction import redact
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
@@ -45,17 +47,12 @@ def named(error: BaseException) -> str:
     telling = isinstance(error, _TELLING) or kind.__module__.startswith(_OURS)
     if not telling or isinstance(error, _QUOTING) or not str(error):
         return name
-    return f"{name}: {str(error)[:_LONGEST]}"
+    return f"{name}: {redact(str(error))[:_LONGEST]}"  # a secret is looked for before it may be cut in two
 
 
 def formatted(exc_info: ExcInfo) -> str:
-    """What structlog's JSON renderer asks for."""
+    """What structlog asks for."""
     return told(exc_info[1])
-
-
-def written(stream: TextIO, exc_info: ExcInfo) -> None:
-    """What structlog's renderer for a terminal asks for."""
-    stream.write(told(exc_info[1]))
 
 
 def log_unhandled() -> None:

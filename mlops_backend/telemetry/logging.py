@@ -13,8 +13,9 @@ import structlog
 from pydantic_core import to_json
 
 from mlops_backend.config import Settings
-from mlops_backend.telemetry.exceptions import formatted, log_unhandled, written
+from mlops_backend.telemetry.exceptions import formatted, log_unhandled
 from mlops_backend.telemetry.log_writer import Sink, StreamSink, sink_for
+from mlops_backend.telemetry.redaction import know, redact, redact_event, redact_request, secrets_of
 
 _LAST_LINES: Final = 1.0
 _FAILED: Final = 500
@@ -69,8 +70,10 @@ def configure_logging(settings: Settings) -> None:
     """Send our events and those of the libraries to standard output in one format.
 
     `LOG_FORMAT=auto` is readable text on a terminal and JSON elsewhere. `LOG_LEVEL` is for our own events: of the
-    libraries only warnings are told, since some write what they are given at lower levels.
+    libraries only warnings are told, since some write what they are given at lower levels. Secrets are taken out of all
+    of it.
     """
+    know(secrets_of(settings))
     level = logging.getLevelNamesMapping()[settings.log_level]
     shared, renderer = _shared_processors(), _renderer(settings.log_format)
     processors = [*shared, *renderer]
@@ -108,7 +111,7 @@ def lines_dropped() -> int:
 
 def say(text: str) -> None:
     """Write text for people where the log goes; never waits, never raises."""
-    _output.write(text + "\n")
+    _output.write(redact(text) + "\n")
 
 
 def silence() -> None:
@@ -127,9 +130,12 @@ def _shared_processors() -> list[structlog.typing.Processor]:
 
 
 def _renderer(log_format: str) -> list[structlog.typing.Processor]:
+    """What writes an event: it has its exception as text by then, and no secret."""
+    renderer: structlog.typing.Processor = structlog.processors.JSONRenderer(separators=(",", ":"))
     if log_format == "console" or (log_format == "auto" and _is_terminal()):
-        return [structlog.dev.ConsoleRenderer(colors=_is_terminal(), exception_formatter=written)]
-    return [structlog.processors.ExceptionRenderer(formatted), structlog.processors.JSONRenderer(separators=(",", ":"))]
+        shown = structlog.dev.plain_traceback
+        renderer = structlog.dev.ConsoleRenderer(colors=_is_terminal(), exception_formatter=shown)
+    return [structlog.processors.ExceptionRenderer(formatted), redact_event, renderer]
 
 
 def _is_terminal() -> bool:
@@ -180,6 +186,7 @@ class _RequestLines:
         if self._renderer is None or self._processors[-1] is not self._renderer:
             getattr(structlog.get_logger(), name)("request", **fields)
             return
+        redact_request(fields)
         fields["event"], fields["level"] = "request", name
         fields["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         _output.write(_json_of(fields) + "\n")

@@ -9,6 +9,7 @@ from time import perf_counter, time
 from typing import Any, Final, Protocol
 
 from mlops_backend.principal import Principal, Priority
+from mlops_backend.telemetry.redaction import MASK, redact
 
 _LONGEST_NAME: Final = 256
 _LONGEST_SAID: Final = 200
@@ -94,8 +95,8 @@ class RequestRecord:
 
     def fail(self, code: str, said: str) -> None:
         """Note that the backend failed amid its answer, and what it said: a line of it, without what may be a key."""
-        line = "".join(mark if mark.isprintable() else " " for mark in said[:_LONGEST_SAID])
-        self.outcome, self.error, self.said = "error", code, _MAY_BE_KEY.sub("…", line)
+        line = "".join(mark if mark.isprintable() else " " for mark in redact(said)[:_LONGEST_SAID])
+        self.outcome, self.error, self.said = "error", code, _MAY_BE_KEY.sub(MASK, line)
 
     @property
     def gives_way(self) -> bool:

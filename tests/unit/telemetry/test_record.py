@@ -67,10 +67,10 @@ def test_counts_that_are_not_believed_are_estimated() -> None:
     [
         ("worker 3 died:\r\n\x1b[31mSIGKILL", "worker 3 died:   [31mSIGKILL"),
         ("x " * 7_000_000, "x " * 100),
-        ("Incorrect API key provided: sk-proj-abc.", "Incorrect API key provided: …"),
-        ("Authorization: Bearer abc refused", "Authorization: Bearer … refused"),
-        ("no answer of http://me:secret@host:80/v1", "no answer of http://…@host:80/v1"),
-        ("key 0123456789abcdef0123456789abcdef is unknown", "key … is unknown"),
+        ("Incorrect API key provided: sk-proj-abc.", "Incorrect API key provided: ***"),
+        ("Authorization: Bearer abc refused", "Authorization: Bearer *** refused"),
+        ("no answer of http://me:secret@host:80/v1", "no answer of http://***@host:80/v1"),
+        ("key 0123456789abcdef0123456789abcdef is unknown", "key *** is unknown"),
         ("model Qwen3-8B-Instruct is not loaded", "model Qwen3-8B-Instruct is not loaded"),
     ],
 )

@@ -13,6 +13,7 @@ from mlops_backend.services.llm.backends.openai import OpenAIBackend
 from mlops_backend.services.llm.backends.openai_address import openai_places
 from mlops_backend.services.llm.upstream import Upstream
 from mlops_backend.setting_backends import BackendSetting
+from mlops_backend.telemetry.redaction import learn
 
 Capabilities = Mapping[str, frozenset[str]]
 _NOBODY_SAYS: Final[Capabilities] = {}
@@ -34,6 +35,7 @@ class BackendBuilder:
     def build(self, settings: Iterable[BackendSetting]) -> list[Described]:
         """All of them, in their order; those of the call before that are not among them are forgotten."""
         settings = list(settings)
+        learn(each.key for each in settings)
         connections = {each.connection for each in settings}
         self._built = {each: self._built.get(each) or self._backend(each) for each in connections}
         called: Counter[str] = Counter()
