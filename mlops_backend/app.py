@@ -21,6 +21,7 @@ from mlops_backend.services.other.database import build_database
 from mlops_backend.services.other.info import InfoService
 from mlops_backend.services.other.keys import build_keys
 from mlops_backend.services.other.limits import ByteBudget, build_limits
+from mlops_backend.services.other.log_level import LogLevel
 from mlops_backend.services.other.usage import GenerationMeter, Usage, build_usage
 from mlops_backend.services.other.whole import State, Whole
 from mlops_backend.shared import Shared
@@ -74,8 +75,9 @@ def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -
     upstream, inference = build_llm(services, settings, meter, room, shared)
     replies = build_conversations(services, settings)
     services.add(InfoService(__version__, {"auth": settings.auth_enabled, "docs": settings.docs_enabled}))
+    log_level = services.add(LogLevel(settings.log_level, shared))
     admission = services.get(Admission)
     services.add(Whole(metrics, lambda: State(admission.stopping, degraded=not database.up), shared))
     lag = LoopLag(metrics)
-    parts: Sequence[Part] = (database, keys, upstream, limiter, ledger, *retention, replies, inference, lag)
+    parts: Sequence[Part] = (log_level, database, keys, upstream, limiter, ledger, *retention, replies, inference, lag)
     live_with(app, parts)

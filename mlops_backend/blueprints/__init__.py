@@ -21,6 +21,7 @@ from mlops_backend.blueprints.generations import blueprint as generations_bluepr
 from mlops_backend.blueprints.keys.admin import blueprint as admin_keys_blueprint
 from mlops_backend.blueprints.keys.own import blueprint as own_key_blueprint
 from mlops_backend.blueprints.llm import blueprint as llm_blueprint
+from mlops_backend.blueprints.log_level import blueprint as log_level_blueprint
 from mlops_backend.blueprints.metrics import blueprint as metrics_blueprint
 from mlops_backend.blueprints.other import blueprint as other_blueprint
 from mlops_backend.blueprints.queue import blueprint as queue_blueprint
@@ -43,6 +44,7 @@ BLUEPRINTS: Final = (
     usage_blueprint,
     admin_keys_blueprint,
     admin_backends_blueprint,
+    log_level_blueprint,
     conversations_blueprint,
     conversation_files_blueprint,
     admin_conversations_blueprint,

@@ -68,6 +68,7 @@ TABLE: Final[Mapping[str, Methods]] = {
     "/openapi.json": _read(Access.DOCS),
     "/api/other/info": _read(Access.SERVICE),
     "/metrics": _read(Access.METRICS_READ),
+    "/api/admin/log-level": {**_read(Access.ADMIN), "PUT": Access.ADMIN},
     # keys
     "/api/key": _read(Access.SERVICE),
     "/api/admin/keys": {**_read(Access.ADMIN), **_ADMIN},

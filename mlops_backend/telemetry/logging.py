@@ -99,6 +99,14 @@ def configure_logging(settings: Settings) -> None:
     atexit.register(finish_log)
 
 
+def use_level(name: str) -> None:
+    """Log our own events from this level on, whatever was configured; of libraries nothing below a warning."""
+    level = logging.getLevelNamesMapping()[name]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
+    _requests.level = level
+    logging.getLogger().setLevel(max(level, logging.WARNING))
+
+
 def finish_log() -> None:
     """Write what waits, for a second at most."""
     _output.finish()
@@ -168,19 +176,19 @@ class _RequestLines:
     """The lines that there are most of: as structlog would write them, at a tenth of its cost where they are JSON."""
 
     def __init__(self) -> None:
-        self._level = logging.CRITICAL
+        self.level = logging.CRITICAL
         self._processors: list[structlog.typing.Processor] = []
         self._renderer: structlog.typing.Processor | None = None
 
     def configure(self, level: int, processors: list[structlog.typing.Processor]) -> None:
         """Write those of `level` and above, in structlog's stead while its `processors` end with JSON's."""
-        self._level, self._processors = level, processors
+        self.level, self._processors = level, processors
         self._renderer = processors[-1] if isinstance(processors[-1], structlog.processors.JSONRenderer) else None
 
     def write(self, fields: dict[str, Any]) -> None:
         """Write one; a warning where the service, or what stands behind it, failed."""
         level = logging.WARNING if fields["status"] >= _FAILED else logging.INFO
-        if level < self._level:
+        if level < self.level:
             return
         name = "warning" if level == logging.WARNING else "info"
         if self._renderer is None or self._processors[-1] is not self._renderer:

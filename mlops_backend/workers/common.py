@@ -17,6 +17,7 @@ from mlops_backend.workers.backends import BackendsOfWorkers
 from mlops_backend.workers.channel import Channel
 from mlops_backend.workers.frames import ChannelError
 from mlops_backend.workers.hub import Hub
+from mlops_backend.workers.log_level import LogLevelOfWorkers
 from mlops_backend.workers.wiring import build_tickets
 
 # The names by which houses that the parent has no use for hear of this; their modules would bring their libraries.
@@ -40,6 +41,7 @@ class Common:
     def __init__(self, hub: Hub, settings: Settings) -> None:
         self._hub = hub
         self.backends = BackendsOfWorkers(hub)
+        LogLevelOfWorkers(hub, settings.log_level)
         for name in (WRITE, KEY_CHANGED):
             hub.handlers.on(name, partial(self._pass_on, name))
         for name in ASKED_OF_OTHERS:

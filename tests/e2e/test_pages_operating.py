@@ -58,6 +58,13 @@ async def test_the_bill_of_a_month(operated: tuple[Service, Newcomer]) -> None:
     assert {"rows", "total"} <= json.loads(await operated[1].shell(operated[1].text_of(BLOCKS["usage-month"]))).keys()
 
 
+async def test_the_level_of_the_log_is_changed(operated: tuple[Service, Newcomer]) -> None:
+    """The command of the page has the service log at another level, for as long as it says."""
+    told = json.loads(await operated[1].shell(operated[1].text_of(BLOCKS["log-level"])))
+    assert (told["level"], told["configured"]) == ("DEBUG", "INFO")
+    assert 290 < told["seconds_left"] <= 300
+
+
 async def test_a_page_has_a_key_of_its_own(operated: tuple[Service, Newcomer]) -> None:
     """The command for the example's key prints a key."""
     assert (await operated[1].shell(BLOCKS["example-key"].text)).startswith("mlb_")
