@@ -7,7 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
 
-from mlops_backend.aside import aside
+from mlops_backend.aside import aside, rest
 from mlops_backend.errors import BadRequest
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends.backend import Answer, once, passed_on
@@ -47,12 +47,12 @@ async def carried(upstream: Upstream, target: Target, asked: Asked, record: Requ
             yield answer
         return
     try:
-        body = await body_of(asked)
-        question = await aside(record.bytes_in, ROUTES[asked.path], body)
+        question = await _question(asked, record)
     except BadRequest as error:
         yield _refused(asked, error.message, record)
         return
     made = await _native_request(asked, question, record)
+    question = replace(question, body={})  # it is as large as what was made of it, and an answer may take long
     translator = question.translator() if question.translator else None
     shape = translator.feed if translator else None
     async with accepted(lambda wording: passed_on(upstream, target, wording, record, shape), made) as answer:
@@ -63,6 +63,10 @@ async def carried(upstream: Upstream, target: Target, asked: Asked, record: Requ
         else:
             events = _events(answer.chunks, translator)
             yield replace(_typed(answer, _EVENTS), chunks=events, read=None, is_looked_at=True)
+
+
+async def _question(asked: Asked, record: RequestRecord) -> Carried:
+    return await aside(record.bytes_in, ROUTES[asked.path], await body_of(asked))
 
 
 async def _native_request(asked: Asked, question: Carried, record: RequestRecord) -> Asked:
@@ -88,7 +92,21 @@ async def _whole(answer: Answer, question: Carried) -> Answer:
 
 
 def _translated(body: bytes, question: Carried) -> bytes:
-    return dumped(question.whole(parse_object(body))) + b"\n"
+    """The object in one line; each vector of thousands by itself, for others need turns between them."""
+    members = (
+        dumped({name: []})[1:-3] + _listed(value) if isinstance(value, list) else dumped({name: value})[1:-1]
+        for name, value in question.whole(parse_object(body)).items()
+    )
+    return b"{" + b",".join(members) + b"}\n"
+
+
+def _listed(values: list[dict[str, Any]]) -> bytes:
+    return b"[" + b",".join(map(_rested, values)) + b"]"
+
+
+def _rested(value: dict[str, Any]) -> bytes:
+    rest()
+    return dumped(value)
 
 
 async def _reworded(asked: Asked, answer: Answer, record: RequestRecord) -> Answer:
