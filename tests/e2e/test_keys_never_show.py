@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import psutil
+import pytest
 
 from mlops_backend.middleware.access import TABLE
 from tests.e2e.server_process import KEY, ServerProcess, serving_process
@@ -98,11 +99,19 @@ async def test_no_key_is_seen_again(tmp_path: Path, fake: FakeOllama) -> None:
         assert key.encode() not in files
 
 
-async def test_no_password_of_a_server_is_seen(tmp_path: Path, fake: FakeOllama) -> None:
+@pytest.mark.parametrize(
+    "redis_url",
+    [
+        f"redis://user:{PASSWORD}@127.0.0.1:1/0",
+        f"redis+sentinel://user:{PASSWORD}@127.0.0.1:1,127.0.0.1:2/name/0?sentinel_password={PASSWORD}",
+    ],
+    ids=["redis", "sentinels"],
+)
+async def test_no_password_of_a_server_is_seen(tmp_path: Path, fake: FakeOllama, redis_url: str) -> None:
     """Of a database and a Redis that are both away, and so are spoken of."""
     settings = {
         "DATABASE_URL": f"postgresql://user:{PASSWORD}@127.0.0.1:1/nothing",
-        "REDIS_URL": f"redis://user:{PASSWORD}@127.0.0.1:1/0",
+        "REDIS_URL": redis_url,
         "RATE_LIMIT_REQUESTS": "5/minute",
         "API_KEYS": f"tester:{ORDINARY}",
         "LOG_LEVEL": "DEBUG",
