@@ -42,15 +42,19 @@ class Both:
 
     async def come(self) -> None:
         """One comes."""
-        book, dice = self.dice.choice(self.books), self.dice
-        self.count += 1
-        lease, names = f"lease {self.count}", dice.choice([SLOTS[:1], SLOTS[1:], SLOTS])
+        dice = self.dice
         key, batch, cost = dice.choice("abcd"), dice.random() < 0.4, dice.random() * 9 + 0.1
         weight, waited = dice.choice([1.0, 0.3]), dice.choice([0.0, AGED / 2])
-        asking = Asking(key, lambda: cost, batch, weight, waited)
+        await self.put(Asking(key, lambda: cost, batch, weight, waited), dice.choice([SLOTS[:1], SLOTS[1:], SLOTS]))
+
+    async def put(self, asking: Asking, names: tuple[str, ...]) -> None:
+        """This one comes."""
+        self.count += 1
+        lease, cost, book = f"lease {self.count}", asking.cost(), self.dice.choice(self.books)
         answer = await book.wait(lease, dict.fromkeys(names, 1), asking, cost, again=False)
         assert answer.code == script.QUEUED
-        ticket = Ticket(key, frozenset(names), cost, self.now[0] - waited, batch, weight)
+        since = self.now[0] - asking.waited
+        ticket = Ticket(asking.key, frozenset(names), cost, since, asking.batch, asking.weight)
         self.queue.put(ticket)
         self.waiting[lease] = book, ticket
         assert answer.waiting == len(self.waiting)
@@ -65,7 +69,10 @@ class Both:
 
     async def serve(self) -> None:
         """A slot comes free: who has it now is who is next in memory."""
-        slot = self.dice.choice(SLOTS)
+        await self.serve_of(self.dice.choice(SLOTS))
+
+    async def serve_of(self, slot: str) -> None:
+        """This one does."""
         book, lease = self.holding.pop(slot)
         expected = self.queue.take(slot, self.now[0])
         await book.back([lease])
@@ -119,6 +126,19 @@ async def test_the_order_is_that_of_the_fair_queue(both: Both, seed: int) -> Non
         both.now[0] += both.dice.random()
         await asyncio.gather(*(book.beat([]) for book in both.books))
     assert len(both.served) > 50
+
+
+async def test_an_empty_queue_has_no_past(both: Both) -> None:
+    """Whoever was the last one: it is an old batch request's turn as if none had been before."""
+    for slot in SLOTS:
+        await both.fill(slot)
+    for _ in range(2):
+        await both.put(Asking("old", lambda: 1, True, 1.0, AGED), ("gpu",))
+        await both.put(Asking("people", lambda: 1), ("gpu",))
+        await both.serve_of("gpu")
+        (left,) = both.waiting
+        assert not both.waiting[left][1].batch
+        await both.leave()
 
 
 async def test_little_is_remembered_of_those_who_left(both: Both) -> None:

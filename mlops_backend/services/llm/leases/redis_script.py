@@ -6,8 +6,8 @@ The order is that of `FairQueue`. All names begin alike, with a part in braces, 
   that is one's, be it a lease or a place in the queue.
 - `leases`: whose each is and of which backend; `taken` and `most`: how many a backend has given, and may.
 - `tickets`: those who wait; `line:<class>:<backend>`: the same by start tag and number; `ends`: where each flow's share
-  ends; `keys`: how many of each key wait; `fair`: the virtual time, the last number, and until when nothing is given;
-  `aged`: the backends whose last slot went to an aged one.
+  ends; `keys`: how many of each key wait; `aged`: the backends whose last slot an aged one had; `fair`: the virtual
+  time, the last number, and until when nothing is given.
 
 A call has what is asked, what with it, the time (that of Redis where it is empty), the seconds after which a silent
 owner is taken for dead, and those after which one of the class `batch` does not give way. Whoever comes, the dead are
@@ -34,7 +34,7 @@ _KEPT: Final = 86_400_000
 # See `fair_queue._FEW_GONE`.
 _FEW: Final = 64
 
-_NAMES: Final = ("owners", "epochs", "leases", "taken", "most", "tickets", "ends", "keys", "fair", "aged")
+_NAMES: Final = ("owners", "epochs", "leases", "taken", "most", "tickets", "ends", "keys", "aged", "fair")
 
 _STATE: Final = f"""
 local base, op, told = KEYS[1], ARGV[1], cmsgpack.unpack(ARGV[2])
@@ -116,10 +116,10 @@ end
 local function next_for(name)
   local people, batch = first(name, false), first(name, true)
   local found = people or batch
-  local turn = people and batch and now - batch.since >= aged_after and call('SISMEMBER', aged, name) == 0
-  if turn and (batch.start < people.start or batch.start == people.start and batch.number < people.number) then
+  if people and batch and now - batch.since >= aged_after
+    and (batch.start < people.start or batch.start == people.start and batch.number < people.number)
+    and call('SADD', aged, name) == 1 then
     found = batch
-    call('SADD', aged, name)
   else
     call('SREM', aged, name)
   end
