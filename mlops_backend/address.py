@@ -20,10 +20,23 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
-def listen_or_say(host: str, port: int) -> socket.socket | None:
+def listen_or_say(host: str, port: int, setting: str = "PORT") -> socket.socket | None:
     """The same; `None` where that cannot be, once standard error has the reason in a line that names the settings."""
     try:
         return listen(host, port)
     except OSError as error:
-        sys.stderr.write(f"HOST, PORT: cannot listen on {host}:{port}: {error.strerror}\n")
+        sys.stderr.write(f"HOST, {setting}: cannot listen on {host}:{port}: {error.strerror}\n")
         return None
+
+
+def listen_twice_or_say(
+    host: str, port: int, metrics_port: int | None
+) -> tuple[socket.socket, socket.socket | None] | None:
+    """One for clients and, where there is to be one, one for monitoring; `None` where one of them cannot be."""
+    bound = listen_or_say(host, port)
+    if bound is None or metrics_port is None:
+        return None if bound is None else (bound, None)
+    if (beside := listen_or_say(host, metrics_port, "METRICS_PORT")) is None:
+        bound.close()
+        return None
+    return bound, beside

@@ -51,6 +51,7 @@ _YEAR = 365 * _DAY
 
 # Shorter than a network can be, or so long that a clock overflows: neither is meant.
 Seconds = Annotated[float, Field(ge=0.001, le=_YEAR, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=0, le=65535)]
 RateLimit = Annotated[Rate | None, NoDecode, BeforeValidator(values_of.rate_or_none)]
 Tokens = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
 Prices = Annotated[Mapping[str, Price], NoDecode, BeforeValidator(values_of.prices)]
@@ -106,7 +107,8 @@ class Settings(BaseSettings):
     conversation_bytes_per_key: int = Field(default=1_073_741_824, ge=1024, le=_MOST_BYTES)
     default_context: int = Field(default=4096, ge=128, le=100_000_000)
     host: Annotated[str, AfterValidator(setting_addresses.listening_host)] = "0.0.0.0"
-    port: int = Field(default=8000, ge=0, le=65535)
+    port: Port = 8000
+    metrics_port: Annotated[Port | None, NoDecode, BeforeValidator(values_of.count_or_none)] = None
     debug: bool = False
     workers: int = Field(default=1, ge=1, le=64)
     event_loop: Choice = "auto"

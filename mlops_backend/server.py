@@ -17,7 +17,7 @@ import structlog
 from hypercorn.config import Config
 from hypercorn.utils import LifespanFailureError, LifespanTimeoutError, check_for_updates, files_to_watch
 
-from mlops_backend.address import listen_or_say
+from mlops_backend.address import listen_twice_or_say
 from mlops_backend.app import create_app
 from mlops_backend.banner import banner
 from mlops_backend.config import Settings
@@ -25,6 +25,7 @@ from mlops_backend.connections import Listener, Others, register_for, serve
 from mlops_backend.event_loop import factory_of
 from mlops_backend.memory import be_considerate, calm_garbage_collector
 from mlops_backend.middleware.drain import LiveAnswers
+from mlops_backend.middleware.metrics_port import keep_metrics_apart
 from mlops_backend.middleware.request_context import services_of
 from mlops_backend.services.llm.backends import BackendPool, NamedBackends
 from mlops_backend.services.llm.embedded import EngineUnavailable
@@ -67,9 +68,9 @@ def hypercorn_config() -> Config:
 
 def serve_forever(settings: Settings) -> int:
     """Serve until a signal, drain, and return the exit status; with `DEBUG`, start anew when a file changes."""
-    if (bound := listen_or_say(settings.host, settings.port)) is None:
+    if (bound := listen_twice_or_say(settings.host, settings.port, settings.metrics_port)) is None:
         return 1
-    server = Server(settings, bound)
+    server = Server(settings, *bound)
     calm_garbage_collector()
     be_considerate()
     try:
@@ -89,6 +90,7 @@ class Server:
     Args:
         settings: of this process.
         bound: the listening socket.
+        for_metrics: one for monitoring alone.
         shared: its place among several workers.
         others: the connections of the other workers.
         announce: takes the banner once clients are served.
@@ -101,6 +103,7 @@ class Server:
         self,
         settings: Settings,
         bound: socket.socket,
+        for_metrics: socket.socket | None = None,
         *,
         shared: Shared | None = None,
         others: Others | None = None,
@@ -110,6 +113,7 @@ class Server:
         self._announce = announce
         self._register = register_for(settings, others)
         self._listener = Listener(bound, self._register)
+        self._others = [] if for_metrics is None else [Listener(for_metrics, self._register)]
         self._port: int = bound.getsockname()[1]
         self._stop = asyncio.Event()
         self._drained = asyncio.Event()
@@ -117,6 +121,8 @@ class Server:
         self._started = False
         self._echo_until = 0.0
         self._app = create_app(settings, shared)
+        if for_metrics is not None:
+            keep_metrics_apart(self._app, for_metrics.getsockname()[1])
         self._app.logger.addFilter(_is_news)
         self._services: Services = services_of(self._app.extensions)
         self._services.get(Database).steps_apart = True
@@ -130,7 +136,7 @@ class Server:
         config = hypercorn_config()
         config.graceful_timeout = _CLOSING
         self._serving = serving = asyncio.create_task(
-            serve(self._app, config, self._listener, self._register, self._until_drained)
+            serve(self._app, config, self._listener, self._register, self._until_drained, *self._others)
         )
         drained = asyncio.create_task(self._drained.wait())
         await asyncio.wait({serving, drained}, return_when=asyncio.FIRST_COMPLETED)
@@ -172,7 +178,8 @@ class Server:
         await self._services.get(Admission).drain(seconds)
         await self._services.get(LiveAnswers).finish(max(deadline - loop.time(), _LAST_BYTES))
         self._register.stop()
-        loop.call_later(_LAST_BYTES, self._listener.cut)
+        for listener in (self._listener, *self._others):
+            loop.call_later(_LAST_BYTES, listener.cut)
 
     def _signalled(self) -> None:
         """Drain; a second signal ends the process at once."""

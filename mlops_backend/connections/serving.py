@@ -21,7 +21,12 @@ from mlops_backend.connections.register import Register
 
 
 async def serve(
-    app: Any, config: Config, listener: Listener, register: Register, until: Callable[[], Awaitable[None]]
+    app: Any,
+    config: Config,
+    listener: Listener,
+    register: Register,
+    until: Callable[[], Awaitable[None]],
+    *others: Listener,
 ) -> None:
     """Start the application, serve it, and stop it when `until` returns.
 
@@ -31,12 +36,13 @@ async def serve(
         listener: where clients come.
         register: counts their connections.
         until: is called once clients can come.
+        others: where others come, whom the application tells apart by the port.
 
     Raises:
         LifespanFailureError: the application cannot start, or stop.
         LifespanTimeoutError: it takes too long for one of them.
     """
-    loop = asyncio.get_running_loop()
+    loop, listeners = asyncio.get_running_loop(), (listener, *others)
     state: dict[str, Any] = {}
     served = wrap_app(app, config.wsgi_max_body_size, "asgi")
     lifespan = Lifespan(served, config, loop, state)
@@ -46,20 +52,23 @@ async def serve(
         if living.done():
             living.result()
     except BaseException:
-        listener.stop()
+        for each in listeners:
+            each.stop()
         raise
     context = WorkerContext(None)
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await Connection(register, served, loop, config, context, state, reader, writer).run()
 
-    listener.start(connected, config.backlog)
+    for each in listeners:
+        each.start(connected, config.backlog)
     try:
         await until()
     finally:
         await context.terminated.set()
-        listener.stop()
-        await listener.finish(config.graceful_timeout)
+        for each in listeners:
+            each.stop()
+        await asyncio.gather(*(each.finish(config.graceful_timeout) for each in listeners))
         await lifespan.wait_for_shutdown()
         living.cancel()
         await asyncio.wait({living})

@@ -23,6 +23,8 @@ SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 # Has the file of backends read, where there is one.
 RELOAD: Final = signal.SIGHUP
 _LOOK: Final = 0.01
+# Where clients come, and where monitoring does, if that has a port of its own.
+Bound = tuple[socket.socket, socket.socket | None]
 # A process whose channel has closed ends; one that does not has lost its way.
 _ENDING: Final = 10.0
 
@@ -35,6 +37,7 @@ class Briefing:
     index: int
     engine: tuple[str, str] | None
     listener: int
+    for_metrics: int | None
     channel: int
     board: int
 
@@ -77,15 +80,17 @@ class Worker:
 
 
 async def start(
-    hub: Hub, settings: Settings, index: int, engine: tuple[str, str] | None, bound: socket.socket, board: int
+    hub: Hub, settings: Settings, index: int, engine: tuple[str, str] | None, bound: Bound, board: int
 ) -> Worker:
     """Start a worker; it connects when it is ready to be spoken to."""
     ours, its = socket.socketpair()
+    listener, for_metrics = bound[0].fileno(), None if bound[1] is None else bound[1].fileno()
     with its:
-        briefing = Briefing(settings, index, engine, bound.fileno(), its.fileno(), board)
+        briefing = Briefing(settings, index, engine, listener, for_metrics, its.fileno(), board)
         told = memory_file(pickle.dumps(briefing))
+        descriptors = [listener, its.fileno(), board, *([] if for_metrics is None else [for_metrics])]
         try:
-            process = _spawn(told, bound.fileno(), its.fileno(), board)
+            process = _spawn(told, *descriptors)
         except BaseException:
             ours.close()
             raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 from contextlib import AsyncExitStack, suppress
 from time import monotonic
@@ -12,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from mlops_backend.address import listen_or_say
+from mlops_backend.address import listen_twice_or_say
 from mlops_backend.config import ConfigError, Settings
 from mlops_backend.event_loop import factory_of
 from mlops_backend.telemetry.logging import configure_logging, finish_log, say
@@ -21,7 +20,7 @@ from mlops_backend.workers.channel import Channel
 from mlops_backend.workers.common import Common
 from mlops_backend.workers.hub import Hub
 from mlops_backend.workers.parts import engine_may_run, part_of
-from mlops_backend.workers.process import RELOAD, SIGNALS, Worker, start
+from mlops_backend.workers.process import RELOAD, SIGNALS, Bound, Worker, start
 from mlops_backend.workers.tally import Tally, answers
 
 _SHORTEST: Final = 0.25
@@ -43,7 +42,7 @@ def serve_together(settings: Settings) -> int:
     """
     if settings.debug:
         raise ConfigError("WORKERS: with DEBUG=true there is one, which starts anew when a file changes")
-    if (bound := listen_or_say(settings.host, settings.port)) is None:
+    if (bound := listen_twice_or_say(settings.host, settings.port, settings.metrics_port)) is None:
         return 1
     configure_logging(settings)
     with asyncio.Runner(loop_factory=factory_of(settings.event_loop)) as runner:
@@ -60,10 +59,10 @@ class Supervisor:
 
     Args:
         settings: of the whole service.
-        bound: the listening socket.
+        bound: the listening socket, and that of monitoring.
     """
 
-    def __init__(self, settings: Settings, bound: socket.socket) -> None:
+    def __init__(self, settings: Settings, bound: Bound) -> None:
         self._settings = settings
         self._bound = bound
         self._hub = Hub()
@@ -109,7 +108,8 @@ class Supervisor:
         self._keepers.append(asyncio.create_task(self._keep(0)))
         try:
             await self._stop.wait()
-            self._bound.close()
+            for bound in filter(None, self._bound):
+                bound.close()
             patience = self._settings.shutdown_delay + self._settings.drain_timeout + _ENDING
             await asyncio.wait(self._keepers, timeout=patience)
         finally:

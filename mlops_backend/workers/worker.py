@@ -72,6 +72,7 @@ class _Work:
         server = Server(
             told.settings,
             socket.socket(fileno=told.listener),
+            None if told.for_metrics is None else socket.socket(fileno=told.for_metrics),
             shared=Shared(told.index, self._channel, self._hears, told.engine),
             others=board,
             announce=partial(self._announce, board),
