@@ -74,7 +74,7 @@ class LineTranslator(ABC):
     def _events(self, block: bytes) -> bytes:
         made: list[bytes] = []
         try:
-            for line in block.split(b"\n"):
+            for line in filter(None, block.split(b"\n")):  # the last one is empty, nearly always
                 for plain, before, after in self._plain:
                     if (found := plain(line)) and found[1]:
                         made += (before, found[1], after)
