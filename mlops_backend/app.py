@@ -16,6 +16,7 @@ from mlops_backend.middleware.request_context import services_of
 from mlops_backend.middleware.wiring import add_middleware
 from mlops_backend.services.llm.generation import Admission
 from mlops_backend.services.llm.wiring import build_llm
+from mlops_backend.services.other.audit import AuditLog
 from mlops_backend.services.other.conversations import build_conversations
 from mlops_backend.services.other.database import build_database
 from mlops_backend.services.other.info import InfoService
@@ -75,9 +76,11 @@ def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -
     upstream, inference = build_llm(services, settings, meter, room, shared)
     replies = build_conversations(services, settings)
     services.add(InfoService(__version__, {"auth": settings.auth_enabled, "docs": settings.docs_enabled}))
+    audit = services.add(AuditLog(settings.audit_log))
     log_level = services.add(LogLevel(settings.log_level, shared))
     admission = services.get(Admission)
     services.add(Whole(metrics, lambda: State(admission.stopping, degraded=not database.up), shared))
     lag = LoopLag(metrics)
-    parts: Sequence[Part] = (log_level, database, keys, upstream, limiter, ledger, *retention, replies, inference, lag)
+    kept: Sequence[Part] = (audit, log_level, database, keys)
+    parts = (*kept, upstream, limiter, ledger, *retention, replies, inference, lag)
     live_with(app, parts)

@@ -22,6 +22,7 @@ from mlops_backend.errors import AppError, InvalidBody
 from mlops_backend.middleware.request_context import services_of
 from mlops_backend.principal import ORDINARY, Priority, Scope
 from mlops_backend.schemas.keys import CreateKeyRequest, ListKeysQuery, RotateKeyRequest
+from mlops_backend.services.other.audit import AuditLog
 from mlops_backend.services.other.database import (
     Database,
     NewerDatabase,
@@ -33,12 +34,14 @@ from mlops_backend.services.other.database import (
     downgrade,
     upgrade,
 )
+from mlops_backend.services.other.deed import Deed, audited
 from mlops_backend.services.other.keys import ApiKeys
 from mlops_backend.services.registry import Services
 from mlops_backend.setting_stores import database_url
-from mlops_backend.telemetry.logging import silence
+from mlops_backend.telemetry.logging import mask_url, silence
 
 T = TypeVar("T")
+
 Work = Callable[[Services], Awaitable[T]]
 
 _DURATION: Final = re.compile(r"(\d{1,9})([smhdw])")
@@ -83,6 +86,7 @@ def create(
     limits: Sequence[str],
 ) -> None:
     """Make a key, and print it: this once."""
+    deed = Deed("key.create")
 
     async def work(services: Services) -> None:
         asked = {
@@ -96,9 +100,10 @@ def create(
             "expires_at": None if expires is None else _moment(expires),
         }
         key, secret = await services.get(ApiKeys).create(CreateKeyRequest.model_validate(asked))
+        deed.target, deed.changed = key.id, sorted(asked)
         _print_secret(key.id, secret)
 
-    _run(info, work)
+    _run(info, work, deed)
 
 
 @keys.command("list")
@@ -148,7 +153,7 @@ def rotate(info: ScriptInfo, key_id: str, overlap: str) -> None:
         key, secret = await services.get(ApiKeys).rotate(key_id, asked.overlap_seconds)
         _print_secret(key.id, secret)
 
-    _run(info, work)
+    _run(info, work, Deed("key.rotate", key_id))
 
 
 @keys.command()
@@ -160,14 +165,14 @@ def revoke(info: ScriptInfo, key_id: str) -> None:
     async def work(services: Services) -> None:
         click.echo(f"{(await services.get(ApiKeys).revoke(key_id)).id} is revoked")
 
-    _run(info, work)
+    _run(info, work, Deed("key.revoke", key_id))
 
 
 @db.command("upgrade")
 @click.pass_obj
 def upgrade_(info: ScriptInfo) -> None:
     """Bring the tables up to date."""
-    _migrate(info, lambda connection: upgrade(connection))
+    _migrate(info, lambda connection: upgrade(connection), Deed("database.upgrade"))
 
 
 @db.command("downgrade")
@@ -175,7 +180,7 @@ def upgrade_(info: ScriptInfo) -> None:
 @click.pass_obj
 def downgrade_(info: ScriptInfo, target: str) -> None:
     """Take the tables back to the step TARGET, `base` for none; what came with later steps is lost."""
-    _migrate(info, lambda connection: downgrade(connection, target))
+    _migrate(info, lambda connection: downgrade(connection, target), Deed("database.downgrade", target))
 
 
 @db.command("current")
@@ -200,10 +205,10 @@ def copy_(info: ScriptInfo, target_url: str) -> None:
             await target.aclose()
         click.echo("\n".join(f"{table}\t{count}" for table, count in copied.items()))
 
-    _run(info, work)
+    _run(info, work, Deed("database.copy", mask_url(target_url)))
 
 
-def _migrate(info: ScriptInfo, change: Callable[[Any], Awaitable[None]] | None) -> None:
+def _migrate(info: ScriptInfo, change: Callable[[Any], Awaitable[None]] | None, deed: Deed | None = None) -> None:
     async def work(services: Services) -> None:
         async with services.get(Database).migrating() as connection:
             if change is not None:
@@ -211,10 +216,10 @@ def _migrate(info: ScriptInfo, change: Callable[[Any], Awaitable[None]] | None) 
             step = await current(connection)
         click.echo(step or "base")
 
-    _run(info, work, opened=False)
+    _run(info, work, deed, opened=False)
 
 
-def _run(info: ScriptInfo, work: Work[None], *, opened: bool = True) -> None:
+def _run(info: ScriptInfo, work: Work[None], deed: Deed | None = None, *, opened: bool = True) -> None:
     """Do `work` with the application's services; whatever keeps it from being done is one line."""
     services: Services = services_of(info.load_app().extensions)
     silence()
@@ -224,7 +229,7 @@ def _run(info: ScriptInfo, work: Work[None], *, opened: bool = True) -> None:
         try:
             if opened:
                 await database.open()
-            await work(services)
+            await (work(services) if deed is None else audited(services.get(AuditLog), deed, lambda: work(services)))
         finally:
             await database.aclose()
 

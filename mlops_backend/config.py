@@ -137,6 +137,7 @@ class Settings(BaseSettings):
     drain_timeout: float = Field(default=30.0, ge=0, le=_DAY, allow_inf_nan=False)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
+    audit_log: Annotated[str, AfterValidator(setting_files.written_file)] = ""
 
     @property
     def ollama_is_named(self) -> bool:

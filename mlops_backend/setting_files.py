@@ -52,6 +52,19 @@ def _read(name: str, environment: Mapping[str, str | None]) -> str:
     return ",".join(text.splitlines()) if name in LISTS else text
 
 
+def written_file(path: str) -> str:
+    """A file that is made where it is not there; its folder is not.
+
+    Raises:
+        ValueError: it is no file, or has no folder.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError("must be a file")
+    if not os.path.isdir(os.path.dirname(path) or "."):
+        raise ValueError("its folder is not there")
+    return path
+
+
 def check_encoding(env_file: str | None) -> None:
     """Refuse a file that would be misread, or end start-up with a stack trace; one that is not there is no fault.
 

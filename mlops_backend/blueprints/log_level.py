@@ -6,7 +6,7 @@ from quart import Blueprint
 from quart.typing import ResponseReturnValue
 from quart_schema import document_response, tag, validate_request
 
-from mlops_backend.middleware.request_context import service
+from mlops_backend.middleware.request_context import record, service
 from mlops_backend.schemas.log_level import LogLevelRequest, LogLevelResponse
 from mlops_backend.services.other.log_level import LogLevel
 
@@ -34,4 +34,5 @@ async def set_log_level(data: LogLevelRequest) -> ResponseReturnValue:
     It holds in all workers of the service, in those that start later too, and for `seconds` where they are given; other
     replicas have to be told themselves.
     """
+    record().target = data.level
     return await service(LogLevel).change(data.level, data.seconds)

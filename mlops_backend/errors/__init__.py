@@ -39,6 +39,7 @@
     + DatabaseDown
     + DatabaseBusy
     + LimitsUnavailable
+    + AuditUnavailable
   - ClockRanOut 504
     + ConnectTimedOut
     + FirstByteTimedOut
@@ -71,6 +72,7 @@ from mlops_backend.errors.of_requests import (
     UnsupportedMediaType,
 )
 from mlops_backend.errors.of_service import (
+    AuditUnavailable,
     BackendBusy,
     BackendFailed,
     BackendNonsense,
@@ -100,6 +102,7 @@ from mlops_backend.errors.root import AppError
 
 __all__ = [
     "AppError",
+    "AuditUnavailable",
     "BackendBusy",
     "BackendFailed",
     "BackendNonsense",

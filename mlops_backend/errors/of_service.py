@@ -72,6 +72,12 @@ class Unavailable(AppError):
     default_headers: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}
 
 
+class AuditUnavailable(Unavailable):
+    """What an administrator does cannot be noted."""
+
+    code = "audit_unavailable"
+
+
 class NoUsableBackend(Unavailable):
     """No backend can be used at present."""
 

@@ -13,6 +13,7 @@ from mlops_backend.config import PLACEHOLDER_KEY
 from mlops_backend.errors import AppError, Forbidden, MethodNotAllowed, NotFound, Unauthorized
 from mlops_backend.middleware.access import SCOPES, TABLE, Access, Methods, may
 from mlops_backend.middleware.asgi import Scope, path_of
+from mlops_backend.middleware.audit import note_action
 from mlops_backend.middleware.client_address import client_address, is_from_this_machine
 from mlops_backend.middleware.guess_guard import GuessGuard, presented_keys
 from mlops_backend.middleware.request_context import at_hand, record_of
@@ -34,6 +35,7 @@ class Decision:
     principal: Principal | None
     error: AppError | None = None
     generates: bool = False
+    access: Access | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Gate:
         if access is None:
             return Decision(principal, MethodNotAllowed(*methods, "OPTIONS") if methods else Forbidden(_NOT_IN_TABLE))
         allowed = may(principal, access, account_routes=self.account_routes)
-        return Decision(principal, None if allowed else _refusal(access), generates=access is Access.INFERENCE)
+        return Decision(principal, None if allowed else _refusal(access), access is Access.INFERENCE, access)
 
     def _is_open(self, method: str, route: str | None, access: Access | None, headers: Headers) -> bool:
         if route is None:
@@ -140,6 +142,7 @@ async def authenticate_with(gate: Gate, trusted_proxies: Sequence[Network], guar
         guard.known(noted.client, headers)
     g.principal = decision.principal
     noted.caller, noted.generates = decision.principal, decision.generates
+    note_action(noted, asked, decision.access, allowed=decision.error is None)
     ASKING.set(decision.principal.id if decision.principal is not None else "nobody")
     if decision.error is not None:
         raise decision.error

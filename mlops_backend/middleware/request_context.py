@@ -35,12 +35,12 @@ class RequestContext:
         app: what answers.
         keep: puts a generation into the ledger: its record, and `perf_counter()` seconds.
         count: counts every request, told in the same way.
+        audit: notes how what is audited has ended, told in the same way.
     """
 
-    def __init__(self, app: App, keep: Note, count: Note) -> None:
+    def __init__(self, app: App, keep: Note, count: Note, audit: Note) -> None:
         self._app = app
-        self._keep = keep
-        self._count = count
+        self._notes = keep, count, audit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
@@ -68,7 +68,7 @@ class RequestContext:
             record.status, record.outcome = record.status or 500, record.outcome or "error"
             raise
         finally:
-            _finish(record, self._keep, self._count)
+            _finish(record, *self._notes)
 
 
 def at_hand() -> Request:
@@ -135,7 +135,7 @@ def _told(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
-def _finish(record: RequestRecord, keep: Note, count: Note) -> None:
+def _finish(record: RequestRecord, keep: Note, count: Note, audit: Note) -> None:
     left = CLIENT_LEFT.get()
     if left is not None and left.why:
         record.outcome, record.error = "timeout", left.why
@@ -152,5 +152,7 @@ def _finish(record: RequestRecord, keep: Note, count: Note) -> None:
             keep(record, now)
     with suppress(Exception):
         count(record, now)
+    with suppress(Exception):
+        audit(record, now)
     with suppress(Exception):
         log_request(record.fields(now))

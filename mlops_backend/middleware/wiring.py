@@ -10,6 +10,7 @@ from quart import Quart
 from mlops_backend.config import Settings
 from mlops_backend.middleware.access import with_passthrough
 from mlops_backend.middleware.asgi import App
+from mlops_backend.middleware.audit import begin_audited, end_audited
 from mlops_backend.middleware.auth import Gate, authenticate_with
 from mlops_backend.middleware.body_limit import BodyLimit
 from mlops_backend.middleware.body_stream import BodyStreams
@@ -19,10 +20,11 @@ from mlops_backend.middleware.early_refusal import refuse_early
 from mlops_backend.middleware.error_handlers import register_error_handlers
 from mlops_backend.middleware.guess_guard import GuessGuard
 from mlops_backend.middleware.key_in_url import KeyInUrl
-from mlops_backend.middleware.request_context import RequestContext, services_of
+from mlops_backend.middleware.request_context import RequestContext, record, services_of
 from mlops_backend.middleware.root_path import CONFIGURED, RootPath
 from mlops_backend.principal import ANONYMOUS
 from mlops_backend.services.llm.streams import MAX_BYTES
+from mlops_backend.services.other.audit import AuditLog
 from mlops_backend.services.other.keys import KeyStores
 from mlops_backend.services.other.limits import ByteBudget, build_failed_keys
 from mlops_backend.services.other.usage import Ledger
@@ -44,19 +46,26 @@ def add_middleware(app: Quart, settings: Settings, shared: Shared | None = None)
         replace(ANONYMOUS, limits=settings.default_limits),
         with_passthrough(settings.passthrough_routes),
     )
+    audit = services.get(AuditLog)
     guard = GuessGuard(build_failed_keys(settings, shared))
 
     @app.before_request
     async def authenticate() -> None:
         await authenticate_with(gate, settings.trusted_proxies, guard)
         await refuse_early()
+        await begin_audited(audit, record())
 
     register_error_handlers(app)
     allow_pages(app, settings.allowed_origins)
     live = services.add(LiveAnswers(cast(App, app.asgi_app)))
     limited = BodyStreams(BodyLimit(live, settings.max_body_bytes, services.get(ByteBudget), _SMALLER))
     wrapped: Any = KeyInUrl(
-        RequestContext(limited, services.get(Ledger).note, services.get(GenerationMetrics).note),
+        RequestContext(
+            limited,
+            services.get(Ledger).note,
+            services.get(GenerationMetrics).note,
+            lambda noted, _: end_audited(audit, noted),
+        ),
         enabled=settings.key_in_url,
     )
     app.config[CONFIGURED] = settings.root_path

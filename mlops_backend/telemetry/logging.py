@@ -74,6 +74,7 @@ def configure_logging(settings: Settings) -> None:
     of it.
     """
     know(secrets_of(settings))
+    _Silent.is_on = False
     level = logging.getLevelNamesMapping()[settings.log_level]
     shared, renderer = _shared_processors(), _renderer(settings.log_format)
     processors = [*shared, *renderer]
@@ -124,6 +125,7 @@ def say(text: str) -> None:
 
 def silence() -> None:
     """Log nothing from here on: for commands, whose output is their result."""
+    _Silent.is_on = True
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     _requests.configure(logging.CRITICAL, structlog.get_config()["processors"])
     logging.getLogger().handlers = [logging.NullHandler()]
@@ -152,9 +154,12 @@ def _is_terminal() -> bool:
 
 def _loss(processors: list[structlog.typing.Processor], lost: int, reason: str) -> str:
     """The line that tells of lost ones; made by hand, since it is written past the queue."""
-    event: Any = {"event": "log lines are lost", "lost": lost, "reason": reason}
+    return _rendered(processors, "error", {"event": "log lines are lost", "lost": lost, "reason": reason})
+
+
+def _rendered(processors: list[structlog.typing.Processor], level: str, event: Any) -> str:
     for process in processors:
-        event = process(None, "error", event)
+        event = process(None, level, event)
     return f"{event}\n"
 
 
@@ -170,6 +175,19 @@ def mask_url(url: str) -> str:
 def log_request(fields: dict[str, Any]) -> None:
     """Write the one line of a finished request; its `fields` are used up."""
     _requests.write(fields)
+
+
+def log_audit(entry: dict[str, Any]) -> None:
+    """Write what an administrator did, whatever the level is; nothing after `silence`."""
+    if not _Silent.is_on:
+        event = {name: value for name, value in entry.items() if value not in ("", (), None)}
+        _output.write(_rendered(structlog.get_config()["processors"], "info", {"event": "audit", **event}))
+
+
+class _Silent:
+    """Whether nothing is to be logged."""
+
+    is_on = False
 
 
 class _RequestLines:

@@ -51,7 +51,8 @@ class RequestRecord:
     generation are the answer's body as they are. `batch` says that its client is in no hurry, and `waits` that it
     is in the queue; `streams` says that its answer came in pieces.
     `passed_over` are the backends that were asked before the one that answered, and `route_reason` says in a word why
-    it was that one, where there were several.
+    it was that one, where there were several. `action` is what is audited of it, `target` what it is done to, and
+    `changed` which properties of that.
     """
 
     id: str
@@ -87,6 +88,9 @@ class RequestRecord:
     streams: bool = False
     passed_over: tuple[str, ...] = ()
     route_reason: str = ""
+    action: str = ""
+    target: str = ""
+    changed: tuple[str, ...] = ()
 
     def name_model(self, model: str) -> None:
         """Note the model that a client named: as much of it as a name may have, and nothing that a terminal obeys."""

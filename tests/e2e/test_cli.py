@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pwd
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -25,8 +27,8 @@ QUART = (sys.executable, "-m", "quart", "--app", "wsgi")
 class Shell:
     """Runs commands on one database."""
 
-    def __init__(self, url: str) -> None:
-        self._app = create_app(settings_for(database_url=url))
+    def __init__(self, url: str, audit_log: str = "") -> None:
+        self._app = create_app(settings_for(database_url=url, audit_log=audit_log))
 
     def run(self, command: str) -> Result:
         """Run a command as `quart --app wsgi COMMAND`."""
@@ -130,6 +132,39 @@ def test_the_tables_go_back_and_forth(shell: Shell) -> None:
     assert shell.result("db upgrade") == f"{HEAD}\n"
     assert key_id in shell.result("keys list")
     assert shell.result("db downgrade base") == shell.result("db current") == "base\n"
+
+
+def test_what_commands_do_is_audited(database_url: str, tmp_path: Path) -> None:
+    """Before and after, by who has the shell; what only reads is not, and without its line nothing is done."""
+    file = tmp_path / "audit.log"
+    shell = Shell(database_url, str(file))
+    key_id, secret = shell.make("--owner alice")
+    renewed = shell.result(f"keys rotate {key_id}").strip()
+    shell.result("keys list")
+    shell.result(f"keys revoke {key_id}")
+    shell.refusal("keys revoke key_unknown")
+    shell.refusal("db copy sqlite://user:a-password@nowhere/")
+    shell.result("db upgrade")
+    shell.result("db current")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    ended = [line for line in lines if line["stage"] == "ended"]
+    assert [(line["action"], line.get("target"), line["outcome"]) for line in ended] == [
+        ("key.create", key_id, "done"),
+        ("key.rotate", key_id, "done"),
+        ("key.revoke", key_id, "done"),
+        ("key.revoke", "key_unknown", "error"),
+        ("database.copy", "sqlite://***@nowhere/", "error"),
+        ("database.upgrade", None, "done"),
+    ]
+    user = pwd.getpwuid(os.getuid()).pw_name
+    assert {(line["key_id"], line["principal"]) for line in lines} == {("command", user)}
+    assert len(lines) == 2 * len(ended)
+    for hidden in (secret, renewed, "a-password"):
+        assert hidden not in file.read_text()
+    file.unlink()
+    file.mkdir()
+    assert "cannot be noted" in shell.refusal("keys create --name two")
+    assert "two" not in shell.result("keys list --revoked")
 
 
 def test_a_database_is_copied_once(shell: Shell, tmp_path: Path) -> None:

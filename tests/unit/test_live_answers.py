@@ -26,7 +26,7 @@ class Answering:
     @asynccontextmanager
     async def under_way(self) -> AsyncIterator[asyncio.Task[None]]:
         """The request, up to where it waits."""
-        context = RequestContext(self.live, lambda *_: None, lambda *_: None)
+        context = RequestContext(self.live, *[lambda *_: None] * 3)
         task = asyncio.create_task(context(dict(SCOPE), self._receive, self._send))
         await self._reached.wait()
         yield task

@@ -158,7 +158,7 @@ async def test_what_escapes_is_an_error(capsys: pytest.CaptureFixture[str], begu
         raise RuntimeError("broken")
 
     async def handled(scope: Scope, receive: Receive, send: Send) -> None:
-        context = RequestContext(broken, lambda _, now: None, lambda _, now: None)
+        context = RequestContext(broken, *[lambda _, now: None] * 3)
         await (context if scope["type"] == "http" else whole)(scope, receive, send)
 
     app.asgi_app = handled  # type: ignore[method-assign,assignment]

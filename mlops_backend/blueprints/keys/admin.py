@@ -16,7 +16,7 @@ from quart_schema import (
     validate_request,
 )
 
-from mlops_backend.middleware.request_context import service
+from mlops_backend.middleware.request_context import record, service
 from mlops_backend.middleware.root_path import public_path
 from mlops_backend.schemas.keys import (
     CreateKeyRequest,
@@ -44,7 +44,9 @@ async def create_key(data: CreateKeyRequest) -> ResponseReturnValue:
     `key` is shown this once: only its hash is kept. Limits that are left out are the service's defaults, `null` is no
     limit. An administrator's key has the scope `admin`, which includes all others.
     """
+    record().changed = tuple(sorted(data.model_fields_set))
     key, secret = await service(ApiKeys).create(data)
+    record().target = key.id
     headers = {**_SECRET, "Location": public_path(f"/api/admin/keys/{key.id}")}
     return {**key.shown(), "key": secret}, 201, headers
 
@@ -83,6 +85,7 @@ async def update_key(key_id: str, data: UpdateKeyRequest) -> ResponseReturnValue
     What is left out stays as it is; `models`, `limits` and `metadata` are replaced whole. Every worker takes the change
     over within a second, as it does every other.
     """
+    record().changed = tuple(sorted(data.model_fields_set))
     return (await service(ApiKeys).update(key_id, data)).shown()
 
 
