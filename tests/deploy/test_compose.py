@@ -265,7 +265,9 @@ def refuses(stranger: Redis) -> bool:
 
 def test_prometheus_knows_where_to_ask() -> None:
     """Its file names the replicas by the name that they share, their port, and the key's file."""
-    job = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text("utf-8"))["scrape_configs"][0]
+    told = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yaml").read_text("utf-8"))
+    assert all((DEPLOY / "prometheus" / name).exists() for name in told["rule_files"])
+    (job,) = told["scrape_configs"]
     (places,) = job["dns_sd_configs"]
     watched = services(REPLICAS)
     assert places["names"] == watched["service"]["networks"]["watching"]["aliases"]
@@ -304,4 +306,5 @@ def test_grafana_knows_its_prometheus() -> None:
     (source,) = yaml.safe_load((folder / "datasources" / "prometheus.yaml").read_text("utf-8"))["datasources"]
     assert source["url"] == "http://prometheus:9090"
     (provider,) = yaml.safe_load((folder / "dashboards" / "files.yaml").read_text("utf-8"))["providers"]
-    assert provider["options"]["path"].startswith(mount["target"])
+    dashboards = Path(provider["options"]["path"].replace(mount["target"], mount["source"]))
+    assert [file.name for file in dashboards.glob("**/*.json")] == ["mlops_backend.json"]
