@@ -58,6 +58,7 @@ Prices = Annotated[Mapping[str, Price], NoDecode, BeforeValidator(values_of.pric
 Capabilities = Annotated[Mapping[str, frozenset[str]], NoDecode, BeforeValidator(values_of.capabilities)]
 KeepAlives = Annotated[tuple[tuple[str, KeepAlive], ...], NoDecode, BeforeValidator(setting_models.keep_alives)]
 _openai_servers = BeforeValidator(setting_servers.openai_servers)
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(values_of.capitals)]
 Budget = Annotated[Tokens | None, NoDecode, BeforeValidator(values_of.count_or_none)]
 
 
@@ -82,7 +83,7 @@ class Settings(BaseSettings):
     allow_cloud_models: bool = False
     passthrough_routes: Annotated[tuple[Route, ...], NoDecode] = ()
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = ()
-    root_path: str = ""
+    root_path: Annotated[str, AfterValidator(setting_addresses.root_path)] = ""
     database_url: SecretStr = SecretStr("sqlite+aiosqlite:///data/mlops_backend.db")
     database_connections: int = Field(default=15, ge=3, le=1000)
     redis_url: SecretStr = SecretStr("")
@@ -100,6 +101,8 @@ class Settings(BaseSettings):
     pin_num_ctx: Annotated[tuple[tuple[str, int], ...], NoDecode, BeforeValidator(setting_models.contexts)] = ()
     pin_keep_alive: KeepAlives = ()
     usage_retention_days: int = Field(default=90, ge=1, le=36500)
+    end_user_hashed: bool = False
+    end_user_secret: Annotated[SecretStr, AfterValidator(values_of.long_secret)] = SecretStr("")
     usage_buffer: int = Field(default=100_000, ge=1, le=10_000_000)
     conversations_per_key: int = Field(default=100_000, ge=1, le=10_000_000)
     conversation_messages: int = Field(default=2000, ge=2, le=100_000)
@@ -135,7 +138,7 @@ class Settings(BaseSettings):
     body_memory_per_key: int = Field(default=33_554_432, ge=1)
     shutdown_delay: float = Field(default=0.0, ge=0, le=_DAY, allow_inf_nan=False)
     drain_timeout: float = Field(default=30.0, ge=0, le=_DAY, allow_inf_nan=False)
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
+    log_level: LogLevel = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
     audit_log: Annotated[str, AfterValidator(setting_files.written_file)] = ""
 
@@ -174,6 +177,12 @@ class Settings(BaseSettings):
         budgets = self.tokens_per_day, self.tokens_per_month, self.concurrent_generations
         return Limits(self.rate_limit_requests, self.rate_limit_tokens, *budgets)
 
+    @property
+    def end_user_key(self) -> str:
+        """What names of end users are hashed with; empty where they are readable."""
+        secret = self.end_user_secret.get_secret_value() or self.api_key.get_secret_value()
+        return secret if self.end_user_hashed else ""
+
     @model_validator(mode="before")
     @classmethod
     def _empty_means_default(cls, values: dict[str, Any]) -> dict[str, Any]:
@@ -184,6 +193,8 @@ class Settings(BaseSettings):
     def _fits_together(self) -> Settings:
         if self.api_key in self.api_keys.values():
             raise ValueError("API_KEYS: no ordinary key may be the administrator's")
+        if self.end_user_key == PLACEHOLDER_KEY:
+            raise ValueError("END_USER_HASHED: everybody knows this API_KEY; set it, or END_USER_SECRET, to a secret")
         if len(self.ollama_host_header) not in {0, 1, len(self.ollama_base_url)}:
             raise ValueError("OLLAMA_HOST_HEADER: name one for all backends, or as many as there are backends")
         try:
@@ -191,11 +202,6 @@ class Settings(BaseSettings):
         except setting_backends.UnusableFile as error:
             raise ValueError(f"BACKENDS_FILE: {error}") from None
         return self
-
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _upper(cls, value: Any) -> Any:
-        return value.upper() if isinstance(value, str) else value
 
     @field_validator("passthrough_routes", mode="before")
     @classmethod
@@ -237,11 +243,6 @@ class Settings(BaseSettings):
     @classmethod
     def _networks(cls, value: Any) -> Any:
         return tuple(map(setting_addresses.network, values_of.split(value)))
-
-    @field_validator("root_path")
-    @classmethod
-    def _proxys_path(cls, value: str) -> str:
-        return setting_addresses.root_path(value)
 
     @field_validator("api_key")
     @classmethod

@@ -22,6 +22,7 @@ _DEAREST: Final = Decimal(1_000_000)
 # A request's headers have 16 KiB together.
 _LONGEST_KEY: Final = 4096
 _LONGEST_NAME: Final = 200
+_SHORTEST_SECRET: Final = 16
 _LONGEST_MODEL: Final = 512
 
 Route = tuple[str, str]
@@ -100,6 +101,18 @@ def _named_key(pair: str) -> tuple[str, SecretStr]:
     if name.strip() in RESERVED_NAMES:
         raise ValueError(f"the names {' and '.join(RESERVED_NAMES)} are taken")
     return name.strip(), SecretStr(usable_key(key.strip()))
+
+
+def long_secret(value: SecretStr) -> SecretStr:
+    """A secret that nobody guesses, or none."""
+    if 0 < len(value.get_secret_value()) < _SHORTEST_SECRET:
+        raise ValueError(f"must have {_SHORTEST_SECRET} characters at the least, better more, and random ones")
+    return value
+
+
+def capitals(value: Any) -> Any:
+    """A word in capitals."""
+    return value.upper() if isinstance(value, str) else value
 
 
 def rate_or_none(value: Any) -> Any:

@@ -64,6 +64,7 @@ def row(number: int, started_at: int, **values: Any) -> dict[str, Any]:
         "price": 0,
         "requested_model": "",
         "passed_over": "",
+        "end_user": "",
         **values,
     }
 

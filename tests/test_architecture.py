@@ -35,6 +35,7 @@ LAYERS = (
         "shared",
         "shares",
         "folding",
+        "end_users",
         "begun",
         "event_loop",
         "in_turns",

@@ -138,7 +138,7 @@ async def create_stream(data: StreamRequest) -> ResponseReturnValue:
     body = cast(bytes, await request.get_data(as_text=False))
     record().answer_headers = await service(OllamaService).count_request(g.principal)
     body_of(cast(ASGIScope, request.scope)).let_go()  # it is counted as the ticket's from here on
-    ticket = await desk.issue(data.operation, body, g.principal)
+    ticket = await desk.issue(data.operation, body, g.principal, record().end_user)
     url = public_path(f"/api/llm/streams/{ticket.id}")
     expires_at = datetime.fromtimestamp(ticket.expires_at, UTC).isoformat(timespec="seconds")
     return {"id": ticket.id, "url": url, "expires_at": expires_at}, 201, {"Location": url}
@@ -163,7 +163,7 @@ async def fetch_stream(ticket_id: str) -> Response:
     if ticket is None:
         return no_content({"Cache-Control": "no-store"})
     noted = record()
-    noted.caller, noted.generates = ticket.principal, True
+    noted.caller, noted.generates, noted.end_user = ticket.principal, True, ticket.end_user
     owner = service(KeyCache).current(ticket.principal)
     if owner is None or not owner.has(Scope.INFERENCE):
         raise Forbidden("The key that this stream was prepared with may not start it any more.")

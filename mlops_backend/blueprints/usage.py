@@ -11,6 +11,7 @@ from quart import Blueprint, Response, g, request
 from quart.typing import ResponseReturnValue
 from quart_schema import document_response, tag, validate_querystring
 
+from mlops_backend.end_users import EndUsers
 from mlops_backend.errors import DatabaseDown, InvalidBody
 from mlops_backend.middleware.request_context import record, service
 from mlops_backend.openapi import CSV, document_media_types
@@ -129,8 +130,10 @@ def _span(query: GenerationsQuery) -> Span:
     if start >= end:
         wrong = {"loc": ["from"], "msg": "must be before `to`, which is now if it is not given", "type": "value_error"}
         raise InvalidBody("The query does not fit the schema.", [wrong])
-    told = [(dimension, getattr(query, dimension.value, None)) for dimension in Dimension]
-    return Span(start, end, tuple((dimension, value) for dimension, value in told if value is not None))
+    told = {dimension: getattr(query, dimension.value, None) for dimension in Dimension}
+    if whom := told[Dimension.END_USER]:
+        told[Dimension.END_USER] = service(EndUsers).meant(whom)
+    return Span(start, end, tuple((dimension, value) for dimension, value in told.items() if value is not None))
 
 
 async def _table(query: UsageQuery, span: Span) -> Response:

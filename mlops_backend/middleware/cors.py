@@ -26,6 +26,7 @@ ALLOWED_HEADERS: Final = (
     "X-Request-ID",
     "X-Priority",
     "X-Progress",
+    "X-End-User",
     "OpenAI-Beta",
     "OpenAI-Organization",
     "OpenAI-Project",

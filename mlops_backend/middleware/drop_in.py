@@ -65,6 +65,8 @@ async def check_large(content: bytes) -> None:
 
 async def answer(asked: Asked) -> Response:
     """The backend's answer to `asked`."""
+    if asked.end_user:
+        record().name_end_user(asked.end_user)
     if not wants_signs(asked):
         return as_response(await service(OllamaService).forward(asked, record()))
     answered = await with_signs(asked)

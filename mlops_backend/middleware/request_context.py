@@ -12,6 +12,7 @@ from typing import Final, TypeVar, cast
 
 from quart import Quart, Request, current_app, request
 
+from mlops_backend.end_users import PLAIN, EndUsers, of_headers
 from mlops_backend.middleware.asgi import CLIENT_LEFT, App, Message, Receive, Scope, Send, is_readable, path_of
 from mlops_backend.services.llm.dialects import dialect_of, dumped, error_object
 from mlops_backend.services.registry import Services
@@ -36,11 +37,13 @@ class RequestContext:
         keep: puts a generation into the ledger: its record, and `perf_counter()` seconds.
         count: counts every request, told in the same way.
         audit: notes how what is audited has ended, told in the same way.
+        end_users: writes the names of those for whom clients ask.
     """
 
-    def __init__(self, app: App, keep: Note, count: Note, audit: Note) -> None:
+    def __init__(self, app: App, keep: Note, count: Note, audit: Note, end_users: EndUsers = PLAIN) -> None:
         self._app = app
         self._notes = keep, count, audit
+        self._end_users = end_users
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
@@ -51,6 +54,9 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         record = RequestRecord(id=_request_id(scope), method=scope["method"], batch=_is_batch(scope))
+        record.end_users = self._end_users
+        if named := of_headers(scope["headers"]):
+            record.name_end_user(named)
         scope[_RECORD] = record
         header = (b"x-request-id", record.id.encode())
 

@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 from quart import Quart
 
 from mlops_backend.config import Settings
+from mlops_backend.end_users import EndUsers
 from mlops_backend.middleware.access import with_passthrough
 from mlops_backend.middleware.asgi import App
 from mlops_backend.middleware.audit import begin_audited, end_audited
@@ -65,6 +66,7 @@ def add_middleware(app: Quart, settings: Settings, shared: Shared | None = None)
             services.get(Ledger).note,
             services.get(GenerationMetrics).note,
             lambda noted, _: end_audited(audit, noted),
+            services.get(EndUsers),
         ),
         enabled=settings.key_in_url,
     )

@@ -24,6 +24,7 @@ class Dimension(StrEnum):
     OUTCOME = "outcome"
     DIALECT = "dialect"
     ROUTE = "route"
+    END_USER = "end_user"
 
 
 class Interval(StrEnum):
@@ -89,13 +90,14 @@ class GenerationsQuery(Schema):
     )
     dialect: Text = Field(None, description="`ollama`, `openai` or `anthropic`")
     route: Text = Field(None, description="Such as `/v1/chat/completions`")
+    end_user: Text = Field(None, description="For whom the client said that it asked, in its words or as it is written")
 
 
 class UsageQuery(GenerationsQuery):
     """Which generations, and how they are added up."""
 
     group_by: Annotated[list[Dimension], BeforeValidator(_parts)] = Field(
-        [], description="Any of `key`, `model`, `backend`, `outcome`, `dialect`, `route`, with commas"
+        [], description="Any of `key`, `model`, `backend`, `outcome`, `dialect`, `route`, `end_user`, with commas"
     )
     interval: Interval = Field(Interval.NONE, description="A series by hour or by day of UTC")
     limit: int = Field(MOST_ROWS, ge=1, le=MOST_ROWS, description="Rows at most; `truncated` says that there are more")
@@ -138,6 +140,7 @@ class UsageRow(UsageAmounts):
     outcome: str | None = None
     dialect: str | None = None
     route: str | None = None
+    end_user: str | None = None
 
 
 class UsageResponse(Schema):
@@ -157,7 +160,8 @@ class GenerationResponse(Schema):
     """One generation; times in milliseconds, `price` a decimal number.
 
     `requested_model` is what the client named, where `model` has another name; `passed_over` are the addresses of the
-    backends that were asked before `backend`, with commas between them.
+    backends that were asked before `backend`, with commas between them; `end_user` is for whom the client said that it
+    asked.
     """
 
     id: str
@@ -183,3 +187,4 @@ class GenerationResponse(Schema):
     price: str
     requested_model: str
     passed_over: str
+    end_user: str

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from time import perf_counter, time
 from typing import Any, Final, Protocol
 
+from mlops_backend.end_users import PLAIN, EndUsers
 from mlops_backend.principal import Principal, Priority
 from mlops_backend.telemetry.redaction import MASK, redact
 
@@ -15,7 +16,7 @@ _LONGEST_NAME: Final = 256
 _LONGEST_SAID: Final = 200
 # What stands in the log line where there is something to say.
 _TOLD: Final = (
-    *("client", "model", "requested_model", "backend", "route_reason", "upstream_url", "error", "said"),
+    *("client", "end_user", "model", "requested_model", "backend", "route_reason", "upstream_url", "error", "said"),
     *("bytes_in", "bytes_out"),
 )
 # What has digits and is longer than a word, or is named for one.
@@ -52,7 +53,7 @@ class RequestRecord:
     is in the queue; `streams` says that its answer came in pieces.
     `passed_over` are the backends that were asked before the one that answered, and `route_reason` says in a word why
     it was that one, where there were several. `action` is what is audited of it, `target` what it is done to, and
-    `changed` which properties of that.
+    `changed` which properties of that. `end_user` is for whom the client says that it asks, as `end_users` writes it.
     """
 
     id: str
@@ -91,11 +92,17 @@ class RequestRecord:
     action: str = ""
     target: str = ""
     changed: tuple[str, ...] = ()
+    end_user: str = ""
+    end_users: EndUsers = PLAIN
 
     def name_model(self, model: str) -> None:
         """Note the model that a client named: as much of it as a name may have, and nothing that a terminal obeys."""
         shown = model[:_LONGEST_NAME].encode("ascii", "backslashreplace").decode()
         self.model = "".join(mark if mark.isprintable() else "?" for mark in shown)
+
+    def name_end_user(self, said: str) -> None:
+        """Note for whom the client says that it asks; who was named before stays."""
+        self.end_user = self.end_user or self.end_users.named(said)
 
     def fail(self, code: str, said: str) -> None:
         """Note that the backend failed amid its answer, and what it said: a line of it, without what may be a key."""

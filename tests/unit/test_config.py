@@ -368,6 +368,19 @@ def test_a_default_model_in_the_cloud_must_be_allowed() -> None:
     create_app(settings_for(default_model="gpt-oss:120b-cloud", allow_cloud_models=True))
 
 
+def test_names_are_hashed_with_what_nobody_knows() -> None:
+    """With the administrator's key, or with a secret of its own; with neither the placeholder nor a short one."""
+    known = Settings.model_fields["api_key"].default.get_secret_value()
+    hashed = settings_for(end_user_hashed=True)
+    assert hashed.end_user_key == hashed.api_key.get_secret_value()
+    assert settings_for(end_user_hashed=True, end_user_secret="x" * 16, api_key=known).end_user_key == "x" * 16
+    assert settings_for(end_user_secret="x" * 16).end_user_key == ""
+    with pytest.raises(ConfigError, match=r"^END_USER_HASHED: everybody knows this API_KEY"):
+        load_settings(None, end_user_hashed=True, api_key=known)
+    with pytest.raises(ConfigError, match=r"^END_USER_SECRET: must have 16 characters"):
+        load_settings(None, end_user_secret="x" * 15)
+
+
 def test_a_database_may_be_asked_for_encryption_as_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """`sslmode`, which every other client of PostgreSQL takes, is not a parameter of the driver's."""
     monkeypatch.setenv("DATABASE_URL", "postgres://u:p@host/db?host=other&sslmode=require")

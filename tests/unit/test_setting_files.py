@@ -15,6 +15,7 @@ VALUES = {
     "API_KEYS": "one:key-of-one,two:key-of-two",
     "DATABASE_URL": "postgresql+asyncpg://mlops:secret@db.example/mlops",
     "REDIS_URL": "redis://:secret@redis.example:6379/0",
+    "END_USER_SECRET": "a-secret-for-names-of-people",
     "OLLAMA_BASE_URL": "http://user:secret@ollama.example:11434",
     "OPENAI_BACKENDS": "http://:secret@vllm.example:8000",
 }

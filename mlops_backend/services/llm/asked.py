@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from mlops_backend.services.llm.dialects import (
     Dialect,
@@ -71,7 +71,7 @@ class Asked:
     server that refuses this one, each behind a word of such a refusal. `prompt` is an estimate of the prompt's tokens,
     where it was made already. `targets` are the models that `model` stands for, best first, where it is an alias;
     `model_at` is where it stands in a body that is a form. `pin` is what is pinned of the model, where the route has no
-    words for it: an Ollama is asked by its own route then.
+    words for it: an Ollama is asked by its own route then. `end_user` is for whom the body says that it asks.
     """
 
     task: Task
@@ -89,6 +89,7 @@ class Asked:
     targets: tuple[str, ...] = ()
     model_at: tuple[int, int] | None = None
     pin: Pin | None = None
+    end_user: str = ""
 
     @property
     def may_be_alias(self) -> bool:
@@ -147,7 +148,23 @@ def read_asked(task: Task, method: str, path: str, headers: Pairs, body: bytes) 
             ending = partial(UnaskedUsage, _choices(found))
     patient = any(last_of(found, name) for name in PATIENT)
     readable = short.members is not None
-    return Asked(task, method, path, headers, content or None, model, names, ending, patient, readable=readable)
+    whom = _end_user(task.dialect, found) if task.generates else ""
+    return Asked(
+        *(task, method, path, headers, content or None, model, names, ending, patient), readable=readable, end_user=whom
+    )
+
+
+def _end_user(dialect: Dialect, found: Sequence[Member]) -> str:
+    """For whom a body says that it asks: OpenAI's `safety_identifier` or `user`, Anthropic's `metadata.user_id`."""
+    match dialect:
+        case Dialect.OPENAI:
+            named: Any = last_of(found, "safety_identifier") or last_of(found, "user")
+        case Dialect.ANTHROPIC:
+            metadata = last_of(found, "metadata")
+            named = metadata.get("user_id") if isinstance(metadata, dict) else None
+        case _:  # Ollama's API has no such field
+            named = None
+    return named if isinstance(named, str) else ""
 
 
 def _choices(found: Sequence[Member]) -> int:

@@ -45,13 +45,17 @@ class Room(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StreamTicket:
-    """A stream waiting to be fetched; `expires_at` in seconds since the epoch."""
+    """A stream waiting to be fetched; `expires_at` in seconds since the epoch.
+
+    `end_user` is for whom the client said that it prepares it, as it is written.
+    """
 
     id: str
     operation: Operation
     body: bytes
     principal: Principal
     expires_at: float
+    end_user: str = ""
 
 
 class StreamTickets:
@@ -81,7 +85,7 @@ class StreamTickets:
         if len(self._waiting) >= MAX_WAITING:
             raise TooManyStreams("Too many streams are waiting to be fetched; try again soon.")
 
-    def issue(self, operation: Operation, body: bytes, principal: Principal) -> StreamTicket:
+    def issue(self, operation: Operation, body: bytes, principal: Principal, end_user: str = "") -> StreamTicket:
         """Keep a body's JSON text for `LIFE` seconds: parsed it would take many times the room.
 
         Raises:
@@ -90,7 +94,7 @@ class StreamTickets:
         """
         self.check(principal)
         self._room.take(principal.id, len(body))
-        ticket = StreamTicket(secrets.token_urlsafe(32), operation, body, principal, self._clock() + LIFE)
+        ticket = StreamTicket(secrets.token_urlsafe(32), operation, body, principal, self._clock() + LIFE, end_user)
         self._waiting[ticket.id] = ticket
         self._of_key[principal.id] += 1
         return ticket
@@ -142,9 +146,9 @@ class StreamDesk:
         """See whether there is room for one more; see `StreamTickets`."""
         self._tickets.check(principal)
 
-    async def issue(self, operation: Operation, body: bytes, principal: Principal) -> StreamTicket:
+    async def issue(self, operation: Operation, body: bytes, principal: Principal, end_user: str = "") -> StreamTicket:
         """Keep a body until it is fetched; see `StreamTickets`."""
-        return self._tickets.issue(operation, body, principal)
+        return self._tickets.issue(operation, body, principal, end_user)
 
     async def redeem(self, ticket_id: str) -> StreamTicket | None:
         """The stream, the first time; see `StreamTickets`."""
@@ -165,32 +169,35 @@ class WorkersDesk(StreamDesk):
         """See whether there is room for one more."""
         await self._parent.ask(CHECK, principal)
 
-    async def issue(self, operation: Operation, body: bytes, principal: Principal) -> StreamTicket:
+    async def issue(self, operation: Operation, body: bytes, principal: Principal, end_user: str = "") -> StreamTicket:
         """Have a body kept until it is fetched."""
-        ticket_id, expires_at = await self._parent.ask(ISSUE, (operation, body, principal))
-        return StreamTicket(ticket_id, operation, body, principal, expires_at)
+        ticket_id, expires_at = await self._parent.ask(ISSUE, (operation, body, principal, end_user))
+        return StreamTicket(ticket_id, operation, body, principal, expires_at, end_user)
 
     async def redeem(self, ticket_id: str) -> StreamTicket | None:
         """The stream, the first time."""
         found = await self._parent.ask(REDEEM, ticket_id)
         if found is None:
             return None
-        operation, body, told, expires_at = found
+        operation, body, told, expires_at, end_user = found
         owner = msgspec.convert(told, Principal)
-        return StreamTicket(ticket_id, operation, body, replace(owner, models=tuple(owner.models)), expires_at)
+        owner = replace(owner, models=tuple(owner.models))
+        return StreamTicket(ticket_id, operation, body, owner, expires_at, end_user)
 
 
 def keep_for_workers(hears: Hears, tickets: StreamTickets) -> None:
     """The parent's side: keep what workers prepare, for any of them to fetch."""
 
-    def issue(_: object, asked: tuple[Any, bytes, Principal]) -> tuple[str, float]:
+    def issue(_: object, asked: tuple[Any, bytes, Principal, str]) -> tuple[str, float]:
         ticket = tickets.issue(*asked)
         return ticket.id, ticket.expires_at
 
-    def redeem(_: object, ticket_id: str) -> tuple[Operation, bytes, Principal, float] | None:
+    def redeem(_: object, ticket_id: str) -> tuple[Operation, bytes, Principal, float, str] | None:
         ticket = tickets.redeem(ticket_id)
-        return None if ticket is None else (ticket.operation, ticket.body, ticket.principal, ticket.expires_at)
+        if ticket is None:
+            return None
+        return ticket.operation, ticket.body, ticket.principal, ticket.expires_at, ticket.end_user
 
     hears.on(CHECK, lambda _, principal: tickets.check(principal), Principal)
-    hears.on(ISSUE, issue, tuple[str, bytes, Principal])
+    hears.on(ISSUE, issue, tuple[str, bytes, Principal, str])
     hears.on(REDEEM, redeem, str)

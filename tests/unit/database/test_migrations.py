@@ -180,7 +180,7 @@ async def test_texts_from_before_are_folded_and_found(empty: Database, monkeypat
 
 async def test_a_ledger_from_before_goes_on(empty: Database) -> None:
     """What is there passed nobody over; a service of the version before writes on; going back all rows are there."""
-    known = row(1, 1).keys() - {"requested_model", "passed_over"}
+    known = row(1, 1).keys() - {"requested_model", "passed_over", "end_user"}
     older = [{name: value for name, value in row(number, number).items() if name in known} for number in (1, 2)]
     old = insert(table("generations", *map(column, known)))
     told = select(generations.c.id, generations.c.requested_model, generations.c.passed_over)
@@ -216,6 +216,26 @@ async def test_keys_from_before_are_ordinary(empty: Database) -> None:
         await downgrade(connection, "0005")
         assert not {"priority", "weight"} & await connection.run_sync(columns_of, "api_keys")
         assert len((await connection.execute(select(api_keys.c.id))).all()) == 3
+
+
+async def test_a_ledger_from_before_names_nobody(empty: Database) -> None:
+    """What is there, and what a service of the version before writes; going back, all rows are there."""
+    known = row(1, 1).keys() - {"end_user"}
+    older = [{name: value for name, value in row(number, number).items() if name in known} for number in (1, 2)]
+    old = insert(table("generations", *map(column, known)))
+    async with empty.migrating() as connection:
+        await upgrade(connection, "0006")
+        await connection.execute(old, older[:1])
+    async with empty.migrating() as connection:
+        await upgrade(connection)
+        await connection.execute(old, older[1:])
+        await connection.execute(insert(generations), [row(3, 3, end_user="alice")])
+        told = select(generations.c.end_user).order_by(generations.c.id)
+        assert list((await connection.execute(told)).scalars()) == ["", "", "alice"]
+    async with empty.migrating() as connection:
+        await downgrade(connection, "0006")
+        assert await connection.run_sync(columns_of, "generations") == known
+        assert len((await connection.execute(select(generations.c.id))).all()) == 3
 
 
 async def test_a_step_that_fails_leaves_nothing(empty: Database) -> None:

@@ -31,6 +31,7 @@ async def test_a_row_says_what_is_known(database_url: str) -> None:
     now = perf_counter()
     record = finished(7, route="/v1/messages", status=499, outcome="client_gone", error="gone", estimated=True)
     record.requested_model, record.passed_over = "fast", ("http://one:11434", "http://two:11434")
+    record.name_end_user("alice@example.org")
     record.started, record.first_byte, record.bytes_in, record.bytes_out = now - 2.5, now - 2.0, 12, 345
     async with opened(database_url) as database, writing_to(database, prices=prices) as ledger:
         ledger.note(record, now)
@@ -60,6 +61,7 @@ async def test_a_row_says_what_is_known(database_url: str) -> None:
         "price": 20_000,
         "requested_model": "fast",
         "passed_over": "http://one:11434,http://two:11434",
+        "end_user": "alice@example.org",
     }
 
 

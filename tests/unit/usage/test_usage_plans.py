@@ -40,6 +40,10 @@ QUESTIONS: Final[dict[str, Select[Any]]] = {
     "a model's day": amounts(
         replace(YESTERDAY, only=((Dimension.MODEL, "model-3"),)), [Dimension.KEY], Interval.NONE, 1001
     ),
+    "an end user's month": amounts(
+        replace(MONTH, only=((Dimension.END_USER, "somebody"),)), [Dimension.MODEL], Interval.NONE, 1001
+    ),
+    "a key's month by end user": amounts(MONTH.of_key("key_7"), [Dimension.END_USER], Interval.NONE, 1001),
     "a day by hour": amounts(YESTERDAY, [Dimension.KEY], Interval.HOUR, 1001),
     "a page of a key's export": page(Span(0, NOW).of_key("key_7"), (NOW - 40 * DAY, "5"), 1000),
     "a page of all": page(Span(0, NOW), (NOW - 40 * DAY, "5"), 1000),

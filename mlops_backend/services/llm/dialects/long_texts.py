@@ -15,7 +15,7 @@ from mlops_backend.services.llm.dialects.large_members import Place, number_in_l
 
 # A value that is longer is left out, but for what has to be known of a body.
 _LONG: Final = 1024
-_KNOWN: Final = frozenset({"model", "name", "from", "source", "destination", "options", "stream_options"})
+_KNOWN: Final = frozenset({"model", "name", "from", "source", "destination", "options", "stream_options", "metadata"})
 _COUNTED: Final = "prompt"
 _MOST_KEPT: Final = 1024 * 1024
 # Nobody can know it who would put it into a body.

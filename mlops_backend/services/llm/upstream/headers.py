@@ -38,6 +38,7 @@ _STAYS_HERE: Final = frozenset(
         "true-client-ip",
         "via",
         "x-api-key",
+        "x-end-user",
         "x-envoy-original-path",
         "x-original-uri",
         "x-original-url",
@@ -47,7 +48,7 @@ _STAYS_HERE: Final = frozenset(
         "x-rewrite-url",
     }
 )
-_STAYS_HERE_PREFIXES: Final = ("access-control-", "cf-", "sec-", "x-forwarded-")
+_STAYS_HERE_PREFIXES: Final = ("access-control-", "cf-", "sec-", "x-forwarded-", "x-openwebui-user-")
 _NOT_ANSWERED: Final = frozenset(
     {
         *("alt-svc", "date", "server", "set-cookie", "strict-transport-security", "via", "www-authenticate"),

@@ -22,12 +22,13 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 from mlops_backend.folding import folding_of
 from mlops_backend.services.other.database.exact_text import ExactText
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 
 _EXACT: Final = ExactText()
 
@@ -79,7 +80,7 @@ api_key_revision: Final = Table(
 )
 
 # The ledger: one row for every generation. `id` is ours and grows with time; a client may choose the request's id.
-# `passed_over` has addresses with commas between them.
+# `passed_over` has addresses with commas between them; `end_user` is for whom a client said that it asked.
 generations: Final = Table(
     "generations",
     metadata,
@@ -104,10 +105,18 @@ generations: Final = Table(
     Column("price", BigInteger, nullable=False),
     Column("requested_model", String(1024), nullable=False, server_default=""),
     Column("passed_over", String(2048), nullable=False, server_default=""),
+    Column("end_user", String(256), nullable=False, server_default=""),
     Index("ix_generations_started_at", "started_at"),
     Index("ix_generations_key_id", "key_id", "started_at"),
     Index("ix_generations_model", "model", "started_at"),
     Index("ix_generations_request_id", "request_id", "started_at"),
+    Index(
+        "ix_generations_end_user",
+        "end_user",
+        "started_at",
+        sqlite_where=text("end_user <> ''"),
+        postgresql_where=text("end_user <> ''"),
+    ),
 )
 
 # What is left of the rows older than USAGE_RETENTION_DAYS; `day` counts days of UTC since the epoch.

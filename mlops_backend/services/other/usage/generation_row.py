@@ -48,6 +48,7 @@ class Noted(NamedTuple):
     bytes_out: int
     requested_model: str
     passed_over: tuple[str, ...]
+    end_user: str
 
 
 def noted(record: RequestRecord, now: float) -> Noted:
@@ -75,6 +76,7 @@ def noted(record: RequestRecord, now: float) -> Noted:
         record.bytes_out,
         record.requested_model,
         record.passed_over,
+        record.end_user,
     )
 
 

@@ -12,10 +12,13 @@ from sqlalchemy import (
     Integer,
     Row,
     Select,
+    String,
     Table,
     and_,
     cast,
+    false,
     func,
+    literal,
     literal_column,
     or_,
     select,
@@ -28,6 +31,7 @@ from mlops_backend.services.other.database import api_keys, generations, usage_d
 HOUR: Final = 3_600_000
 DAY: Final = 24 * HOUR
 _BILLION: Final = 10**9
+_NOBODY: Final[ColumnElement[str]] = literal_column("''", String)  # not a parameter: an index is chosen by it
 _NEVER: Final = 2**53
 _SUMS: Final = ("prompt_tokens", "completion_tokens", "total_ms", "bytes_in", "bytes_out")
 
@@ -57,10 +61,20 @@ class Span:
 
     def conditions(self, table: Table) -> list[ColumnElement[bool]]:
         """The span as conditions on one of the two tables; a rolled-up day belongs where its first moment does."""
-        chosen = [table.c[column_of(dimension)] == value for dimension, value in self.only]
+        chosen = [condition for dimension, value in self.only for condition in _is(table, column_of(dimension), value)]
         if table is generations:
             return [table.c.started_at >= self.start, table.c.started_at < self.end, *chosen]
         return [table.c.day >= -(-self.start // DAY), table.c.day < -(-self.end // DAY), *chosen]
+
+
+def _is(table: Table, name: str, value: str) -> list[ColumnElement[bool]]:
+    """Whether a column has that value; sums of old days do not tell end users apart."""
+    if name not in table.c:
+        return [] if not value else [false()]
+    named = (
+        [table.c[name] != _NOBODY] if name == column_of(Dimension.END_USER) and value else []
+    )  # the index has no others
+    return [table.c[name] == value, *named]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +150,18 @@ def _summed(
     table: Table, bucket: ColumnElement[Any] | None, names: Sequence[str], counts: Sequence[ColumnElement[Any]]
 ) -> Select[Any]:
     """Prices are summed as whole units and as the rest: the sum of many would not fit SQLite's integers else."""
-    keys: list[ColumnElement[Any]] = [table.c[name] for name in names]
+    keys: list[ColumnElement[Any]] = [table.c[name] for name in names if name in table.c]
+    told = [table.c[name] if name in table.c else literal("", String).label(name) for name in names]
     if bucket is not None:
-        keys.insert(0, bucket.label("bucket"))
+        keys.insert(0, named := bucket.label("bucket"))
+        told.insert(0, named)
     sums = [func.sum(table.c[name]).label(name) for name in _SUMS]
     price = [
         func.sum(table.c.price // _BILLION).label("units"),
         func.sum(table.c.price % _BILLION).label("billionths"),
     ]
-    return select(*keys, *counts, *sums, *price).group_by(*keys)
+    chosen = select(*told, *counts, *sums, *price).group_by(*keys)
+    return chosen if keys else chosen.having(func.count() > 0)  # of no rows there would be one group all the same
 
 
 def last_rolled_up(span: Span) -> Select[tuple[int | None]]:
