@@ -10,6 +10,7 @@ from mlops_backend import __version__
 from mlops_backend.blueprints import add_routes
 from mlops_backend.cli import COMMANDS
 from mlops_backend.config import Settings, load_settings
+from mlops_backend.days import Calendar
 from mlops_backend.end_users import EndUsers
 from mlops_backend.lifespan import Part, live_with
 from mlops_backend.middleware.application import Application
@@ -70,6 +71,7 @@ def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -
     metrics.labelled("build_info", "Which version it is.", ("version",), lambda: {(__version__,): 1}, of_all="least")
     metrics.counter("log_lines_dropped", "Log lines that could not be written.", lines_dropped)
     services.add(EndUsers(settings.end_user_key))
+    services.add(Calendar(settings.timezone))
     database = build_database(services, settings)
     keys = build_keys(services, settings, shared)
     ledger, retention = build_usage(services, settings, shared)

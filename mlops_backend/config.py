@@ -101,6 +101,7 @@ class Settings(BaseSettings):
     pin_num_ctx: Annotated[tuple[tuple[str, int], ...], NoDecode, BeforeValidator(setting_models.contexts)] = ()
     pin_keep_alive: KeepAlives = ()
     usage_retention_days: int = Field(default=90, ge=1, le=36500)
+    timezone: Annotated[str, AfterValidator(values_of.timezone)] = "UTC"
     end_user_hashed: bool = False
     end_user_secret: Annotated[SecretStr, AfterValidator(values_of.long_secret)] = SecretStr("")
     usage_buffer: int = Field(default=100_000, ge=1, le=10_000_000)

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import SecretStr
 
+from mlops_backend.days import zone
 from mlops_backend.principal import Price, Rate
 
 RESERVED_NAMES: Final = ("admin", "anonymous")
@@ -108,6 +109,12 @@ def long_secret(value: SecretStr) -> SecretStr:
     if 0 < len(value.get_secret_value()) < _SHORTEST_SECRET:
         raise ValueError(f"must have {_SHORTEST_SECRET} characters at the least, better more, and random ones")
     return value
+
+
+def timezone(name: str) -> str:
+    """The name of a time zone that is known here."""
+    zone(name)
+    return name
 
 
 def capitals(value: Any) -> Any:

@@ -36,6 +36,7 @@ LAYERS = (
         "shares",
         "folding",
         "end_users",
+        "days",
         "begun",
         "event_loop",
         "in_turns",

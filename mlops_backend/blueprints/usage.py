@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from datetime import datetime
 from time import time
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from quart import Blueprint, Response, g, request
 from quart.typing import ResponseReturnValue
 from quart_schema import document_response, tag, validate_querystring
 
+from mlops_backend.days import Calendar
 from mlops_backend.end_users import EndUsers
 from mlops_backend.errors import DatabaseDown, InvalidBody
 from mlops_backend.middleware.request_context import record, service
@@ -25,7 +27,6 @@ from mlops_backend.schemas.usage import (
     UsageResponse,
 )
 from mlops_backend.services.other.usage import (
-    DAY,
     GENERATION_COLUMNS,
     Span,
     Usage,
@@ -56,7 +57,7 @@ async def get_usage(query_args: UsageQuery) -> ResponseReturnValue:
     """Add up the usage of one's own key.
 
     Tokens are exact; `price` is what the operator's `PRICES` make of them. A generation appears within half a second of
-    its end. Days older than `USAGE_RETENTION_DAYS` are known as whole days: they count where their midnight (UTC) lies
+    its end. Days older than `USAGE_RETENTION_DAYS` are known as whole days: they count where their midnight lies
     in the span, and a series of hours does not have them. With `Accept: text/csv` the rows come as CSV.
     """
     return await _table(query_args, _span(query_args).of_key(g.principal.id))
@@ -125,15 +126,25 @@ async def export_all_usage(query_args: AnyGenerationsQuery) -> Response:
 
 
 def _span(query: GenerationsQuery) -> Span:
-    end = int(time() * 1000) + 1 if query.end is None else query.end
-    start = max(0, end // DAY - _DEFAULT_DAYS) * DAY if query.start is None else query.start
+    calendar = service(Usage).calendar
+    end = int(time() * 1000) + 1 if query.end is None else _moment(query.end, calendar)
+    month = calendar.start(calendar.day_at(end // 1000) - _DEFAULT_DAYS) * 1000
+    start = max(0, month) if query.start is None else _moment(query.start, calendar)
     if start >= end:
         wrong = {"loc": ["from"], "msg": "must be before `to`, which is now if it is not given", "type": "value_error"}
         raise InvalidBody("The query does not fit the schema.", [wrong])
     told = {dimension: getattr(query, dimension.value, None) for dimension in Dimension}
     if whom := told[Dimension.END_USER]:
         told[Dimension.END_USER] = service(EndUsers).meant(whom)
-    return Span(start, end, tuple((dimension, value) for dimension, value in told.items() if value is not None))
+    only = tuple((dimension, value) for dimension, value in told.items() if value is not None)
+    return Span(start, end, only, calendar)
+
+
+def _moment(told: int | datetime, calendar: Calendar) -> int:
+    """In milliseconds; a time without a zone is the operator's."""
+    if isinstance(told, int):
+        return told
+    return max(0, calendar.moment_of(told.replace(microsecond=0)) * 1000 + told.microsecond // 1000)
 
 
 async def _table(query: UsageQuery, span: Span) -> Response:
@@ -143,7 +154,9 @@ async def _table(query: UsageQuery, span: Span) -> Response:
         told = await asyncio.to_thread(lambda: table_json(table, span, query.interval, query.group_by))
         return Response(told, content_type="application/json", headers=_UNSTORED)
     columns = table_columns(query.interval, query.group_by)
-    lines = await asyncio.to_thread(lambda: csv_head(columns) + csv_lines(columns, table_rows(table)))
+    lines = await asyncio.to_thread(
+        lambda: csv_head(columns) + csv_lines(columns, table_rows(table, span.calendar.zone))
+    )
     return Response(lines, content_type=f"{CSV}; charset=utf-8", headers=_UNSTORED)
 
 

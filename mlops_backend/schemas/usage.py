@@ -33,10 +33,11 @@ class Interval(StrEnum):
     NONE = "none"
     HOUR = "hour"
     DAY = "day"
+    MONTH = "month"
 
 
-def milliseconds(value: Any) -> Any:
-    """A time in milliseconds since the epoch.
+def moment(value: Any) -> Any:
+    """A time in milliseconds since the epoch, or as it was written where it names no zone.
 
     Raises:
         ValueError: it is neither in seconds since the epoch nor as ISO 8601 has it, or not between 1970 and 9999.
@@ -44,17 +45,13 @@ def milliseconds(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        seconds = float(value) if value.replace(".", "", 1).isdecimal() else _read(value).timestamp()
+        read = None if value.replace(".", "", 1).isdecimal() else datetime.fromisoformat(value)
+        seconds = float(value) if read is None else (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         raise ValueError(_WRITTEN) from None
     if not 0 <= seconds <= _LAST.timestamp():
         raise ValueError("must be between the years 1970 and 9999")
-    return round(seconds * 1000)
-
-
-def _read(text: str) -> datetime:
-    read = datetime.fromisoformat(text)
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
+    return round(seconds * 1000) if read is None or read.tzinfo else read
 
 
 def _without_nul(text: str) -> str:
@@ -72,7 +69,7 @@ def _parts(value: Any) -> Any:
 
 
 _TIME: Final = {"type": "string", "examples": ["2026-01-31", "2026-01-31T12:00:00Z", "1769860800"]}
-Time = Annotated[int, BeforeValidator(milliseconds), WithJsonSchema(_TIME)] | None
+Time = Annotated[int | datetime, BeforeValidator(moment), WithJsonSchema(_TIME)] | None
 Text = Annotated[str, AfterValidator(_without_nul), Field(max_length=1024)] | None
 
 
@@ -81,7 +78,7 @@ class GenerationsQuery(Schema):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    start: Time = Field(None, alias="from", description="Default: midnight of UTC, 30 days before `to`")
+    start: Time = Field(None, alias="from", description="Default: the operator's midnight, 30 days before `to`")
     end: Time = Field(None, alias="to", description="Those that started before; default: now")
     model: Text = Field(None, description="As the client named it, or the model that stands behind that name")
     backend: Text = Field(None, description="Its address")
@@ -99,7 +96,7 @@ class UsageQuery(GenerationsQuery):
     group_by: Annotated[list[Dimension], BeforeValidator(_parts)] = Field(
         [], description="Any of `key`, `model`, `backend`, `outcome`, `dialect`, `route`, `end_user`, with commas"
     )
-    interval: Interval = Field(Interval.NONE, description="A series by hour or by day of UTC")
+    interval: Interval = Field(Interval.NONE, description="A series by hour, day or month of the operator's zone")
     limit: int = Field(MOST_ROWS, ge=1, le=MOST_ROWS, description="Rows at most; `truncated` says that there are more")
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from mlops_backend.config import Settings
+from mlops_backend.days import Calendar
 from mlops_backend.errors import LimitsUnavailable
 from mlops_backend.services.llm.leases import LeasesForWorkers, queue_bounds
 from mlops_backend.services.llm.streams import keep_for_workers
@@ -53,7 +54,8 @@ class Common:
             ParentFailedKeys(hub.handlers, self._others, settings.auth_failure_limit)
         if not settings.redis_url.get_secret_value():
             ledger = LedgerOfWorkers(hub)
-            counters = ParentCounters(hub.handlers, ledger, budgets_fail_open=settings.budgets_fail_open)
+            choices: dict[str, Any] = {"budgets_fail_open": settings.budgets_fail_open}
+            counters = ParentCounters(hub.handlers, ledger, calendar=Calendar(settings.timezone), **choices)
             hub.when_one_leaves(counters.lose)
 
     async def _pass_on(self, name: str, worker: Channel, payload: Any) -> None:

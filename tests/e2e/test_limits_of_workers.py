@@ -11,11 +11,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from mlops_backend.days import UTC_DAYS
 from mlops_backend.principal import Limits
 from mlops_backend.services.other.limits.account import MemoryReservation
 from mlops_backend.services.other.limits.charge import Charge
 from mlops_backend.services.other.limits.decision import Seen, exceeded, standings, waits
 from mlops_backend.services.other.limits.parent_counters import Answer, ParentCounters
+from mlops_backend.services.other.limits.windows import windows_at
 from mlops_backend.workers.channel import Channel
 from mlops_backend.workers.common import LedgerOfWorkers
 from mlops_backend.workers.hub import Hub
@@ -163,12 +165,13 @@ def compared_with_the_model(events: list[Event]) -> dict[tuple[object, int], tup
         else:
             assert event.seen is not None
             verdict = model.reserve(own, charge.least, charge.asked, event.now, event.name)
-            left = {standing.name: standing.remaining for standing in standings(own, event.seen)}
+            windows = windows_at(event.seen.now, UTC_DAYS)
+            left = {standing.name: standing.remaining for standing in standings(own, event.seen, windows)}
             assert left == verdict.left
             assert event.tokens == verdict.taken
-            refusing = {} if event.tokens else waits(charge, event.seen)
+            refusing = {} if event.tokens else waits(charge, event.seen, windows)
             assert max(refusing, key=refusing.__getitem__, default="") == verdict.named
-            message = exceeded(charge, event.seen).message if refusing else ""
+            message = exceeded(charge, event.seen, windows).message if refusing else ""
             output = None if refusing else charge.cut_output(event.tokens)
             decided[event.worker, event.number] = message, output, left
     return decided

@@ -6,7 +6,9 @@ import asyncio
 import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
+from mlops_backend.days import UTC_DAYS, Calendar
 from mlops_backend.errors import DatabaseDown
 from mlops_backend.principal import Limits, Principal
 from mlops_backend.services.other.limits.limiter import Seed
@@ -49,10 +51,9 @@ class Ledger:
 class Parent:
     """The parent of several workers, with the counters of all."""
 
-    def __init__(self, clock: Callable[[], int], *, budgets_fail_open: bool = False) -> None:
+    def __init__(self, clock: Callable[[], int], **choices: Any) -> None:
         self.hub = Hub()
-        ledger = LedgerOfWorkers(self.hub)
-        self.counters = ParentCounters(self.hub.handlers, ledger, budgets_fail_open=budgets_fail_open, clock=clock)
+        self.counters = ParentCounters(self.hub.handlers, LedgerOfWorkers(self.hub), clock=clock, **choices)
         self.hub.handlers.on("quiet", lambda worker, what: None)
         self.hub.when_one_leaves(self.counters.lose)
 
@@ -60,11 +61,11 @@ class Parent:
 class WorkersLimiter(ParentLimiter):
     """The limiter of one worker, which is connected with its parent while it is open."""
 
-    def __init__(self, parent: Parent, seed: Seed, *, default_reserve: int) -> None:
+    def __init__(self, parent: Parent, seed: Seed, *, default_reserve: int, calendar: Calendar = UTC_DAYS) -> None:
         hears = Handlers()
         self.parent, self.channel = parent, Channel(hears)
         hears.on("ledger.write", lambda parent, what: None)
-        super().__init__(Shared(0, self.channel, hears), seed, default_reserve=default_reserve)
+        super().__init__(Shared(0, self.channel, hears), seed, default_reserve=default_reserve, calendar=calendar)
 
     async def open(self) -> None:
         """Connect."""
@@ -83,16 +84,23 @@ AnyLimiter = MemoryLimiter | RedisLimiter | WorkersLimiter
 
 
 async def started(
-    kind: str, redis: RedisServer, clock: Clock, ledger: Seed, *, budgets_fail_open: bool = False
+    kind: str,
+    redis: RedisServer,
+    clock: Clock,
+    ledger: Seed,
+    *,
+    budgets_fail_open: bool = False,
+    calendar: Calendar = UTC_DAYS,
 ) -> AnyLimiter:
     """A limiter of that kind, running."""
     limiter: AnyLimiter
+    choices: dict[str, Any] = {"budgets_fail_open": budgets_fail_open, "clock": clock, "calendar": calendar}
     if kind == "memory":
-        limiter = MemoryLimiter(ledger, default_reserve=100, budgets_fail_open=budgets_fail_open, clock=clock)
+        limiter = MemoryLimiter(ledger, default_reserve=100, **choices)
     elif kind == "parent":
-        limiter = WorkersLimiter(Parent(clock, budgets_fail_open=budgets_fail_open), ledger, default_reserve=100)
+        limiter = WorkersLimiter(Parent(**choices), ledger, default_reserve=100, calendar=calendar)
     else:
-        limiter = RedisLimiter(redis.url, ledger, default_reserve=100, budgets_fail_open=budgets_fail_open, clock=clock)
+        limiter = RedisLimiter(redis.url, ledger, default_reserve=100, **choices)
         await limiter._store._client.flushall()
     await limiter.open()
     return limiter

@@ -255,6 +255,9 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("PRICES", "llama3=nan/1"),
         ("PRICES", "llama3=1/snan"),
         ("LOG_LEVEL", "loud"),
+        ("TIMEZONE", "Mars/Base"),
+        ("TIMEZONE", "Europe"),
+        ("TIMEZONE", "../../etc/passwd"),
         ("LOG_FORMAT", "xml"),
     ],
 )

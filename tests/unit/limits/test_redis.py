@@ -9,6 +9,7 @@ from time import perf_counter
 import pytest
 from structlog.testing import capture_logs
 
+from mlops_backend.days import UTC_DAYS
 from mlops_backend.errors import DatabaseDown, LimitExceeded, LimitsUnavailable
 from mlops_backend.principal import Principal, Rate
 from mlops_backend.services.other.limits import upkeep
@@ -274,8 +275,8 @@ async def test_what_was_given_up_takes_nothing_when_it_comes(redis: RedisServer)
     given_up = Settlement("k1", "late", released=True, given_up=True)
     await store.settle([given_up])
     charge = Charge("k1", key(concurrent=1).limits, 10, 10)
-    assert (await store.reserve(charge, "late", windows_at(NOON))).code == GIVEN_UP
-    assert (await store.reserve(charge, "other", windows_at(NOON))).seen is not None
+    assert (await store.reserve(charge, "late", windows_at(NOON, UTC_DAYS))).code == GIVEN_UP
+    assert (await store.reserve(charge, "other", windows_at(NOON, UTC_DAYS))).seen is not None
     await store.aclose()
 
 
@@ -283,7 +284,7 @@ async def test_an_end_is_counted_once(redis: RedisServer) -> None:
     """An end that is sent again, since its answer was lost, changes nothing."""
     store = RedisStore(redis.url, clock=Clock(NOON))
     charge = Charge("k1", key(tokens="100/minute", tokens_per_day=100).limits, 50, 50)
-    windows = windows_at(NOON)
+    windows = windows_at(NOON, UTC_DAYS)
     await store.seed("k1", "day", windows.day.start, 0)
     await store.reserve(charge, "a", windows)
     end = Settlement("k1", "a", 10, 6 * SECOND)

@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 from redis.asyncio import Redis
 
+from mlops_backend.days import UTC_DAYS
 from mlops_backend.redis_clients import REDIS_ERRORS
 from mlops_backend.services.llm.leases import Asking, Bounds, redis_book
 from mlops_backend.services.llm.leases.redis_book import LeaseBook
@@ -83,7 +84,7 @@ async def do_everything(url: str) -> None:
         await store.probe()
         await on_redis_time.take("k1", "/route", 1, 10)
         limits = key(requests="60/minute", tokens="60/minute", tokens_per_day=100, tokens_per_month=100).limits
-        charge, windows = Charge("k1", limits, 5, 5), windows_at(NOON)
+        charge, windows = Charge("k1", limits, 5, 5), windows_at(NOON, UTC_DAYS)
         assert (await store.reserve(charge, "a", windows)).code == script.UNSEEDED
         await store.seed("k1", "day", windows.day.start - 9 * DAY, 0)
         for name, window in windows._asdict().items():

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from mlops_backend.days import Calendar
 from mlops_backend.errors import DatabaseDown, LimitExceeded, LimitsUnavailable
 from mlops_backend.principal import Limits, Principal, Rate
 from mlops_backend.services.other.limits import seeds
@@ -87,6 +88,41 @@ async def test_budgets_are_calendar_windows(limiter: AnyLimiter, clock: Clock) -
     assert (await limiter.reserve(tester, 25, 25)).standings[1].remaining == 0
     clock.now += 19 * 24 * HOUR
     assert [standing.remaining for standing in (await limiter.reserve(tester, 5, 5)).standings] == [90, 140]
+
+
+@pytest.mark.parametrize(
+    ("begins", "hours", "month"),
+    [
+        (datetime(2026, 10, 24, 22, tzinfo=UTC), 25, 31 * 24 + 1),
+        (datetime(2026, 3, 28, 23, tzinfo=UTC), 23, 31 * 24 - 1),
+    ],
+)
+@pytest.mark.parametrize("kind", ["memory", "parent", "redis"])
+async def test_days_are_the_operators(
+    kind: str, redis: RedisServer, clock: Clock, ledger: Ledger, begins: datetime, hours: int, month: int
+) -> None:
+    """On a day of 25 or of 23 hours a budget is whole again when that is over, and not before; and says so."""
+    clock.now = (int(begins.timestamp()) + HOUR // SECOND) * SECOND
+    ledger.used_before = {f"{begins:%Y-%m-%d}": 40}
+    limiter = await started(kind, redis, clock, ledger, calendar=Calendar("Europe/Berlin"))
+    tester = key(tokens_per_day=100, tokens_per_month=1000)
+    (await limiter.reserve(tester, 30, 30)).settle(60)
+    await quiet(limiter)
+    assert ledger.asked[0] == ("k1", begins)
+    rest = (hours - 1) * HOUR // SECOND
+    with pytest.raises(LimitExceeded, match=rf"'tokens_per_day'.*: 100/day\. Try again in {rest} s") as refusal:
+        await limiter.reserve(tester, 1, 9)
+    assert refusal.value.headers["RateLimit-Policy"].split(";w=")[1:] == [
+        f'{hours * 3600}, "tokens_per_month";q=1000',
+        f"{month * 3600}",
+    ]
+    assert f'"tokens_per_day";r=0;t={rest}, ' in refusal.value.headers["RateLimit"]
+    clock.now += rest * SECOND - 1
+    with pytest.raises(LimitExceeded, match="Try again in 1 s"):
+        await limiter.reserve(tester, 1, 9)
+    clock.now += 1
+    (await limiter.reserve(tester, 1, 9)).release()
+    await limiter.aclose()
 
 
 async def test_a_reservation_is_settled_in_its_own_window(limiter: AnyLimiter, clock: Clock) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from mlops_backend.principal import Limits, Rate
 from mlops_backend.services.other.limits.charge import FAR, MOST_ROOM, Charge, cost_of, room_of, whole_tokens
 from mlops_backend.services.other.limits.decision import Seen, Standing, cut, fits, waits
-from mlops_backend.services.other.limits.windows import Window, Windows, windows_at
+from mlops_backend.services.other.limits.windows import Window, Windows
 
 
 @dataclass(slots=True)
@@ -113,18 +113,17 @@ def unseeded(charge: Charge, account: Account, windows: Windows) -> list[Window]
     ]
 
 
-def taken(account: Account, charge: Charge, now: int) -> tuple[MemoryReservation | None, Seen]:
+def taken(account: Account, charge: Charge, now: int, windows: Windows) -> tuple[MemoryReservation | None, Seen]:
     """Take as much of a charge as there is, or nothing; and the counters as they are then."""
-    windows = windows_at(now)
     account.follow(charge.limits, now)
     seen = account.seen(now, windows)
     whole = fits(charge, seen)
-    if not whole and waits(charge, seen):
+    if not whole and waits(charge, seen, windows):
         return None, seen
     if charge.limits.requests:
         account.requests = max(account.requests, now) + charge.request_cost
     account.forget_the_past(now)
-    tokens = charge.tokens if whole else cut(charge, seen)
+    tokens = charge.tokens if whole else cut(charge, seen, windows)
     counted = [window for window in windows if window in account.used]
     for window in counted:
         account.used[window] += tokens

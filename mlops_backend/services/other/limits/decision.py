@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from mlops_backend.errors import LimitExceeded
 from mlops_backend.principal import Limits, Rate
 from mlops_backend.services.other.limits.charge import Charge, half, room_of
-from mlops_backend.services.other.limits.windows import SECOND, Window, windows_at
+from mlops_backend.services.other.limits.windows import SECOND, Window, Windows
 
 # Nobody knows when a generation will end; this soon is worth another try.
 _TURN: Final = SECOND
@@ -54,13 +54,13 @@ class Standing:
     reset: int | None
 
 
-def standings(limits: Limits, seen: Seen) -> tuple[Standing, ...]:
+def standings(limits: Limits, seen: Seen, windows: Windows) -> tuple[Standing, ...]:
     """Every limit of a key, in the order in which they are declared."""
-    return tuple(_standings(limits, seen))
+    return tuple(_standings(limits, seen, windows))
 
 
-def _standings(limits: Limits, seen: Seen) -> Iterator[Standing]:
-    day, month = windows_at(seen.now)
+def _standings(limits: Limits, seen: Seen, windows: Windows) -> Iterator[Standing]:
+    day, month = windows
     if limits.requests:
         yield rate_standing("requests", limits.requests, max(0, seen.requests - seen.now))
     if limits.tokens:
@@ -101,7 +101,7 @@ def _request_wait(charge: Charge, rate: Rate, seen: Seen) -> int:
     return max(seen.requests - seen.now, 0) + charge.request_cost - room_of(rate)
 
 
-def waits(charge: Charge, seen: Seen) -> dict[str, int]:
+def waits(charge: Charge, seen: Seen, windows: Windows) -> dict[str, int]:
     """The limits that refuse a charge, and the microseconds after which it is worth another try.
 
     A charge is cut where there is too little, but not to a scrap where more comes back soon: a rate grows back, and
@@ -114,7 +114,7 @@ def waits(charge: Charge, seen: Seen) -> dict[str, int]:
     if limits.tokens and charge.part_held > (left := _left_of_rate(limits.tokens, seen)):
         soon = charge.part_held <= left + seen.held
         found["tokens"] = min(charge.held - left, _TURN) if soon else charge.held - left
-    for budget in _budgets(limits, seen):
+    for budget in _budgets(limits, seen, windows):
         alone = min(charge.tokens, budget.left + budget.held)
         if alone < charge.least:
             found[budget.name] = budget.window.end - now
@@ -125,29 +125,29 @@ def waits(charge: Charge, seen: Seen) -> dict[str, int]:
     return {name: wait for name, wait in found.items() if wait > 0}
 
 
-def cut(charge: Charge, seen: Seen) -> int:
+def cut(charge: Charge, seen: Seen, windows: Windows) -> int:
     """The tokens that a charge takes which no limit refuses: as many as there are, at most all of them."""
     tokens = charge.tokens
     if charge.limits.tokens and charge.held > (left := _left_of_rate(charge.limits.tokens, seen)):
         tokens = max(charge.part, left // charge.unit)
-    return min([tokens, *(budget.left for budget in _budgets(charge.limits, seen))])
+    return min([tokens, *(budget.left for budget in _budgets(charge.limits, seen, windows))])
 
 
 def _left_of_rate(rate: Rate, seen: Seen) -> int:
     return room_of(rate) - max(seen.tokens - seen.now, 0) - seen.held
 
 
-def _budgets(limits: Limits, seen: Seen) -> Iterator[_Budget]:
-    day, month = windows_at(seen.now)
+def _budgets(limits: Limits, seen: Seen, windows: Windows) -> Iterator[_Budget]:
+    day, month = windows
     if limits.tokens_per_day is not None:
         yield _Budget("tokens_per_day", limits.tokens_per_day - seen.day, seen.day_held, day)
     if limits.tokens_per_month is not None:
         yield _Budget("tokens_per_month", limits.tokens_per_month - seen.month, seen.month_held, month)
 
 
-def exceeded(charge: Charge, seen: Seen) -> LimitExceeded:
+def exceeded(charge: Charge, seen: Seen, windows: Windows) -> LimitExceeded:
     """The refusal of a charge; it names the limit that takes longest."""
-    refusing = waits(charge, seen)
+    refusing = waits(charge, seen, windows)
     name = max(refusing, key=refusing.__getitem__)
     seconds = whole_seconds(refusing[name])
     limit = written(charge.limits, name)
@@ -156,7 +156,7 @@ def exceeded(charge: Charge, seen: Seen) -> LimitExceeded:
         reached = f"What is left of the limit '{name}' of this key ({limit}) is set aside for what is running."
     return LimitExceeded(
         f"{reached} Try again in {seconds} s.",
-        headers={"Retry-After": str(seconds), **headers(standings(charge.limits, seen))},
+        headers={"Retry-After": str(seconds), **headers(standings(charge.limits, seen, windows))},
     )
 
 

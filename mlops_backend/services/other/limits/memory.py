@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Final, TypeVar
 
+from mlops_backend.days import UTC_DAYS, Calendar
 from mlops_backend.errors import AppError
 from mlops_backend.principal import Principal
 from mlops_backend.services.other.limits.account import Account, MemoryReservation, taken, unseeded
@@ -15,7 +16,7 @@ from mlops_backend.services.other.limits.decision import Seen, exceeded, standin
 from mlops_backend.services.other.limits.limiter import UNLIMITED, NoSeed, Reservation, Seed, WithoutRedis
 from mlops_backend.services.other.limits.pricing import price
 from mlops_backend.services.other.limits.seeds import Seeds
-from mlops_backend.services.other.limits.windows import wall_clock, windows_at
+from mlops_backend.services.other.limits.windows import Windows, wall_clock, windows_at
 
 _LOOKED_AT: Final = 2
 _Key = TypeVar("_Key")
@@ -32,7 +33,9 @@ class MemoryLimiter(WithoutRedis):
         default_reserve: int,
         budgets_fail_open: bool = False,
         clock: Callable[[], int] = wall_clock,
+        calendar: Calendar = UTC_DAYS,
     ) -> None:
+        self._calendar = calendar
         self._seeds = Seeds(seed or NoSeed())
         self._default_reserve = default_reserve
         self._budgets_fail_open = budgets_fail_open
@@ -40,6 +43,10 @@ class MemoryLimiter(WithoutRedis):
         self._accounts: OrderedDict[str, Account] = OrderedDict()
         self._routes: OrderedDict[tuple[str, str], int] = OrderedDict()
         self.failed_open = self.failed_closed = 0
+
+    def windows(self, now: int) -> Windows:
+        """The day and the month of a moment."""
+        return windows_at(now, self._calendar)
 
     async def reserve(
         self, principal: Principal, prompt_tokens: int, max_tokens: int | None, answers: int = 1
@@ -52,15 +59,16 @@ class MemoryLimiter(WithoutRedis):
             charge = await self.begun(charge)
         reservation, seen = found
         if reservation is None:
-            raise exceeded(charge, seen)
-        reservation.standings = standings(charge.limits, seen)
+            raise exceeded(charge, seen, self.windows(seen.now))
+        reservation.standings = standings(charge.limits, seen, self.windows(seen.now))
         return reservation
 
     def at_once(self, charge: Charge) -> tuple[MemoryReservation | None, Seen] | None:
         """What comes of a charge, and the counters then; `None` while a counter of its budgets has to be begun."""
         now = self._clock()
         account = self._account(charge.principal_id, now)
-        return None if unseeded(charge, account, windows_at(now)) else taken(account, charge, now)
+        windows = self.windows(now)
+        return None if unseeded(charge, account, windows) else taken(account, charge, now, windows)
 
     async def begun(self, charge: Charge) -> Charge:
         """The same charge once its counters exist; one without budgets where they can't, if that is wanted.
@@ -69,7 +77,7 @@ class MemoryLimiter(WithoutRedis):
             AppError: they can't.
         """
         now = self._clock()
-        unknown = unseeded(charge, self._account(charge.principal_id, now), windows_at(now))
+        unknown = unseeded(charge, self._account(charge.principal_id, now), self.windows(now))
         try:
             for window in unknown:
                 tokens = whole_tokens(await self._seeds.used(charge.principal_id, window.start))

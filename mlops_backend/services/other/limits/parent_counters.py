@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeAlias
 
+from mlops_backend.days import UTC_DAYS, Calendar
 from mlops_backend.services.other.limits.account import MemoryReservation
 from mlops_backend.services.other.limits.charge import Charge
 from mlops_backend.services.other.limits.decision import Seen
@@ -32,6 +33,7 @@ class ParentCounters:
         seed: what a key has used before.
         budgets_fail_open: pass over budgets that cannot be checked.
         clock: microseconds since the epoch.
+        calendar: the days and months of budgets.
     """
 
     def __init__(
@@ -41,9 +43,11 @@ class ParentCounters:
         *,
         budgets_fail_open: bool = False,
         clock: Callable[[], int] = wall_clock,
+        calendar: Calendar = UTC_DAYS,
     ) -> None:
         # What to reserve where nothing is named is for the workers to say.
-        self.limiter = MemoryLimiter(seed, default_reserve=0, budgets_fail_open=budgets_fail_open, clock=clock)
+        choices: dict[str, Any] = {"budgets_fail_open": budgets_fail_open, "clock": clock, "calendar": calendar}
+        self.limiter = MemoryLimiter(seed, default_reserve=0, **choices)
         self._held: defaultdict[object, dict[int, MemoryReservation]] = defaultdict(dict)
         self._waiting: defaultdict[object, set[int]] = defaultdict(set)
         hears.on(RESERVE, self._reserve, tuple[int, Charge])

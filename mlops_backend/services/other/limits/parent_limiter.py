@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from mlops_backend.days import UTC_DAYS, Calendar
 from mlops_backend.errors import Unavailable
 from mlops_backend.principal import Principal
 from mlops_backend.services.other.limits.charge import Charge, whole_tokens
@@ -14,14 +15,15 @@ from mlops_backend.services.other.limits.limiter import UNLIMITED, Reservation, 
 from mlops_backend.services.other.limits.parent_counters import RELEASE, RESERVE, SETTLE, TAKE, USED
 from mlops_backend.services.other.limits.pricing import price
 from mlops_backend.services.other.limits.seeds import Seeds
+from mlops_backend.services.other.limits.windows import windows_at
 from mlops_backend.shared import Shared
 
 
 class ParentReservation:
     """What one generation took; the parent is told how it ends."""
 
-    def __init__(self, shared: Shared, number: int, charge: Charge, tokens: int, seen: Seen) -> None:
-        self.standings: Sequence[Standing] = standings(charge.limits, seen)
+    def __init__(self, shared: Shared, number: int, charge: Charge, tokens: int, known: Sequence[Standing]) -> None:
+        self.standings = known
         self.output = charge.cut_output(tokens)
         self._shared, self._number = shared, number
         self._open = True
@@ -47,9 +49,11 @@ class ParentLimiter(WithoutRedis):
         shared: leads to the parent.
         seed: the ledger, as far as this worker knows it; the parent asks for it.
         default_reserve: the output that is set aside where none is named.
+        calendar: the days and months of budgets; the parent has the same.
     """
 
-    def __init__(self, shared: Shared, seed: Seed, *, default_reserve: int) -> None:
+    def __init__(self, shared: Shared, seed: Seed, *, default_reserve: int, calendar: Calendar = UTC_DAYS) -> None:
+        self._calendar = calendar
         self._shared = shared
         self._seeds = Seeds(seed)
         self._default_reserve = default_reserve
@@ -76,9 +80,11 @@ class ParentLimiter(WithoutRedis):
         if is_open:
             self.failed_open += 1
             charge = charge.without_budgets()
+        found = Seen(*seen)
+        windows = windows_at(found.now, self._calendar)
         if not admitted:
-            raise exceeded(charge, Seen(*seen))
-        return ParentReservation(self._shared, number, charge, tokens, Seen(*seen))
+            raise exceeded(charge, found, windows)
+        return ParentReservation(self._shared, number, charge, tokens, standings(charge.limits, found, windows))
 
     async def take(self, principal_id: str, route: str, cost: int, room: int) -> tuple[int, int] | None:
         """Take `cost` from a route's rate if it fits: the time and the arrival time found."""

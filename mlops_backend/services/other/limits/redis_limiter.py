@@ -9,12 +9,13 @@ from typing import Any, Final, TypeVar
 
 from redis.exceptions import RedisError
 
+from mlops_backend.days import UTC_DAYS, Calendar
 from mlops_backend.errors import AppError, LimitsUnavailable
 from mlops_backend.principal import Principal
 from mlops_backend.redis_clients import MOST_AT_ONCE, REDIS_ERRORS
 from mlops_backend.services.other.limits import script
 from mlops_backend.services.other.limits.charge import Charge, cost_of, whole_tokens
-from mlops_backend.services.other.limits.decision import Seen, Standing, exceeded, standings
+from mlops_backend.services.other.limits.decision import Standing, exceeded, standings
 from mlops_backend.services.other.limits.limiter import UNLIMITED, NoSeed, Reservation, Seed
 from mlops_backend.services.other.limits.pricing import price
 from mlops_backend.services.other.limits.redis_store import LIFE, Answer, RedisStore, Settlement
@@ -30,8 +31,10 @@ _Result = TypeVar("_Result")
 class RedisReservation:
     """What one generation took; how it ends is sent to Redis later."""
 
-    def __init__(self, upkeep: Upkeep, charge: Charge, reservation: str, tokens: int, seen: Seen) -> None:
-        self.standings: Sequence[Standing] = standings(charge.limits, seen)
+    def __init__(
+        self, upkeep: Upkeep, charge: Charge, reservation: str, tokens: int, known: Sequence[Standing]
+    ) -> None:
+        self.standings = known
         self.output = charge.cut_output(tokens)
         self._upkeep, self._charge, self._id = upkeep, charge, reservation
         self._open = True
@@ -68,7 +71,9 @@ class RedisLimiter:
         budgets_fail_open: bool = False,
         clock: Callable[[], int] | None = None,
         life: int = LIFE,
+        calendar: Calendar = UTC_DAYS,
     ) -> None:
+        self._calendar = calendar
         self._store = RedisStore(url, clock=clock, life=life)
         self._upkeep = Upkeep(self._store)
         self._seeds = Seeds(seed or NoSeed())
@@ -157,19 +162,23 @@ class RedisLimiter:
         if answer.seen is None:
             return self._without_redis(charge)
         if answer.code == script.REFUSED:
-            raise exceeded(charge, answer.seen)
-        return RedisReservation(self._upkeep, charge, reservation, answer.tokens, answer.seen)
+            raise exceeded(charge, answer.seen, self._windows(answer.now))
+        known = standings(charge.limits, answer.seen, self._windows(answer.now))
+        return RedisReservation(self._upkeep, charge, reservation, answer.tokens, known)
+
+    def _windows(self, now: int) -> Windows:
+        return windows_at(now, self._calendar)
 
     async def _answer(self, charge: Charge, reservation: str) -> tuple[Charge, Answer]:
         """What Redis says, once the counters of the windows exist in it; and the charge that it was asked for."""
-        windows = windows_at(self._store.now())
+        windows = self._windows(self._store.now())
         for _ in range(_ATTEMPTS):
             async with self._turns:
                 if not self._upkeep.up:
                     raise RedisError("went down while this waited for its turn")
                 answer = await self._store.reserve(charge, reservation, windows)
             if answer.code == script.OTHER_WINDOWS:
-                windows = windows_at(answer.now)
+                windows = self._windows(answer.now)
             elif answer.code == script.UNSEEDED:
                 charge = await self._seeded(charge, windows, answer.missing)
             else:

@@ -1,14 +1,15 @@
-"""Calendar days and months of UTC, in microseconds since the epoch."""
+"""Calendar days and months of the operator, in microseconds since the epoch."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from time import time_ns
 from typing import Final, NamedTuple
 
+from mlops_backend.days import Calendar
+
 SECOND: Final = 1_000_000
-_DAY: Final = 86_400 * SECOND
 
 
 class Window(NamedTuple):
@@ -30,20 +31,16 @@ def wall_clock() -> int:
     return time_ns() // 1000
 
 
-def windows_at(now: int) -> Windows:
+def windows_at(now: int, calendar: Calendar) -> Windows:
     """The windows of that moment."""
-    return _windows_of(now // _DAY)
+    return _windows_of(calendar, calendar.day_at(now // SECOND))
 
 
 @lru_cache(maxsize=8)
-def _windows_of(days: int) -> Windows:
-    day = moment_of(days * _DAY)
-    month = day.replace(day=1)
-    next_month = (month + timedelta(days=32)).replace(day=1)
-    return Windows(
-        Window(days * _DAY, (days + 1) * _DAY),
-        Window(int(month.timestamp()) * SECOND, int(next_month.timestamp()) * SECOND),
-    )
+def _windows_of(calendar: Calendar, day: int) -> Windows:
+    month, next_month = calendar.month_of(day)
+    starts = [calendar.start(each) * SECOND for each in (day, day + 1, month, next_month)]
+    return Windows(Window(*starts[:2]), Window(*starts[2:]))
 
 
 def moment_of(microseconds: int) -> datetime:

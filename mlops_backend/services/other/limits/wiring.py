@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlops_backend.config import Settings
+from mlops_backend.days import Calendar
 from mlops_backend.services.other.limits.byte_budget import ByteBudget
 from mlops_backend.services.other.limits.failed_keys import FailedKeys
 from mlops_backend.services.other.limits.limiter import Limiter, Seed
@@ -26,7 +27,7 @@ def build_limits(services: Services, settings: Settings, spent: Seed, shared: Sh
         spent: tells what a key has used of its budgets already.
         shared: its place among several workers, whose parent counts for all where Redis does not.
     """
-    limiter = _limiter(settings, spent, shared)
+    limiter = _limiter(settings, spent, shared, services.get(Calendar))
     services.add(RouteLimiter(limiter))
     bodies = services.add(budget_of_bodies(settings))
     metrics = services.get(Metrics)
@@ -54,14 +55,15 @@ def budget_of_bodies(settings: Settings) -> ByteBudget:
     return ByteBudget(max(settings.body_memory, per_key), per_key)
 
 
-def _limiter(settings: Settings, spent: Seed, shared: Shared | None) -> Limiter:
+def _limiter(settings: Settings, spent: Seed, shared: Shared | None, calendar: Calendar) -> Limiter:
     choices: dict[str, Any] = {
         "default_reserve": settings.token_reserve,
         "budgets_fail_open": settings.budgets_fail_open,
+        "calendar": calendar,
     }
     if not (address := settings.redis_url.get_secret_value()):
         if shared is not None:
-            return ParentLimiter(shared, spent, default_reserve=settings.token_reserve)
+            return ParentLimiter(shared, spent, default_reserve=settings.token_reserve, calendar=calendar)
         return MemoryLimiter(spent, **choices)
     # Redis's client is 8 MB, which most installations need not spend.
     from mlops_backend.services.other.limits.redis_limiter import RedisLimiter

@@ -15,12 +15,11 @@ from mlops_backend.services.other.usage.answers import (
 from mlops_backend.services.other.usage.generation_row import fitting
 from mlops_backend.services.other.usage.ledger import Ledger
 from mlops_backend.services.other.usage.meter import GenerationMeter
-from mlops_backend.services.other.usage.queries import DAY, Span
+from mlops_backend.services.other.usage.queries import Span
 from mlops_backend.services.other.usage.service import Usage
 from mlops_backend.services.other.usage.wiring import build_usage
 
 __all__ = [
-    "DAY",
     "GENERATION_COLUMNS",
     "GenerationMeter",
     "Ledger",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from io import StringIO
 from typing import Any, Final
 
@@ -20,9 +20,9 @@ _NO_ROWS: Final = b'"rows":[]'
 _FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def iso(milliseconds: int) -> str:
-    """A time as ISO 8601 has it, in UTC: `2026-01-31T12:00:00.000Z`."""
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+def iso(milliseconds: int, zone: tzinfo = UTC) -> str:
+    """A time as ISO 8601 has it: `2026-01-31T12:00:00.000Z`, or with the zone's difference behind it."""
+    moment = datetime.fromtimestamp(milliseconds / 1000, zone)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -39,17 +39,18 @@ def generation_object(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def table_object(table: UsageTable, span: Span, interval: Interval, dimensions: Sequence[Dimension]) -> dict[str, Any]:
-    """The answer to a question about usage."""
+    """The answer to a question about usage, its times as the operator's clocks show them."""
+    zone = span.calendar.zone
     answer = {
-        "from": iso(span.start),
-        "to": iso(span.end),
+        "from": iso(span.start, zone),
+        "to": iso(span.end, zone),
         "interval": interval,
         "group_by": dimensions,
-        "rows": table_rows(table),
+        "rows": table_rows(table, zone),
         "total": _amounts(table.total),
         "truncated": table.truncated,
     }
-    return answer if table.hourly_from is None else {**answer, "hourly_from": iso(table.hourly_from)}
+    return answer if table.hourly_from is None else {**answer, "hourly_from": iso(table.hourly_from, zone)}
 
 
 def table_json(table: UsageTable, span: Span, interval: Interval, dimensions: Sequence[Dimension]) -> bytes:
@@ -59,11 +60,11 @@ def table_json(table: UsageTable, span: Span, interval: Interval, dimensions: Se
     return dumped({**told, "rows": []}).replace(_NO_ROWS, b'"rows":[%b]' % rows, 1)
 
 
-def table_rows(table: UsageTable) -> list[dict[str, Any]]:
+def table_rows(table: UsageTable, zone: tzinfo = UTC) -> list[dict[str, Any]]:
     """Each group: when, what, how much."""
     rows = []
     for group in table.groups:
-        row: dict[str, Any] = {} if group.start is None else {"start": iso(group.start)}
+        row: dict[str, Any] = {} if group.start is None else {"start": iso(group.start, zone)}
         row |= {dimension.value: value for dimension, value in group.values.items()}
         if Dimension.KEY in group.values:
             row["name"] = table.names[group.values[Dimension.KEY]]

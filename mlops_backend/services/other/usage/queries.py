@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Integer,
     Row,
@@ -25,18 +24,18 @@ from sqlalchemy import (
     union_all,
 )
 
+from mlops_backend.days import UTC_DAYS, Calendar
 from mlops_backend.schemas.usage import Dimension, Interval
 from mlops_backend.services.other.database import api_keys, generations, usage_daily
+from mlops_backend.services.other.usage.series import Series, series_of
 
 HOUR: Final = 3_600_000
 DAY: Final = 24 * HOUR
 _BILLION: Final = 10**9
 _NOBODY: Final[ColumnElement[str]] = literal_column("''", String)  # not a parameter: an index is chosen by it
-_NEVER: Final = 2**53
+# As late as a question may ask for, in milliseconds.
+_NEVER: Final = 253_370_764_800_000
 _SUMS: Final = ("prompt_tokens", "completion_tokens", "total_ms", "bytes_in", "bytes_out")
-
-
-_LENGTHS: Final = {Interval.NONE: 0, Interval.HOUR: HOUR, Interval.DAY: DAY}
 
 
 def column_of(dimension: Dimension) -> str:
@@ -48,12 +47,13 @@ def column_of(dimension: Dimension) -> str:
 class Span:
     """Which generations: those that started at `start` or later, before `end`, and fit every one of `only`.
 
-    Times are milliseconds since the epoch.
+    Times are milliseconds since the epoch, days those of the calendar.
     """
 
     start: int
     end: int
     only: Sequence[tuple[Dimension, str]] = ()
+    calendar: Calendar = UTC_DAYS
 
     def of_key(self, key_id: str) -> Span:
         """Those of one key among them."""
@@ -64,7 +64,8 @@ class Span:
         chosen = [condition for dimension, value in self.only for condition in _is(table, column_of(dimension), value)]
         if table is generations:
             return [table.c.started_at >= self.start, table.c.started_at < self.end, *chosen]
-        return [table.c.day >= -(-self.start // DAY), table.c.day < -(-self.end // DAY), *chosen]
+        first, behind = (self.calendar.first_day(moment / 1000) for moment in (self.start, self.end))
+        return [table.c.day >= first, table.c.day < behind, *chosen]
 
 
 def _is(table: Table, name: str, value: str) -> list[ColumnElement[bool]]:
@@ -107,43 +108,47 @@ class Group:
     amounts: Amounts
 
 
-def amounts(span: Span, dimensions: Sequence[Dimension], interval: Interval, limit: int) -> Select[Any]:
-    """Sums by group, in the order of time and then the largest first; hours know nothing of rolled-up days."""
+def amounts(
+    span: Span, dimensions: Sequence[Dimension], interval: Interval, limit: int, until: int = _NEVER
+) -> Select[Any]:
+    """Sums by group, in the order of time and then the largest first; hours know nothing of rolled-up days.
+
+    Args:
+        span: of these.
+        dimensions: told apart by these.
+        interval: and by this.
+        limit: so many groups.
+        until: no generation is later than this, in milliseconds.
+    """
     names = [column_of(dimension) for dimension in dimensions]
-    parts = [_of_generations(span, names, interval)]
+    series = series_of(span.calendar, interval, span.start, min(span.end, until))
+    parts = [_of_generations(span, names, series)]
     if interval is not Interval.HOUR:
-        parts.append(_of_days(span, names, interval))
+        parts.append(_of_days(span, names, series))
     both = union_all(*parts).subquery()
     keys = [both.c[name] for name in _key_names(names, interval)]
     sums = [func.sum(both.c[name]).label(name) for name in ("generations", "estimated", *_SUMS, "units", "billionths")]
     size = func.sum(both.c.prompt_tokens + both.c.completion_tokens).desc()
-    time = keys[:1] if _LENGTHS[interval] else []
+    time = keys[:1] if interval is not Interval.NONE else []
     return select(*keys, *sums).group_by(*keys).order_by(*time, size, *keys).limit(limit)
 
 
 def _key_names(names: Sequence[str], interval: Interval) -> list[str]:
-    return ["bucket", *names] if _LENGTHS[interval] else list(names)
+    return ["bucket", *names] if interval is not Interval.NONE else list(names)
 
 
-def _of_generations(span: Span, names: Sequence[str], interval: Interval) -> Select[Any]:
+def _of_generations(span: Span, names: Sequence[str], series: Series | None) -> Select[Any]:
     rows = generations.c
     counts = [func.count().label("generations"), func.sum(cast(rows.estimated, Integer)).label("estimated")]
-    bucket = (
-        rows.started_at // _number(_LENGTHS[interval]) * _number(_LENGTHS[interval]) if _LENGTHS[interval] else None
-    )
+    bucket = series.of_moment(rows.started_at) if series else None
     return _summed(generations, bucket, names, counts).where(*span.conditions(generations))
 
 
-def _of_days(span: Span, names: Sequence[str], interval: Interval) -> Select[Any]:
+def _of_days(span: Span, names: Sequence[str], series: Series | None) -> Select[Any]:
     rows = usage_daily.c
     counts = [func.sum(rows.generations).label("generations"), func.sum(rows.estimated).label("estimated")]
-    bucket = rows.day * _number(DAY) if _LENGTHS[interval] else None
+    bucket = series.of_day(rows.day) if series else None
     return _summed(usage_daily, bucket, names, counts).where(*span.conditions(usage_daily))
-
-
-def _number(value: int) -> ColumnElement[int]:
-    """Written out: PostgreSQL would not see that two parameters with one value are the same expression."""
-    return literal_column(str(value), BigInteger)
 
 
 def _summed(
@@ -169,9 +174,9 @@ def last_rolled_up(span: Span) -> Select[tuple[int | None]]:
     return select(func.max(usage_daily.c.day)).where(*span.conditions(usage_daily))
 
 
-def tokens_since(key_id: str, start: int) -> Select[tuple[int]]:
+def tokens_since(key_id: str, start: int, calendar: Calendar = UTC_DAYS) -> Select[tuple[int]]:
     """Prompt and completion tokens of a key; one statement, so that nothing is rolled up between its two halves."""
-    span = Span(start, _NEVER).of_key(key_id)
+    span = Span(start, _NEVER, calendar=calendar).of_key(key_id)
     halves = [
         select(func.coalesce(func.sum(table.c.prompt_tokens + table.c.completion_tokens), 0))
         .where(*span.conditions(table))

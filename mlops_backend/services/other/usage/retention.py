@@ -12,11 +12,14 @@ from sqlalchemy import Integer, Select, Table, cast, delete, func, literal, sele
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.selectable import FromClause
 
+from mlops_backend.days import UTC_DAYS, Calendar
 from mlops_backend.errors import DatabaseDown
 from mlops_backend.services.other.database import Database, generations, insert_into, usage_daily
-from mlops_backend.services.other.usage.queries import DAY
 
 _EVERY: Final = 3600.0
+_SECOND: Final = 1000
+# Before it there is nothing, wherever one is.
+_FIRST: Final = -1
 _CLOSING_TIME: Final = 1.0
 _LOCK: Final = 0x6D6C6F71  # any number that nobody else takes for PostgreSQL's advisory locks
 _KEYS: Final = tuple(column.name for column in usage_daily.primary_key if column.name != "day")
@@ -33,9 +36,12 @@ class Retention:
     Args:
         database: what holds them.
         days: `USAGE_RETENTION_DAYS`.
+        calendar: what a day is. One that was rolled up by another calendar keeps its number, and gets the rest of its
+            rows by this one.
     """
 
-    def __init__(self, database: Database, days: int) -> None:
+    def __init__(self, database: Database, days: int, calendar: Calendar = UTC_DAYS) -> None:
+        self._calendar = calendar
         self._database = database
         self._days = days
         self._closing = asyncio.Event()
@@ -60,8 +66,8 @@ class Retention:
         Raises:
             DatabaseDown: it cannot be reached; days that were rolled up before stay so.
         """
-        last = (int(now) * 1000 // DAY) - self._days
-        day, done = await self._oldest(0), 0
+        last = self._calendar.day_at(int(now)) - self._days
+        day, done = await self._oldest(_FIRST), 0
         while day is not None and day < last and not self._closing.is_set():
             done += await self._roll_up(day)
             day = await self._oldest(day + 1)
@@ -82,16 +88,18 @@ class Retention:
 
     async def _oldest(self, since: int) -> int | None:
         """The first day from `since` on that has rows."""
-        query = select(func.min(generations.c.started_at)).where(generations.c.started_at >= since * DAY)
+        begin = self._calendar.start(since) * _SECOND
+        query = select(func.min(generations.c.started_at)).where(generations.c.started_at >= begin)
         async with self._database.reading() as connection:
             moment = (await connection.execute(query)).scalar()
-        return None if moment is None else int(moment) // DAY
+        return None if moment is None else self._calendar.day_at(int(moment) // _SECOND)
 
     async def _roll_up(self, day: int) -> bool:
         """Move one day; a day whose sums do not fit stays, and keeps no other back."""
         try:
             async with self._database.writing() as connection:
-                await (_move if self._database.is_sqlite else _move_at_once)(connection, day)
+                span = (self._calendar.start(day) * _SECOND, self._calendar.start(day + 1) * _SECOND)
+                await (_move if self._database.is_sqlite else _move_at_once)(connection, day, *span)
         except DatabaseDown:
             raise
         except Exception:
@@ -100,21 +108,21 @@ class Retention:
         return True
 
 
-async def _move(connection: AsyncConnection, day: int) -> None:
+async def _move(connection: AsyncConnection, day: int, start: int, end: int) -> None:
     """SQLite: nobody else writes during a writer's transaction."""
-    await connection.execute(_adding("sqlite", _rolled_up(generations, day).where(*_range(day))))
-    await connection.execute(delete(generations).where(*_range(day)))
+    await connection.execute(_adding("sqlite", _rolled_up(generations, day).where(*_range(start, end))))
+    await connection.execute(delete(generations).where(*_range(start, end)))
 
 
-async def _move_at_once(connection: AsyncConnection, day: int) -> None:
+async def _move_at_once(connection: AsyncConnection, day: int, start: int, end: int) -> None:
     """PostgreSQL: one statement deletes and counts the very same rows, though others write beside it."""
     await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    gone = delete(generations).where(*_range(day)).returning(generations).cte("gone")
+    gone = delete(generations).where(*_range(start, end)).returning(generations).cte("gone")
     await connection.execute(_adding("postgresql", _rolled_up(gone, day)).add_cte(gone))
 
 
-def _range(day: int) -> list[Any]:
-    return [generations.c.started_at >= day * DAY, generations.c.started_at < (day + 1) * DAY]
+def _range(start: int, end: int) -> list[Any]:
+    return [generations.c.started_at >= start, generations.c.started_at < end]
 
 
 def _rolled_up(rows: FromClause, day: int) -> Select[Any]:

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from time import time
 from typing import Any, Final
 
 from sqlalchemy import Row, Select
 
+from mlops_backend.days import UTC_DAYS, Calendar
 from mlops_backend.errors import NotFound, Unavailable
 from mlops_backend.schemas.usage import Dimension, Interval
 from mlops_backend.services.other.database import Database
@@ -61,11 +63,18 @@ class Usage:
         ledger: what is not there yet.
         prices: what that costs.
         others: comes back when other workers of this service have written what they know.
+        calendar: the operator's days.
     """
 
     def __init__(
-        self, database: Database, ledger: Ledger, prices: PriceList, others: Callable[[], Awaitable[None]] | None = None
+        self,
+        database: Database,
+        ledger: Ledger,
+        prices: PriceList,
+        others: Callable[[], Awaitable[None]] | None = None,
+        calendar: Calendar = UTC_DAYS,
     ) -> None:
+        self.calendar: Final = calendar
         self._database = database
         self._ledger = ledger
         self._prices = prices
@@ -80,7 +89,8 @@ class Usage:
             DatabaseDown: it cannot be reached.
         """
         await self._others_wrote()
-        found = await self._all(amounts(span, dimensions, interval, limit + 1))
+        until = int(time() * 1000) + DAY
+        found = await self._all(amounts(span, dimensions, interval, limit + 1, until))
         groups = await asyncio.to_thread(lambda: [_group(row, dimensions) for row in found[:limit]])
         if len(found) > limit or interval is Interval.HOUR:
             (whole,) = await self._all(amounts(span, (), Interval.NONE, 1))
@@ -124,7 +134,7 @@ class Usage:
             after = rows[-1]["started_at"], rows[-1]["id"]
 
     async def used(self, principal_id: str, since: datetime) -> int:
-        """Prompt and completion tokens of the generations that a key started at `since`, a midnight of UTC, or later.
+        """Prompt and completion tokens of the generations that a key started at `since`, a midnight, or later.
 
         Those that this process has not written yet count; nothing is counted twice.
 
@@ -133,7 +143,7 @@ class Usage:
         """
         start = round(since.timestamp() * 1000)
         async with self._ledger.still():
-            ((written,),) = await self._read(tokens_since(principal_id, start))
+            ((written,),) = await self._read(tokens_since(principal_id, start, self.calendar))
             unwritten = self._ledger.unwritten()
         mine = (row.tokens for row in unwritten if row.key_id == principal_id and row.started_at >= start)
         return int(written) + sum(mine)
@@ -144,7 +154,7 @@ class Usage:
 
     async def _hourly_from(self, span: Span) -> int:
         ((day,),) = await self._all(last_rolled_up(span))
-        return span.start if day is None else max(span.start, (int(day) + 1) * DAY)
+        return span.start if day is None else max(span.start, span.calendar.start(int(day) + 1) * 1000)
 
     async def _names(self, ids: set[str]) -> dict[str, str]:
         found = {row.id: row.name for row in await self._all(names_of(sorted(ids)))} if ids else {}

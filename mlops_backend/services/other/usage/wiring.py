@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlops_backend.config import Settings
+from mlops_backend.days import Calendar
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.usage.ledger import Ledger
 from mlops_backend.services.other.usage.others import OtherLedgers
@@ -29,11 +30,13 @@ def build_usage(
     database = services.get(Database)
     prices = PriceList(settings.prices)
     ledger = services.add(Ledger(database, prices, settings.usage_buffer))
-    services.add(Usage(database, ledger, prices, OtherLedgers(ledger, shared).wrote if shared is not None else None))
+    calendar = services.get(Calendar)
+    others = OtherLedgers(ledger, shared).wrote if shared is not None else None
+    services.add(Usage(database, ledger, prices, others, calendar))
     metrics = services.get(Metrics)
     metrics.gauge("ledger_waiting", "Generations that are not in the database yet.", lambda: ledger.waiting)
     metrics.gauge("ledger_lag_seconds", "Since the oldest of those ended.", lambda: ledger.lag, of_all="most")
     metrics.counter("ledger_written", "Generations that were written into the ledger.", lambda: ledger.written)
     metrics.counter("ledger_dropped", "Generations that the ledger lost.", lambda: ledger.dropped)
     sweeps = shared is None or shared.is_first
-    return ledger, [Retention(database, settings.usage_retention_days)] if sweeps else []
+    return ledger, [Retention(database, settings.usage_retention_days, calendar)] if sweeps else []
