@@ -32,6 +32,8 @@ from mlops_backend.telemetry.generation_metrics import GenerationMetrics
 from mlops_backend.telemetry.logging import configure_logging, lines_dropped
 from mlops_backend.telemetry.loop_lag import LoopLag
 from mlops_backend.telemetry.metrics import Metrics
+from mlops_backend.telemetry.traces import Traces
+from mlops_backend.telemetry.tracing import build_traces
 
 
 def create_app(settings: Settings | None = None, shared: Shared | None = None) -> Quart:
@@ -72,6 +74,7 @@ def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -
     metrics.counter("log_lines_dropped", "Log lines that could not be written.", lines_dropped)
     services.add(EndUsers(settings.end_user_key))
     services.add(Calendar(settings.timezone))
+    traces = services.add(build_traces(settings, metrics), Traces)
     database = build_database(services, settings)
     keys = build_keys(services, settings, shared)
     ledger, retention = build_usage(services, settings, shared)
@@ -85,6 +88,6 @@ def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -
     admission = services.get(Admission)
     services.add(Whole(metrics, lambda: State(admission.stopping, degraded=not database.up), shared))
     lag = LoopLag(metrics)
-    kept: Sequence[Part] = (audit, log_level, database, keys)
+    kept: Sequence[Part] = (traces, audit, log_level, database, keys)
     parts = (*kept, upstream, limiter, ledger, *retention, replies, inference, lag)
     live_with(app, parts)

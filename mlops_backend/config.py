@@ -37,6 +37,7 @@ from mlops_backend.setting_addresses import Network
 from mlops_backend.setting_backends import BackendSetting
 from mlops_backend.setting_models import Alias, KeepAlive
 from mlops_backend.setting_servers import OpenAIServer
+from mlops_backend.setting_traces import TraceSettings
 from mlops_backend.setting_values import Route
 
 PLACEHOLDER_KEY = "your-secret-api-key-change-this"
@@ -66,7 +67,7 @@ class ConfigError(Exception):
     """A setting that cannot be used; the message is one line and names the variable."""
 
 
-class Settings(BaseSettings):
+class Settings(TraceSettings, BaseSettings):
     """Everything an operator can set; frozen, so that it can be handed to every part."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)

@@ -13,7 +13,10 @@ from typing import Final
 
 # Settings that are secret, or may have a password in them; of the lists among them a line of the file is an item.
 LISTS: Final = ("API_KEYS", "OLLAMA_BASE_URL", "OPENAI_BACKENDS")
-SECRETS: Final = ("API_KEY", "DATABASE_URL", "REDIS_URL", "END_USER_SECRET", *LISTS)
+SECRETS: Final = (
+    *("API_KEY", "DATABASE_URL", "REDIS_URL", "END_USER_SECRET", "OTEL_EXPORTER_OTLP_HEADERS"),
+    *LISTS,
+)
 SUFFIX: Final = "_FILE"
 _LARGEST: Final = 1_048_576
 _UTF16: Final = "it is UTF-16, as a redirect in Windows PowerShell writes it"

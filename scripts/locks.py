@@ -41,22 +41,31 @@ class Lock:
     name: str
     lists: tuple[str, ...]
     arguments: tuple[str, ...]
-    constraint: str | None = None
+    constraints: tuple[str, ...] = ()
 
 
 LOCKS = (
     Lock("requirements.txt", ("dependencies",), (INPUT,)),
     Lock(
+        "requirements-tracing.txt",
+        ("tracing",),
+        ("--group=tracing", "--constraint=requirements.txt"),
+        ("requirements.txt",),
+    ),
+    Lock(
         "requirements-dev.txt",
-        ("dependencies", "dev"),
-        (INPUT, "--group=dev", "--constraint=requirements.txt"),
-        constraint="requirements.txt",
+        ("dependencies", "tracing", "dev"),
+        (
+            *(INPUT, "--group=tracing", "--group=dev"),
+            *("--constraint=requirements.txt", "--constraint=requirements-tracing.txt"),
+        ),
+        ("requirements.txt", "requirements-tracing.txt"),
     ),
     Lock(
         "requirements-mutate.txt",
         ("mutate",),
         ("--group=mutate", "--constraint=requirements-dev.txt"),
-        constraint="requirements-dev.txt",
+        ("requirements-dev.txt",),
     ),
     Lock(
         "requirements-supply.txt",
@@ -81,9 +90,14 @@ def digest(lock: Lock, root: Path) -> str:
         "lists": {name: sorted(normalised(item) for item in available[name]) for name in lock.lists},
         "python": normalised(project["project"]["requires-python"]),
         "options": [*OPTIONS, *lock.arguments],
-        "constraint": pins((root / lock.constraint).read_text("utf-8")) if lock.constraint else {},
+        "constraint": {name: pin for path in lock.constraints for name, pin in pins(text_of(root / path)).items()},
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def text_of(path: Path) -> str:
+    """Read a file."""
+    return path.read_text("utf-8")
 
 
 def normalised(requirement: str) -> str:
@@ -99,7 +113,7 @@ def stale(root: Path = ROOT) -> list[str]:
 def is_fresh(lock: Lock, root: Path) -> bool:
     """Compare the hash in the lock's first line with the hash of its inputs."""
     path = root / lock.name
-    if not path.exists() or (lock.constraint and not (root / lock.constraint).exists()):
+    if not all((root / name).exists() for name in (lock.name, *lock.constraints)):
         return False
     with path.open(encoding="utf-8") as lines:
         return lines.readline().strip() == STAMP + digest(lock, root)

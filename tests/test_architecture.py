@@ -29,6 +29,7 @@ LAYERS = (
         "setting_backend_fields",
         "setting_lines",
         "setting_models",
+        "setting_traces",
     ),
     (
         "principal",

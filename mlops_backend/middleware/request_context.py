@@ -18,6 +18,7 @@ from mlops_backend.services.llm.dialects import dialect_of, dumped, error_object
 from mlops_backend.services.registry import Services
 from mlops_backend.telemetry.logging import log_request
 from mlops_backend.telemetry.record import RequestRecord
+from mlops_backend.telemetry.traces import NOBODY, Traces
 
 T = TypeVar("T")
 Note = Callable[[RequestRecord, float], None]
@@ -38,12 +39,22 @@ class RequestContext:
         count: counts every request, told in the same way.
         audit: notes how what is audited has ended, told in the same way.
         end_users: writes the names of those for whom clients ask.
+        traces: is told of each request.
     """
 
-    def __init__(self, app: App, keep: Note, count: Note, audit: Note, end_users: EndUsers = PLAIN) -> None:
+    def __init__(
+        self,
+        app: App,
+        keep: Note,
+        count: Note,
+        audit: Note,
+        end_users: EndUsers = PLAIN,
+        traces: Traces = NOBODY,
+    ) -> None:
         self._app = app
         self._notes = keep, count, audit
         self._end_users = end_users
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
@@ -53,7 +64,8 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        record = RequestRecord(id=_request_id(scope), method=scope["method"], batch=_is_batch(scope))
+        trace = self._traces.begin(scope["headers"])
+        record = RequestRecord(id=_request_id(scope), method=scope["method"], batch=_is_batch(scope), trace=trace)
         record.end_users = self._end_users
         if named := of_headers(scope["headers"]):
             record.name_end_user(named)
@@ -160,5 +172,7 @@ def _finish(record: RequestRecord, keep: Note, count: Note, audit: Note) -> None
         count(record, now)
     with suppress(Exception):
         audit(record, now)
+    with suppress(Exception):
+        record.trace.end(record, now)
     with suppress(Exception):
         log_request(record.fields(now))

@@ -31,6 +31,7 @@ from mlops_backend.services.other.limits import ByteBudget, build_failed_keys
 from mlops_backend.services.other.usage import Ledger
 from mlops_backend.shared import Shared
 from mlops_backend.telemetry.generation_metrics import GenerationMetrics
+from mlops_backend.telemetry.traces import Traces
 
 # What waits in memory for its reader is smaller than what is read at once.
 _SMALLER: Final = {"/api/llm/streams": MAX_BYTES}
@@ -67,6 +68,7 @@ def add_middleware(app: Quart, settings: Settings, shared: Shared | None = None)
             services.get(GenerationMetrics).note,
             lambda noted, _: end_audited(audit, noted),
             services.get(EndUsers),
+            services.get(Traces),
         ),
         enabled=settings.key_in_url,
     )

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from mlops_backend.end_users import PLAIN, EndUsers
 from mlops_backend.principal import Principal, Priority
 from mlops_backend.telemetry.redaction import MASK, redact
+from mlops_backend.telemetry.traces import UNTRACED, Trace
 
 _LONGEST_NAME: Final = 256
 _LONGEST_SAID: Final = 200
@@ -54,6 +55,8 @@ class RequestRecord:
     `passed_over` are the backends that were asked before the one that answered, and `route_reason` says in a word why
     it was that one, where there were several. `action` is what is audited of it, `target` what it is done to, and
     `changed` which properties of that. `end_user` is for whom the client says that it asks, as `end_users` writes it.
+    `asked_path` is the route in its client's dialect, `provider` the kind of the backend. `queued` is when it first had
+    to wait for a backend, `leased` when it last got one. `trace` is the trace that it is in.
     """
 
     id: str
@@ -94,6 +97,11 @@ class RequestRecord:
     changed: tuple[str, ...] = ()
     end_user: str = ""
     end_users: EndUsers = PLAIN
+    trace: Trace = UNTRACED
+    asked_path: str = ""
+    provider: str = ""
+    queued: float | None = None
+    leased: float | None = None
 
     def name_model(self, model: str) -> None:
         """Note the model that a client named: as much of it as a name may have, and nothing that a terminal obeys."""
@@ -106,8 +114,7 @@ class RequestRecord:
 
     def fail(self, code: str, said: str) -> None:
         """Note that the backend failed amid its answer, and what it said: a line of it, without what may be a key."""
-        line = "".join(mark if mark.isprintable() else " " for mark in redact(said)[:_LONGEST_SAID])
-        self.outcome, self.error, self.said = "error", code, _MAY_BE_KEY.sub(MASK, line)
+        self.outcome, self.error, self.said = "error", code, without_keys(said)
 
     @property
     def gives_way(self) -> bool:
@@ -148,6 +155,8 @@ class RequestRecord:
                 line[name] = value
         if self.passed_over:
             line["passed_over"] = list(self.passed_over)
+        if trace_id := self.trace.id:
+            line["trace_id"] = trace_id
         return {**line, **self._measured()}
 
     def _measured(self) -> dict[str, Any]:
@@ -163,6 +172,12 @@ class RequestRecord:
         if self.estimated:
             line["tokens_estimated"] = True
         return line
+
+
+def without_keys(said: str) -> str:
+    """A line of what somebody said, without what may be a key."""
+    line = "".join(mark if mark.isprintable() else " " for mark in redact(said)[:_LONGEST_SAID])
+    return _MAY_BE_KEY.sub(MASK, line)
 
 
 def _ms(seconds: float) -> float:

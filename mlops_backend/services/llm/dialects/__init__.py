@@ -11,10 +11,10 @@ from mlops_backend.services.llm.dialects.go_json import Member, bytes_of, folded
 from mlops_backend.services.llm.dialects.large import LargeBody, written
 from mlops_backend.services.llm.dialects.large_members import places, value_in
 from mlops_backend.services.llm.dialects.long_texts import in_full, shortened
-from mlops_backend.services.llm.dialects.objects import events_of, is_openai_end
+from mlops_backend.services.llm.dialects.objects import events_of, is_openai_end, lines_of
 from mlops_backend.services.llm.dialects.ollama import check_first, dump_line, error_text, parse_object
 from mlops_backend.services.llm.dialects.openai_ending import FINISHED, OpenAIEnding, openai_ending
-from mlops_backend.services.llm.dialects.said import texts_in, tokens_said
+from mlops_backend.services.llm.dialects.said import texts_in, tokens_said, words_in
 from mlops_backend.services.llm.dialects.sse import as_events, events
 from mlops_backend.services.llm.dialects.usage import CHARACTERS_PER_TOKEN, read_usage, tokens_in
 
@@ -46,6 +46,7 @@ __all__ = [
     "in_full",
     "is_openai_end",
     "last_of",
+    "lines_of",
     "members",
     "ollama",
     "openai_ending",
@@ -59,5 +60,6 @@ __all__ = [
     "tokens_said",
     "value_in",
     "value_of",
+    "words_in",
     "written",
 ]

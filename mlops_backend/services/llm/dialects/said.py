@@ -28,6 +28,7 @@ _ARGUMENTS: Final = frozenset({"arguments", "input"})
 _NOT_SAID: Final = (".done", ".audio.delta")
 # More than this many are not looked at: what is made of them is a guess.
 _MOST_VALUES: Final = 50_000
+_DEEPEST: Final = 12
 
 
 def texts_in(told: Told) -> Iterator[str]:
@@ -53,6 +54,23 @@ def _texts(value: dict[str, Any]) -> Iterator[str]:
             yield inner
         elif isinstance(inner, dict) and inner and name in _ARGUMENTS:
             yield dumped(inner).decode()
+
+
+def words_in(told: object, depth: int = _DEEPEST) -> Iterator[tuple[str, str]]:
+    """The same in their order, each with the name of the field that it stands in; no deeper than people write."""
+    kind = told.get("type") if isinstance(told, dict) else None
+    if depth == 0 or (isinstance(kind, str) and kind.endswith(_NOT_SAID)):
+        return
+    if isinstance(told, list):
+        for each in told:
+            yield from words_in(each, depth - 1)
+    for name, inner in told.items() if isinstance(told, dict) else ():
+        if isinstance(inner, str) and name in _TEXTS:
+            yield name, inner
+        elif isinstance(inner, dict) and inner and name in _ARGUMENTS:
+            yield "arguments", dumped(inner).decode("utf-8", "replace")
+        elif name in _HOLDERS:
+            yield from words_in(inner, depth - 1)
 
 
 def tokens_said(told: Told) -> int:

@@ -28,6 +28,7 @@ def read_usage(told: Mapping[str, Any], record: RequestRecord) -> bool:
     Ollama tells them beside the answer and leaves a count of 0 out; OpenAI and Anthropic in `usage`, the Responses API
     in its `response`, Anthropic at a stream's start in its `message`.
     """
+    record.trace.hear(told)
     for holder in (told, told.get("response"), told.get("message")):
         usage = holder.get("usage") if isinstance(holder, dict) else None
         if isinstance(usage, dict):

@@ -193,6 +193,7 @@ class Attempts:
                 with suppress(NoUsableBackend):  # they were taken away, or are called otherwise now
                     lease = await self._queued(names, asked, generation, first_byte)
         stack.callback(lease.give_back)
+        generation.record.leased = perf_counter()
         reason = next(choice.reason for choice in (*first, *last) if choice.name == lease.name)
         _tell(generation.record, lease.name, reason)
         return named[lease.name]
@@ -205,6 +206,7 @@ class Attempts:
         since = perf_counter()
         watch.moved(math.inf)
         record.waits = True
+        record.queued = record.queued or since
         try:
             return await self._leases.take(names, asking)
         finally:
@@ -263,7 +265,7 @@ async def _goes_on(candidates: Candidates, backend: Backend, reason: _Why, reaso
 
 async def _entered(backend: Backend, asked: Asked, record: RequestRecord, stack: AsyncExitStack) -> Answer:
     """A backend's answer, to be closed with `stack`; raises an `AppError`."""
-    record.backend, record.doubted = backend.address, False
+    record.backend, record.provider, record.doubted = backend.address, backend.kind, False
     answer = await stack.enter_async_context(backend.forward(asked, record))
     stack.push_async_callback(answer.chunks.aclose)
     return answer

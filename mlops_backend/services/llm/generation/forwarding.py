@@ -23,6 +23,7 @@ from mlops_backend.services.llm.dialects import (
 )
 from mlops_backend.services.llm.generation.admission import Admission, Generation
 from mlops_backend.services.llm.generation.attempts import Attempts
+from mlops_backend.services.llm.generation.content import Overheard, Watching, note_answer, note_request
 from mlops_backend.services.llm.generation.metering import Meter, Metered, metered
 from mlops_backend.services.llm.generation.relay import UNTIMED, Clocks, Opened, relay
 from mlops_backend.services.llm.generation.token_estimate import estimate_prompt_tokens, prompt_tokens
@@ -69,9 +70,10 @@ class Forwarder:
             AppError: whatever kept the answer away.
         """
         record.name_model(asked.model)
+        record.asked_path = asked.path
         if asked.task.generates and len(content := _in_memory(asked)) > LARGE:  # at the end there is no time for it
             asked = replace(asked, prompt=await aside(len(content), estimate_prompt_tokens, content))
-        answered, sent = Forwarded(), asked
+        answered, sent, ending = Forwarded(), asked, await _watching(asked, record)
 
         async def begin() -> Metered:
             nonlocal sent
@@ -87,7 +89,7 @@ class Forwarder:
             begin,
             lambda generation, stack: self._open(sent, answered, generation, stack),
             self._clocks_of(asked),
-            (asked.ending or generation_ending)(),
+            ending,
         )
         if await anext(stream, None) is not None:
             answered.body = stream
@@ -133,6 +135,15 @@ class Forwarder:
         return answer.chunks, first, answer.tap
 
 
+async def _watching(asked: Asked, record: RequestRecord) -> Watching:
+    """What watches the answer, should it be a stream."""
+    ending = (asked.ending or generation_ending)()
+    if not (asked.task.generates and record.trace.wants_content):
+        return ending
+    await note_request(record, asked)
+    return Overheard(ending)
+
+
 async def _first_line(first: bytes, chunks: AsyncGenerator[bytes, None]) -> bytes:
     """What has come, with at least one line in it unless there is none.
 
@@ -158,6 +169,8 @@ def _read_whole(asked: Asked, answer: Answer, body: bytes, record: RequestRecord
         told = {"text": body.decode(errors="replace")} if answer.content_type.startswith("text/plain") else None
     if isinstance(told, dict):
         read_usage(told, record)
+        if record.trace.wants_content:
+            note_answer(record, [told])
     if record.lacks_usage:
         record.estimate(tokens_said(told) if isinstance(told, dict) else 0)
 

@@ -10,8 +10,8 @@ from time import perf_counter
 from typing import Final
 
 from mlops_backend.errors import AppError, FirstByteTimedOut, IdleTimedOut
-from mlops_backend.services.llm.dialects import Ending
 from mlops_backend.services.llm.generation.admission import Admission, Generation, outcome_of
+from mlops_backend.services.llm.generation.content import Watching
 from mlops_backend.services.llm.upstream import Tap
 from mlops_backend.telemetry.record import RequestRecord
 
@@ -45,7 +45,7 @@ def idle_late() -> AppError:
 
 
 async def relay(
-    admission: Admission, record: RequestRecord, meter: Begin, open_stream: Open, clocks: Clocks, ending: Ending
+    admission: Admission, record: RequestRecord, meter: Begin, open_stream: Open, clocks: Clocks, ending: Watching
 ) -> Chunks:
     """One generation's stream: an empty chunk once its first chunk has arrived, then the chunks.
 
@@ -94,7 +94,7 @@ async def relay(
                 ending.settle(record)
 
 
-async def _straight_on(generation: Generation, tap: Tap, ending: Ending, idle: float) -> None:
+async def _straight_on(generation: Generation, tap: Tap, ending: Watching, idle: float) -> None:
     """Let pieces go the short way while they can; raises what the ordinary way raises.
 
     They are looked at, counted and sent as the relay and what lies behind it do. Where the short way ends, be it

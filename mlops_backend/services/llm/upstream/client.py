@@ -134,6 +134,7 @@ class Upstream:
         url = target.url + path
         if record is not None:
             record.upstream_url = url.partition("?")[0]
+            headers = record.trace.carried(record, tuple(headers))
             await self._take_slot()
         try:
             response = await self._send(method, url, _merged(headers, target.headers, content), content)
