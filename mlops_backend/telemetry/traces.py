@@ -71,6 +71,16 @@ UNTRACED: Final = Untraced()
 class Traces:
     """Where the requests of this process are told of, a part of the lifespan; this one tells nobody."""
 
+    @property
+    def exported(self) -> int:
+        """Spans that a collector took."""
+        return 0
+
+    @property
+    def lost(self) -> int:
+        """Spans that no collector took."""
+        return 0
+
     def begin(self, headers: Iterable[tuple[bytes, bytes]]) -> Trace:
         """A request that has just come, with the headers of its ASGI scope."""
         return UNTRACED

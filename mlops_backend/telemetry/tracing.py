@@ -16,6 +16,13 @@ _INSTALL: Final = "pip install --require-hashes -r requirements-tracing.txt"
 
 def build_traces(settings: Settings, metrics: Metrics) -> Traces:
     """What tells of requests; where it lacks packages, a line of the log says so and nobody is told."""
+    traces = _traces(settings)
+    metrics.counter("spans_exported", "Spans that a collector took.", lambda: traces.exported)
+    metrics.counter("spans_lost", "Spans that no collector took.", lambda: traces.lost)
+    return traces
+
+
+def _traces(settings: Settings) -> Traces:
     if not settings.otel_exporter_otlp_endpoint:
         return NOBODY
     try:
@@ -26,7 +33,4 @@ def build_traces(settings: Settings, metrics: Metrics) -> Traces:
         advice = f"OTEL_EXPORTER_OTLP_ENDPOINT is set, and {error.name} is not installed: {_INSTALL}"
         structlog.get_logger().warning("no traces: packages are missing", advice=advice)
         return NOBODY
-    traces = OtlpTraces(settings)
-    metrics.counter("spans_exported", "Spans that a collector took.", lambda: traces.exported)
-    metrics.counter("spans_lost", "Spans that no collector took.", lambda: traces.lost)
-    return traces
+    return OtlpTraces(settings)

@@ -20,6 +20,7 @@ NOT_HELD = (
     "sqlalchemy.orm",
     "sqlalchemy.dialects.postgresql",
     "flask_swagger_ui",
+    "opentelemetry",
     # Beneath what `postponed.py` names, and read when that is run.
     "h2.connection",
     "hpack",

@@ -16,6 +16,7 @@ VALUES = {
     "DATABASE_URL": "postgresql+asyncpg://mlops:secret@db.example/mlops",
     "REDIS_URL": "redis://:secret@redis.example:6379/0",
     "END_USER_SECRET": "a-secret-for-names-of-people",
+    "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20secret",
     "OLLAMA_BASE_URL": "http://user:secret@ollama.example:11434",
     "OPENAI_BACKENDS": "http://:secret@vllm.example:8000",
 }

@@ -524,7 +524,7 @@ def told_of_traces(lines: str) -> list[dict[str, Any]]:
 def _numbers(service: Service) -> tuple[int, int]:
     """Exported, lost."""
     told = {name: value for name, value, _ in service.services.get(Metrics).told()}
-    return int(told["mlops_spans_exported"]), int(told["mlops_spans_lost"])
+    return int(told["mlops_spans_exported_total"]), int(told["mlops_spans_lost_total"])
 
 
 async def _until(condition: Callable[[], bool]) -> None:
