@@ -71,7 +71,7 @@ LOCKS = (
         "requirements-supply.txt",
         ("supply",),
         ("--group=supply", "--constraint=requirements-dev.txt"),
-        constraint="requirements-dev.txt",
+        ("requirements-dev.txt",),
     ),
     Lock("requirements-embedded.txt", ("embedded",), ("--group=embedded", "--no-deps")),
 )
