@@ -48,6 +48,7 @@ class RequestContext:
         keep: Note,
         count: Note,
         audit: Note,
+        *,
         end_users: EndUsers = PLAIN,
         traces: Traces = NOBODY,
     ) -> None:

@@ -67,8 +67,8 @@ def add_middleware(app: Quart, settings: Settings, shared: Shared | None = None)
             services.get(Ledger).note,
             services.get(GenerationMetrics).note,
             lambda noted, _: end_audited(audit, noted),
-            services.get(EndUsers),
-            services.get(Traces),
+            end_users=services.get(EndUsers),
+            traces=services.get(Traces),
         ),
         enabled=settings.key_in_url,
     )
