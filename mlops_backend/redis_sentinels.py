@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
-from math import inf
-from time import monotonic
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -17,29 +14,11 @@ from redis.exceptions import RedisError
 from mlops_backend.sentinel_address import SentinelAddress, host_and_port
 
 _LOGIN: Final = ("username", "password", "db")
-# Seconds from one look to the next.
-_PAUSE: Final = 1.0
 _PLACE: Final = ("host", "port", "connection_class")
 
 
 class _PrimaryPool(SentinelConnectionPool):
-    """Connections to the primary, and those to the Sentinels, which are closed with them.
-
-    While it is used the Sentinels are asked every second: of a failover that somebody asks for, the old primary, which
-    stays up, is told some ten seconds later, and takes until then what is lost.
-    """
-
-    _look_at = inf
-    _look: asyncio.Task[None] | None = None
-
-    async def ensure_connection(self, connection: Any) -> None:
-        """Have it connected to whom the Sentinels named last."""
-        if monotonic() >= self._look_at:
-            self._look_at = inf  # until it has been looked
-            self._look = asyncio.create_task(self._looked())
-        if self.master_address not in (None, (connection.host, connection.port)):
-            await connection.disconnect()
-        await super().ensure_connection(connection)
+    """Connections to the primary, and those to the Sentinels, which are closed with them."""
 
     async def get_master_address(self) -> tuple[str, int]:
         """Who it is now.
@@ -56,26 +35,14 @@ class _PrimaryPool(SentinelConnectionPool):
             said = await asyncio.gather(*(each.words() for each in asked))
             kind = RedisError if all(each.answered for each in asked) else MasterNotFoundError
             raise kind(f"no Sentinel names a primary {self.service_name!r}: {'; '.join(said)}") from None
-        self._look_at = monotonic() + _PAUSE
         return host, port
 
     async def aclose(self) -> None:
         """Close all of them."""
-        if self._look is not None:
-            self._look.cancel()
-            await asyncio.gather(self._look, return_exceptions=True)
         try:
             await super().aclose()
         finally:
             await self.sentinel_manager.aclose()
-
-    async def _looked(self) -> None:
-        """The primary that is there goes on to be used while no Sentinel names another."""
-        try:
-            with suppress(RedisError, OSError):
-                await self.get_master_address()
-        finally:
-            self._look_at = monotonic() + _PAUSE
 
 
 class _Said:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,15 +11,13 @@ import pytest
 from mlops_backend import redis_clients
 from mlops_backend.errors import LimitExceeded
 from tests.fakes.limits import key, quiet
-from tests.fakes.limits_model import SECOND
 from tests.fakes.postgres_pair import free_port
-from tests.fakes.redis_pair import WATCHED, RedisNode, RedisPair, RedisSentinel, wait_for
+from tests.fakes.redis_pair import WATCHED, RedisNode, RedisSentinel, wait_for
 from tests.unit.limits.test_redis_kinds import listens, opened, tls_server, told
 from tests.unit.limits.test_redis_user import PAGE, listed
 
 LIMITED = key(requests="2/hour", tokens_per_day=1000)
 PASSWORD = "a-password-of-the-sentinel"
-HOUR = 3600 * SECOND
 
 
 @pytest.fixture(autouse=True)
@@ -57,21 +54,6 @@ async def test_limits_are_kept_at_the_primary(primary: RedisNode, sentinel: Redi
         for limiter in (one, two):
             await quiet(limiter)
     assert "db3" in str(primary.ask("INFO", "KEYSPACE"))
-
-
-async def test_a_failover_that_was_asked_for_is_followed_before_the_old_primary_knows() -> None:
-    """It stays up as a primary for some ten seconds more, and all that it is told then is lost."""
-    with RedisPair() as pair, RedisSentinel(pair.primary.port) as sentinel:
-        wait_for(sentinel.is_ready, "the Sentinel knows the replica")
-        async with opened(sentinel.url) as limiter, asyncio.timeout(30):
-            await limiter.take("before", "route", SECOND, HOUR)
-            sentinel.ask("SENTINEL", "FAILOVER", WATCHED)
-            wait_for(lambda: pair.replica.ask("ROLE")[0] == b"master", "the replica takes over")
-            while not pair.replica.ask("KEYS", "*moved*"):
-                await limiter.take("moved", "route", SECOND, HOUR)
-                await asyncio.sleep(0.02)
-            assert pair.primary.ask("ROLE")[0] == b"master"
-            assert limiter.redis_up, limiter.redis_trouble
 
 
 async def test_one_sentinel_that_is_away_is_passed_over(sentinel: RedisSentinel) -> None:
