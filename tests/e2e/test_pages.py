@@ -79,7 +79,7 @@ TESTED_ELSEWHERE: Final = {
     "usage-month": "test_pages_operating.py",
     "operate-keys": "test_pages_operating.py",
     "log-level": "test_pages_operating.py",
-    "audit-line": "tests/web/test_audit.py",
+    "audit-line": "tests/web/test_log_lines.py",
     "backends-file": "tests/unit/backends/test_backends_file.py",
     "backends-drain": "tests/web/test_admin_backends.py",
     "replicas-nginx": "test_pages_operating.py",
