@@ -73,12 +73,13 @@ async def made(client: httpx.AsyncClient) -> list[str]:
 
 
 async def test_no_key_is_seen_again(tmp_path: Path, fake: FakeOllama) -> None:
-    """Not in a log at its most talkative, an answer, a metric, the database or the list of processes."""
+    """Not in a talkative log, in what is audited, an answer, a metric, the database or a list of processes."""
     settings = {
         "API_KEYS": f"tester:{ORDINARY}",
         "KEY_IN_URL": "true",
         "LOG_LEVEL": "DEBUG",
         "AUTH_FAILURE_LIMIT": "off",
+        "AUDIT_LOG": "audit.log",
     }
     async with serving_process(tmp_path, fake.url, **settings) as process:
         async with asking(process) as client:
@@ -87,14 +88,17 @@ async def test_no_key_is_seen_again(tmp_path: Path, fake: FakeOllama) -> None:
             metrics = (await client.get("/metrics", headers={"X-API-Key": KEY})).text
         shown = command_lines(process)
         files = b"".join(file.read_bytes() for file in (tmp_path / "data").iterdir())
+        audit = (tmp_path / "audit.log").read_text()
         logs = process.output + process.errors
     assert len(answers) > 500
+    assert audit.count('"begun"') > 20
     assert "mlops_ledger_written_total" in metrics
     assert logs.count('"request"') > 500
     assert b"key_" in files
     assert "mlops_backend" in shown
     for key in keys:
-        for name, text in {"log": logs, "metrics": metrics, "processes": shown, "answers": "".join(answers)}.items():
+        texts = {"log": logs, "audit": audit, "metrics": metrics, "processes": shown, "answers": "".join(answers)}
+        for name, text in texts.items():
             assert key not in text, f"{name}: {text[max(0, text.index(key) - 300) :][:400]}"
         assert key.encode() not in files
 
