@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlops_backend.principal import Principal
-from mlops_backend.telemetry.record import RequestRecord
+from mlops_backend.telemetry.record import _TOLD, RequestRecord
 from tests.e2e.page_blocks import read_table
 from tests.e2e.processes import REPOSITORY
 
@@ -100,9 +100,10 @@ def test_what_is_made_is_made_of_the_code() -> None:
 def fields_of_requests() -> set[str]:
     """Every field that the line of a request may have."""
     record = RequestRecord("an-id", "POST", caller=Principal("a", "b"), sent_upstream=1.0, first_byte=1.0)
-    for field in ("client", "model", "requested_model", "backend", "route_reason", "upstream_url", "error", "said"):
+    for field in _TOLD:
         setattr(record, field, "x")
-    record.bytes_in = record.bytes_out = record.prompt_tokens = record.completion_tokens = 1
+    record.trace = type("Traced", (), {"id": "x"})()
+    record.prompt_tokens = record.completion_tokens = 1
     record.passed_over, record.estimated = ("x",), True
     return {*record.fields(2.0)}
 

@@ -53,7 +53,7 @@ _NAMES: Final = frozenset(
 _OWN: Final = frozenset({"level", "timestamp"})
 # Of the line of a request: what a client, or a backend, may have chosen. Models come again.
 _CHOSEN: Final = ("request_id", "said")
-_CHOSEN_AGAIN: Final = ("principal", "model", "requested_model")
+_CHOSEN_AGAIN: Final = ("principal", "end_user", "model", "requested_model")
 
 
 class _Known:

@@ -103,7 +103,7 @@ def lines_of(written: io.StringIO, value: Any, told: str) -> str:
         logging.getLogger("a.library").exception("it failed: %s", told)
     record = RequestRecord("an-id", "POST", status=502)
     record.name_model(told)
-    record.requested_model = told
+    record.requested_model = record.end_user = told
     record.fail("backend_failed", f"the backend says {told} and more")
     log_request({**record.fields(0.0), "request_id": told})
     say(f"for people: {told}")
