@@ -88,7 +88,7 @@ lock: install-dev ## Compile the locks again after a change in pyproject.toml; A
 	@$(BIN)/python scripts/locks.py lock $(ARGS)
 
 .PHONY: sbom
-sbom: install ## Write build/sbom: CycloneDX bills of what the images hold, and its licences
+sbom: install-dev ## Write build/sbom: CycloneDX bills of what the images hold, and its licences
 	@$(find_python); "$$python" scripts/make_env.py install $(VENV)-supply requirements-supply.txt
 	@$(VENV)-supply/bin/python -m scripts.supply sbom $(BIN)/python
 

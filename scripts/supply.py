@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,10 +22,11 @@ from scripts.locks import LOCKS, ROOT, pins
 
 OUTPUT = ROOT / "build" / "sbom"
 EXCEPTIONS = ROOT / "scripts" / "audit_exceptions.toml"
-# What an image holds, by the name of its bill: the second is the variant with an engine inside.
+# What an image holds, by the name of its bill: as it is, with an engine inside, with what traces need.
 SHIPPED = {
     "mlops_backend": ("requirements.txt",),
     "mlops_backend-embedded": ("requirements.txt", "requirements-embedded.txt"),
+    "mlops_backend-tracing": ("requirements.txt", "requirements-tracing.txt"),
 }
 ABSENT = "not for this platform"
 OWN_TEXT = "its own text"
@@ -51,8 +53,10 @@ def tool(name: str, *arguments: str, told: str | None = None) -> subprocess.Comp
 
 
 def locked(names: Iterable[str]) -> str:
-    """The text of several locks."""
-    return "".join((ROOT / name).read_text("utf-8") for name in names)
+    """The entries of several locks, each once; where two name a package they name one version."""
+    texts = [(ROOT / name).read_text("utf-8") for name in names]
+    entries = [entry for text in texts for entry in re.split(r"^(?=[\w.-]+==)", text, flags=re.MULTILINE)[1:]]
+    return "".join({entry.partition("==")[0]: entry for entry in entries}.values())
 
 
 def write_bill(name: str, locks: Sequence[str]) -> Path:
@@ -62,11 +66,9 @@ def write_bill(name: str, locks: Sequence[str]) -> Path:
     done = tool("cyclonedx-py", "requirements", *options, f"--output-file={file}", "-", told=locked(locks))
     if done.returncode:
         raise SupplyError(done.stderr.strip())
-    listed = {part["name"]: part["version"] for part in json.loads(file.read_text("utf-8"))["components"]}
-    if listed != pins(locked(locks)):
-        raise SupplyError(
-            f"{file.name} is not what the locks name: {set(listed.items()) ^ pins(locked(locks)).items()}"
-        )
+    listed = [(part["name"], part["version"]) for part in json.loads(file.read_text("utf-8"))["components"]]
+    if sorted(listed) != sorted(pins(locked(locks)).items()):
+        raise SupplyError(f"{file.name} is not what {', '.join(locks)} name")
     return file
 
 
@@ -99,11 +101,12 @@ def licence_list(pinned: Mapping[str, str], told: Mapping[str, str]) -> str:
 
 
 def make_bills(python: str) -> None:
-    """Write both bills, and one list of licences."""
+    """Write the bills, and one list of licences."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
     made = [write_bill(name, locks) for name, locks in SHIPPED.items()]
     made.append(OUTPUT / "licences.md")
-    made[-1].write_text(licence_list(pins(locked(SHIPPED["mlops_backend-embedded"])), licences(python)), "utf-8")
+    every = pins(locked(dict.fromkeys(name for names in SHIPPED.values() for name in names)))
+    made[-1].write_text(licence_list(every, licences(python)), "utf-8")
     for file in made:
         print(file.relative_to(ROOT))
 

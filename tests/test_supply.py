@@ -96,10 +96,19 @@ def test_a_package_without_a_licence_is_looked_at() -> None:
 
 
 def test_bills_are_of_what_images_hold() -> None:
-    """The bills name the locks that the Dockerfile installs, one without the engine and one with it."""
+    """Each lock that the Dockerfile installs is in a bill: the first in all of them, and each further one with it."""
     installed = re.findall(r"-r (requirements[\w-]*\.txt)", (REPOSITORY / "Dockerfile").read_text("utf-8"))
-    assert list(supply.SHIPPED["mlops_backend-embedded"]) == installed
-    assert list(supply.SHIPPED["mlops_backend"]) == installed[:1]
+    always, *chosen = installed
+    assert set(supply.SHIPPED.values()) == {(always,), *((always, lock) for lock in chosen)}
+
+
+def test_a_package_of_two_locks_is_one() -> None:
+    """What two locks of one image name stands once among the parts of a bill."""
+    text = supply.locked(supply.SHIPPED["mlops_backend-tracing"])
+    names = re.findall(r"^([\w.-]+)==", text, re.MULTILINE)
+    assert len(names) == len(set(names))
+    assert {"quart", "certifi"} <= set(names)
+    assert re.search(r"^certifi==.*\n    --hash=", text, re.MULTILINE)
 
 
 def test_locks_agree() -> None:
