@@ -272,6 +272,7 @@ def test_prometheus_knows_where_to_ask() -> None:
     watched = services(REPLICAS)
     assert places["names"] == watched["service"]["networks"]["watching"]["aliases"]
     assert places["names"] == watched["second"]["networks"]["watching"]["aliases"]
+    assert str(places["port"]) == watched["service"]["environment"]["METRICS_PORT"]
     targets = {secret["target"] for secret in watched["prometheus"]["secrets"]}
     assert {job["authorization"]["credentials_file"]} == targets
     (mount,) = [volume for volume in watched["prometheus"]["volumes"] if volume["type"] == "bind"]

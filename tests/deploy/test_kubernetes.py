@@ -125,8 +125,9 @@ def test_probes_ask_routes_that_are_there() -> None:
     paths = {kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")}
     assert paths == {"startup": "/health/live", "liveness": "/health/live", "readiness": "/health/ready"}
     assert set(paths.values()) <= {rule.rule for rule in create_app(settings_for()).url_map.iter_rules()}
-    (port,) = container["ports"]
-    assert port["containerPort"] == Settings.model_fields["port"].default
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    metrics = int(variables_of_the_map("base")["METRICS_PORT"])
+    assert ports == {"http": Settings.model_fields["port"].default, "metrics": metrics}
 
 
 @each
@@ -172,7 +173,7 @@ def test_no_secret_is_in_the_files(name: str) -> None:
 
 @each
 def test_names_lead_to_what_is_there(name: str) -> None:
-    """Services, budgets and policies select pods of this build; ports, volumes and claims have their names."""
+    """Services, budgets and policies select pods of this build; volumes and claims have their names."""
     labels = [found for found, _ in pods(name)]
     selectors = [service["spec"]["selector"] for service in of_kind(name, "Service")]
     selectors += [deployment["spec"]["selector"] for deployment in of_kind(name, "Deployment")]
@@ -187,30 +188,32 @@ def test_names_lead_to_what_is_there(name: str) -> None:
         used |= {
             one["persistentVolumeClaim"]["claimName"] for one in volumes.values() if "persistentVolumeClaim" in one
         }
-        (port,) = pod["containers"][0]["ports"]
-        assert port["name"] == "http"
     assert used == claims
     assert {manifest["metadata"].get("namespace", "mlops") for manifest in built(name)} == {"mlops"}
 
 
-def allowed(name: str, labels: Manifest) -> list[Manifest]:
-    """From where the policies let somebody in to the pods with these labels; without a policy, from everywhere."""
+def allowed(name: str, labels: Manifest) -> list[tuple[Manifest, str]]:
+    """From where the policies let somebody in to the pods with these labels, and to which of their ports."""
     policies = [one["spec"] for one in of_kind(name, "NetworkPolicy") if selects(one["spec"]["podSelector"], labels)]
     assert all(policy["policyTypes"] == ["Ingress"] for policy in policies)
     assert policies
-    # A rule without `from` would be everybody.
-    return [peer for policy in policies for rule in policy.get("ingress", ()) for peer in rule["from"]]
+    # A rule without `from` would be everybody, one without `ports` all of them; no policy at all is both.
+    rules = [rule for policy in policies for rule in policy.get("ingress", ())]
+    return [(peer, port["port"]) for rule in rules for peer in rule["from"] for port in rule["ports"]]
 
 
 @each
 def test_only_the_ingress_and_prometheus_reach_the_service(name: str) -> None:
-    """Two namespaces are let in to the service, of one of them Prometheus alone; nobody of its own is."""
+    """The ingress's namespace is let in to the service, and Prometheus to its numbers; nobody of its own is."""
     assert allowed(name, SERVICE) == [
-        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}}},
-        {
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}},
-            "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
-        },
+        ({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}}}, "http"),
+        (
+            {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}},
+                "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
+            },
+            "metrics",
+        ),
     ]
     assert allowed(name, {"app.kubernetes.io/name": "another"}) == []
 
@@ -218,8 +221,8 @@ def test_only_the_ingress_and_prometheus_reach_the_service(name: str) -> None:
 @pytest.mark.parametrize("name", ["one", "several"])
 def test_only_the_service_reaches_ollama(name: str) -> None:
     """Ollama's one peer is the service's pods in its own namespace, on its own port."""
-    (peer,) = allowed(name, {"app.kubernetes.io/name": "ollama"})
-    assert peer.keys() == {"podSelector"}
+    ((peer, port),) = allowed(name, {"app.kubernetes.io/name": "ollama"})
+    assert (port, list(peer)) == ("http", ["podSelector"])
     assert [labels for labels, _ in pods(name) if selects(peer["podSelector"], labels)] == [
         {"app.kubernetes.io/name": "mlops-backend"}
     ]
