@@ -127,8 +127,9 @@ async def keep_leases(url: str) -> None:
         await book.back(["a", "b", "c"])
         await book.leave()
     finally:
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
+        while not listening.done():  # redis-py can lose a cancel on Python 3.11
+            listening.cancel()
+            await asyncio.wait({listening}, timeout=0.1)
         await book.aclose()
 
 
