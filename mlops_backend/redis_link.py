@@ -17,6 +17,8 @@ from redis.exceptions import TimeoutError as NoAnswer
 
 from mlops_backend.redis_clients import Client, UnfitRedis, client_of_cluster, client_of_one, hint, is_cluster
 
+# How long a connection is listened to before it is seen whether the end is wanted.
+_LISTEN: Final = 15.0
 # Longer than any answer takes.
 _LAST_ANSWERS: Final = 2.0
 Asked = tuple[list[str], list[str | int]]
@@ -93,6 +95,27 @@ class RedisLink:
                     await step(keys=keys, args=arguments, client=pipe)
                 return list(await pipe.execute(raise_on_error=False))
         return [await _answered(step, keys, arguments) for keys, arguments in asked]
+
+    async def _listen(
+        self, channels: Sequence[str], heard: Callable[[bytes], None], listening: Callable[[bool], None]
+    ) -> None:
+        """Hear what is published, until the connection ends; any node of a cluster has all of it.
+
+        Raises:
+            RedisError, OSError: it did, or could not be had.
+        """
+        client = self._of_one()
+        try:
+            async with client.pubsub(ignore_subscribe_messages=True) as news:
+                await news.subscribe(*channels)
+                while True:
+                    message = await news.get_message(timeout=_LISTEN)
+                    listening(True)
+                    if message is not None:
+                        heard(bytes(message["data"]))
+        finally:
+            listening(False)
+            await client.aclose()
 
     async def _leave(self) -> None:
         """Close connections, none of which somebody reads from: answers that are under way are waited for."""

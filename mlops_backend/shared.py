@@ -24,6 +24,25 @@ class Hears(Protocol):
         """Have `function` handle what goes by that name."""
 
 
+class Bus(Protocol):
+    """Leads to every other process, of this machine or another one; what is lost on the way is lost."""
+
+    def on(self, name: str, function: Callable[[Any, Any], Any], kind: Any = Any) -> None:
+        """Have `function` handle what goes by that name; to what is asked it answers at once."""
+
+    def tell(self, name: str, payload: Any = None) -> None:
+        """Tell all others."""
+
+    async def ask(self, name: str, payload: Any = None) -> list[Any] | None:
+        """What the others answer within half a second; `None` where they cannot be asked."""
+
+    async def open(self) -> None:
+        """Listen."""
+
+    async def aclose(self) -> None:
+        """Listen no more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """A worker's place among the others.

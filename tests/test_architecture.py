@@ -48,6 +48,7 @@ LAYERS = (
         "redis_link",
         "redis_sentinels",
         "sentinel_address",
+        "redis_bus",
     ),
 )
 # The houses of `services`, from the top; each may import from those on lower floors, through their faces.

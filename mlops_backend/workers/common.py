@@ -24,6 +24,7 @@ from mlops_backend.workers.wiring import build_tickets
 # The names by which houses that the parent has no use for hear of this; their modules would bring their libraries.
 WRITE: Final = "ledger.write"
 KEY_CHANGED: Final = "keys.changed"
+TRIPPED: Final = "breakers.tripped"
 # What is asked of all others, each of whom has its own.
 ASKED_OF_OTHERS: Final = ("generations.listed", "generations.ended")
 _WITHIN: Final = 2.0
@@ -47,6 +48,7 @@ class Common:
             hub.handlers.on(name, partial(self._pass_on, name))
         for name in ASKED_OF_OTHERS:
             hub.handlers.on(name, partial(self._asked_of_others, name))
+        hub.handlers.on(TRIPPED, lambda worker, told: hub.tell(TRIPPED, told, but=worker))
         keep_for_workers(hub.handlers, build_tickets(settings))
         leases = LeasesForWorkers(hub.handlers, queue_bounds(settings))
         hub.when_one_leaves(leases.lose)

@@ -14,7 +14,15 @@ from mlops_backend.services.llm.aliases import Aliases
 from mlops_backend.services.llm.asked import OWN, PATIENT, Asked, Content
 from mlops_backend.services.llm.backends import BackendPool, Catalogue, Operation, raise_for_status
 from mlops_backend.services.llm.dialects import LargeBody, dumped, folded, parse_object, written
-from mlops_backend.services.llm.generation import Admission, Clocks, Forwarded, Forwarder, Meter, estimate_prompt_tokens
+from mlops_backend.services.llm.generation import (
+    Admission,
+    Breakers,
+    Clocks,
+    Forwarded,
+    Forwarder,
+    Meter,
+    estimate_prompt_tokens,
+)
 from mlops_backend.services.llm.leases import Lessor
 from mlops_backend.services.llm.model_names import ModelRules
 from mlops_backend.services.llm.pins import Pins
@@ -44,6 +52,7 @@ class OllamaService:
         rules: which models may be named.
         aliases: what the operator's own names stand for.
         pins: what is pinned of models.
+        breakers: of the backends.
     """
 
     def __init__(
@@ -57,6 +66,7 @@ class OllamaService:
         rules: ModelRules,
         aliases: Aliases,
         pins: Pins,
+        breakers: Breakers | None = None,
     ) -> None:
         self._pool = pool
         self._admission = admission
@@ -66,7 +76,7 @@ class OllamaService:
         self._aliases = aliases
         self._pins = pins
         self._catalogue = Catalogue(pool, aliases)
-        self._forwarder = Forwarder(pool, leases, admission, meter, clocks, pins)
+        self._forwarder = Forwarder(pool, leases, admission, meter, clocks, pins, breakers)
 
     async def call(self, operation: Operation, body: Mapping[str, Any], record: RequestRecord) -> bytes:
         """One whole answer, as JSON bytes in Ollama's shape.

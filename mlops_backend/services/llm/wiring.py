@@ -21,7 +21,16 @@ from mlops_backend.services.llm.backends import (
     WorkersNews,
 )
 from mlops_backend.services.llm.embedded import EmbeddedEngine, Engine, EngineOfParent
-from mlops_backend.services.llm.generation import Admission, Clocks, Meter, Running, RunningOfWorkers
+from mlops_backend.services.llm.generation import (
+    Admission,
+    Breakers,
+    BreakersOfWorkers,
+    Clocks,
+    Meter,
+    Running,
+    RunningEverywhere,
+    RunningOfWorkers,
+)
 from mlops_backend.services.llm.leases import Lessor, build_leases
 from mlops_backend.services.llm.model_names import ModelRules, allowed_default
 from mlops_backend.services.llm.ollama_service import OllamaService
@@ -30,17 +39,18 @@ from mlops_backend.services.llm.startup import EMBEDDED_HOST, choose_backends
 from mlops_backend.services.llm.streams import Room, StreamDesk, StreamTickets, WorkersDesk
 from mlops_backend.services.llm.upstream import Upstream
 from mlops_backend.services.registry import Services
-from mlops_backend.shared import Shared
+from mlops_backend.shared import Bus, Shared
 from mlops_backend.telemetry.metrics import Labelled, Metrics
 
 
 class Inference:
     """The part of the lifespan that chooses the backends, and lets go of them."""
 
-    def __init__(self, settings: Settings, engine: Engine, leases: Lessor, services: Services) -> None:
+    def __init__(self, settings: Settings, engine: Engine, leases: Lessor, bus: Bus | None, services: Services) -> None:
         self._settings = settings
         self._engine = engine
         self._leases = leases
+        self._bus = bus
         self._services = services
 
     async def open(self) -> None:
@@ -51,6 +61,8 @@ class Inference:
             UnusableFile: the file of backends cannot be used.
         """
         await self._leases.open()
+        if self._bus is not None:
+            await self._bus.open()
         following = self._services.get(NamedBackends)
         named = await following.first()
         chosen = await choose_backends(self._settings, named, self._services.get(Upstream), self._engine)
@@ -63,6 +75,8 @@ class Inference:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._engine.stop)
             stack.push_async_callback(self._leases.aclose)
+            if self._bus is not None:
+                stack.push_async_callback(self._bus.aclose)
             stack.push_async_callback(self._services.get(BackendPool).close)
             stack.push_async_callback(self._services.get(OllamaService).aclose)
             stack.push_async_callback(self._services.get(Lookout).aclose)
@@ -72,6 +86,16 @@ class Inference:
 def _bound(leases: Lessor, settings: Settings, backends: Sequence[Described]) -> None:
     """Give each backend as many slots as its operator says."""
     leases.use({each.name: settings.max_concurrency if each.most is None else each.most for each in backends})
+
+
+def _bus(settings: Settings) -> Bus | None:
+    """What leads to the processes of other machines."""
+    if not (address := settings.redis_url.get_secret_value()):
+        return None
+    # See the limits' wiring.
+    from mlops_backend.redis_bus import RedisBus
+
+    return RedisBus(address)
 
 
 def _measure(services: Services, leases: Lessor, pool: BackendPool, upstream: Upstream, admission: Admission) -> None:
@@ -108,7 +132,10 @@ def build_llm(
     """
     engine = EngineOfParent(shared) if shared is not None and shared.engine else EmbeddedEngine()
     admission = services.add(Admission())
-    services.add(Running(admission) if shared is None else RunningOfWorkers(admission, shared), Running)
+    bus = _bus(settings)
+    near = Running(admission) if shared is None else RunningOfWorkers(admission, shared)
+    services.add(near if bus is None else RunningEverywhere(admission, near, bus), Running)
+    breakers = Breakers([*([] if shared is None else [BreakersOfWorkers(shared)]), *([] if bus is None else [bus])])
     clocks = Clocks(settings.first_byte_timeout, settings.idle_timeout)
     rules = ModelRules(allow_cloud=settings.allow_cloud_models)
     model = allowed_default(settings.default_model, allow_cloud=settings.allow_cloud_models)
@@ -116,7 +143,7 @@ def build_llm(
     pool = services.add(BackendPool(timeout=settings.connect_timeout, told=partial(_bound, leases, settings)))
     aliases = Aliases(settings.model_aliases, allow_cloud=settings.allow_cloud_models)
     pins = Pins(settings.pin_num_ctx, settings.pin_keep_alive)
-    services.add(OllamaService(pool, leases, admission, meter, clocks, model, rules, aliases, pins))
+    services.add(OllamaService(pool, leases, admission, meter, clocks, model, rules, aliases, pins, breakers))
     services.add(StreamDesk(StreamTickets(room)) if shared is None else WorkersDesk(shared), StreamDesk)
     upstream = services.add(
         Upstream(
@@ -132,4 +159,4 @@ def build_llm(
     services.add(Lookout(pool, settings.probe_interval))
     services.add(BackendDesk(pool, news, named))
     _measure(services, leases, pool, upstream, admission)
-    return upstream, Inference(settings, engine, leases, services)
+    return upstream, Inference(settings, engine, leases, bus, services)

@@ -331,3 +331,31 @@ def test_its_own_clock_and_draws_are_real() -> None:
         pass
     hear(breaker, WELL)
     assert state_of(breaker) == "closed"
+
+
+def test_another_process_opens_it(breaker: Breaker, clock: Clock) -> None:
+    """For what is left of its pause, and never for longer than the longest; what was asked before tells nothing."""
+    leave = entered(breaker)
+    breaker.tripped(3.0, 2)
+    assert (breaker.trip, state_of(breaker)) == ((3.0, 2), "open")
+    leave.tell(WELL)
+    assert breaker.enter() is None
+    breaker.tripped(1e9, 1)
+    assert breaker.trip == (3.0, 2)  # it has been open as often already
+    breaker.tripped(1e9, 9)
+    assert breaker.trip == (5.0, 9)
+    clock.now += 5
+    assert state_of(breaker) == "half-open"
+    hear(breaker, WELL)
+    assert state_of(breaker) == "closed"
+
+
+def test_what_another_process_says_ends_a_trial_here(breaker: Breaker, clock: Clock) -> None:
+    """The backend was tried there meanwhile, and is not there."""
+    trial = entered(opened(breaker, clock))
+    breaker.tripped(2.0, 2)
+    assert (breaker.trip, state_of(breaker)) == ((2.0, 2), "open")
+    clock.now += 2
+    assert entered(breaker).trial
+    trial.tell(WELL)
+    assert state_of(breaker) == "half-open"

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from mlops_backend.services.llm.generation.admission import Admission, outcome_of
+from mlops_backend.services.llm.generation.breakers import Breakers, BreakersOfWorkers
 from mlops_backend.services.llm.generation.forwarding import Forwarded, Forwarder
 from mlops_backend.services.llm.generation.metering import Meter
 from mlops_backend.services.llm.generation.relay import Clocks
-from mlops_backend.services.llm.generation.running import Running, RunningOfWorkers, state_of
+from mlops_backend.services.llm.generation.running import Running, RunningEverywhere, RunningOfWorkers, state_of
 from mlops_backend.services.llm.generation.token_estimate import estimate_prompt_tokens
 
 __all__ = [
     "Admission",
+    "Breakers",
+    "BreakersOfWorkers",
     "Clocks",
     "Forwarded",
     "Forwarder",
     "Meter",
     "Running",
+    "RunningEverywhere",
     "RunningOfWorkers",
     "estimate_prompt_tokens",
     "outcome_of",

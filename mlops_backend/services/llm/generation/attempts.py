@@ -23,6 +23,7 @@ from mlops_backend.errors import (
 from mlops_backend.services.llm.asked import Asked, Place
 from mlops_backend.services.llm.backends import Answer, Backend, BackendPool, Candidates
 from mlops_backend.services.llm.generation.admission import Generation
+from mlops_backend.services.llm.generation.breakers import Breakers
 from mlops_backend.services.llm.generation.retry_budget import RetryBudget
 from mlops_backend.services.llm.generation.router import UNHEARD, Asking, LeftAlone, Router
 from mlops_backend.services.llm.generation.targets import first_of
@@ -62,13 +63,14 @@ class Attempts:
         pool: tells which can.
         leases: of their slots.
         pins: what is pinned of models.
+        breakers: of the backends.
     """
 
-    def __init__(self, pool: BackendPool, leases: Lessor, pins: Pins) -> None:
+    def __init__(self, pool: BackendPool, leases: Lessor, pins: Pins, breakers: Breakers | None = None) -> None:
         self._pool = pool
         self._pins = pins
         self._leases = leases
-        self._router = Router(pool, leases)
+        self._router = Router(pool, leases, breakers)
         self._retries = RetryBudget()
 
     async def first(

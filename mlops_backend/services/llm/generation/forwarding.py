@@ -23,6 +23,7 @@ from mlops_backend.services.llm.dialects import (
 )
 from mlops_backend.services.llm.generation.admission import Admission, Generation
 from mlops_backend.services.llm.generation.attempts import Attempts
+from mlops_backend.services.llm.generation.breakers import Breakers
 from mlops_backend.services.llm.generation.content import Overheard, Watching, note_answer, note_request
 from mlops_backend.services.llm.generation.metering import Meter, Metered, metered
 from mlops_backend.services.llm.generation.relay import UNTIMED, Clocks, Opened, relay
@@ -56,9 +57,16 @@ class Forwarder:
     """Asks the backends, one after the other while no byte has come, and relays the answer of the first that can."""
 
     def __init__(
-        self, pool: BackendPool, leases: Lessor, admission: Admission, meter: Meter, clocks: Clocks, pins: Pins
+        self,
+        pool: BackendPool,
+        leases: Lessor,
+        admission: Admission,
+        meter: Meter,
+        clocks: Clocks,
+        pins: Pins,
+        breakers: Breakers | None = None,
     ) -> None:
-        self._attempts = Attempts(pool, leases, pins)
+        self._attempts = Attempts(pool, leases, pins, breakers)
         self._meter = meter
         self._admission = admission
         self._clocks = clocks

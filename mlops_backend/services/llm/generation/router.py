@@ -13,9 +13,10 @@ from typing import Final, Self
 from mlops_backend.services.llm.asked import EMBED, Asked
 from mlops_backend.services.llm.backends import Backend, BackendPool, Known
 from mlops_backend.services.llm.dialects import LargeBody
+from mlops_backend.services.llm.generation.breakers import Breakers
 from mlops_backend.services.llm.leases import Lessor
 from mlops_backend.services.llm.model_names import canonical
-from mlops_backend.services.llm.routing import Breaker, Choice, Leave, Snapshot, Standing, Wanted, affinity, counts
+from mlops_backend.services.llm.routing import Choice, Leave, Snapshot, Standing, Wanted, affinity, counts
 
 # A context that a request wants; in a text of a prompt its quotation marks are escaped.
 _NUM_CTX: Final = re.compile(rb'"num_ctx"\s*:\s*(\d{1,9})\b')
@@ -34,12 +35,13 @@ class Router:
     Args:
         pool: tells of the backends.
         leases: tell what each has to do.
+        breakers: of the backends.
     """
 
-    def __init__(self, pool: BackendPool, leases: Lessor) -> None:
+    def __init__(self, pool: BackendPool, leases: Lessor, breakers: Breakers | None = None) -> None:
         self._pool = pool
         self._leases = leases
-        self._breakers: defaultdict[str, Breaker] = defaultdict(Breaker)
+        self._breakers = Breakers() if breakers is None else breakers
         self._loading: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._seen: defaultdict[str, dict[str, float]] = defaultdict(dict)
         self._failed_at: dict[str, float] = {}
@@ -66,18 +68,19 @@ class Router:
 
     def _snapshot_now(self) -> Snapshot:
         """All backends as they are; made anew when something has changed but their leases."""
-        stamp = self._pool.changes, self._changes
+        stamp = self._pool.changes, self._changes + self._breakers.heard
         if stamp != self._stamp or monotonic() >= self._due:
             if len(self._breakers) > _MOST_GONE + len(self._pool.names):
                 self._keep(self._pool.names)
             self._snapshot = Snapshot([self._standing(each) for each in self._pool.known()])
-            dues = [due for breaker in self._breakers.values() if (due := breaker.due) is not None]
-            self._due, self._stamp = min(dues, default=math.inf), (self._pool.changes, self._changes)
+            dues = [due for breaker in self._breakers if (due := breaker.due) is not None]
+            self._due, self._stamp = min(dues, default=math.inf), stamp
         return self._snapshot
 
     def _keep(self, names: Sequence[str]) -> None:
         """Forget what is known of backends that are not there any more."""
-        for known in (self._breakers, self._loading, self._seen, self._failed_at):
+        self._breakers.keep(names)
+        for known in (self._loading, self._seen, self._failed_at):
             for name in known.keys() - set(names):
                 del known[name]
 
@@ -104,7 +107,7 @@ class Router:
     def end(self, name: str, model: str, leave: Leave | None, failed: bool | None) -> None:
         """It has answered, or not."""
         if leave is not None:
-            leave.tell(failed)
+            self._breakers.tell(name, leave, failed)
         if failed:
             self._failed_at[name] = monotonic()
         loading = self._loading[name]
@@ -116,7 +119,7 @@ class Router:
     def saw(self, name: str, model: str, leave: Leave | None) -> None:
         """A backend has begun to answer: it is there, and has the model loaded."""
         if leave is not None:
-            leave.tell(False)
+            self._breakers.tell(name, leave, False)
         else:
             self._breakers[name].answered()
         seen = self._seen[name]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mlops_backend.errors import GenerationCancelled, Unavailable
 from mlops_backend.services.llm.generation.admission import Admission, Generation
-from mlops_backend.shared import Shared
+from mlops_backend.shared import Bus, Shared
 from mlops_backend.telemetry.record import RequestRecord
 
 LISTED: Final = "generations.listed"
@@ -85,6 +85,37 @@ class RunningOfWorkers(Running):
             return list(await self._parent.ask(name, payload))
         except Unavailable:
             return []
+
+
+class RunningEverywhere(Running):
+    """Those of all processes that have the same Redis, whichever machine they are on.
+
+    Args:
+        admission: what runs in this one.
+        near: those of this process and of its fellow workers, which is all that is seen while Redis is away.
+        bus: leads to the others, who have half a second for an answer.
+    """
+
+    def __init__(self, admission: Admission, near: Running, bus: Bus) -> None:
+        super().__init__(admission)
+        self._near, self._bus = near, bus
+        bus.on(LISTED, lambda _, key_id: self._here(key_id), str | None)
+        bus.on(ENDED, lambda _, asked: self._end_here(*asked), tuple[str, str | None])
+
+    async def listed(self, key_id: str | None) -> list[dict[str, Any]]:
+        """See `Running.listed`; a process that does not answer in time is left out."""
+        answers = await self._bus.ask(LISTED, key_id)
+        if answers is None:
+            return await self._near.listed(key_id)
+        found = [*self._here(key_id), *(each for theirs in answers for each in theirs)]
+        return sorted(found, key=lambda generation: str(generation["started_at"]))[:_MOST]
+
+    async def end(self, request_id: str, key_id: str | None) -> int:
+        """See `Running.end`."""
+        answers = await self._bus.ask(ENDED, (request_id, key_id))
+        if answers is None:
+            return await self._near.end(request_id, key_id)
+        return self._end_here(request_id, key_id) + sum(map(int, answers))
 
 
 def _shown(generation: Generation) -> dict[str, Any]:

@@ -19,8 +19,6 @@ BEAT: Final = 1.5
 # Where nobody gave one for so long, Redis was away from all; then it takes so long until all have told what they have.
 _SILENT: Final = 2 * BEAT
 SETTLE: Final = 2.0
-# How long a connection is listened to before it is seen whether the end is wanted.
-_LISTEN: Final = 15.0
 # A bound that was taken away.
 LIFTED: Final = -1
 
@@ -130,19 +128,12 @@ class LeaseBook(RedisLink):
         Raises:
             RedisError, OSError: it did, or could not be had.
         """
-        client = self._of_one()
-        try:
-            async with client.pubsub(ignore_subscribe_messages=True) as news:
-                await news.subscribe(f"{self._base}news:{self._owner}")
-                while True:
-                    message = await news.get_message(timeout=_LISTEN)
-                    listening(True)
-                    if message is not None:
-                        lease, _, name = bytes(message["data"]).decode().partition(" ")
-                        heard(lease, name)
-        finally:
-            listening(False)
-            await client.aclose()
+
+        def said(message: bytes) -> None:
+            lease, _, name = message.decode().partition(" ")
+            heard(lease, name)
+
+        await self._listen([f"{self._base}news:{self._owner}"], said, listening)
 
     async def _take(self, lease: str, bounds: Mapping[str, int | None], **told: Any) -> Answer:
         listed = [(name, LIFTED if most is None else most) for name, most in bounds.items()]

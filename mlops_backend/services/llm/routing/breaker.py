@@ -146,6 +146,23 @@ class Breaker:
                 return self._trial_until
         return None
 
+    @property
+    def trip(self) -> tuple[float, int] | None:
+        """For how many seconds it is open still, and how often it has opened in a row; `None` while it is closed."""
+        if self._until is None:
+            return None
+        return max(0.0, self._until - self._clock()), self._openings
+
+    def tripped(self, seconds: float, openings: int) -> None:
+        """Another process has opened its own; one that is open already, and has been as often, stays as it is."""
+        now = self._clock()
+        if self._state(now) == "open" and openings <= self._openings:
+            return
+        self._era += 1
+        self._openings = max(openings, self._openings)
+        self._opened_at, self._until = now, now + max(0.0, min(seconds, self._endurance.longest))
+        self._trial, self._failures = None, 0
+
     def enter(self) -> Leave | None:
         """Leave to ask the backend; `None` while it is left alone, or has its trial."""
         now = self._clock()
