@@ -7,6 +7,7 @@ their own (`docs/decisions/0027`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ _OPERATIONS: Final = {
 # More is no count, and what has more than 63 bits would keep all that is sent with it from being sent.
 _MOST: Final = 10**12
 _LONGEST: Final = 256
+_PATHS: Final = 256
 _MOST_REASONS: Final = 16
 
 
@@ -41,6 +43,8 @@ class Heard:
 
     def take(self, told: Mapping[str, Any]) -> None:
         """Take one of them, in whatever dialect; what a later one says again counts."""
+        if told.get("done") is False:  # Ollama's, amid its answer
+            return
         for holder in _holders(told):
             self._note("gen_ai.response.model", _text(holder.get("model")))
             self._note("gen_ai.response.id", _text(holder.get("id")))
@@ -59,7 +63,7 @@ class Heard:
         return {**self._told, "gen_ai.response.finish_reasons": [self._reasons[at] for at in sorted(self._reasons)]}
 
     def _take_usage(self, usage: object) -> None:
-        if not isinstance(usage, Mapping):
+        if not isinstance(usage, dict):
             return
         prompt = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
         answer = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
@@ -81,7 +85,12 @@ class Heard:
 
 def operation_of(record: RequestRecord) -> str:
     """What a generation does, in a word: `chat`, `text_completion`, `embeddings`, or what its route is called."""
-    for path in (record.asked_path, record.route):
+    return _operation(record.asked_path, record.route)
+
+
+@lru_cache(_PATHS)
+def _operation(asked_path: str, route: str) -> str:
+    for path in (asked_path, route):
         if path.endswith("/chat/completions"):
             return "chat"
         last = path.rpartition("/")[2]
@@ -89,7 +98,7 @@ def operation_of(record: RequestRecord) -> str:
             return "text_completion"
         if last in _OPERATIONS:
             return _OPERATIONS[last]
-    named = [part for part in record.route.split("/") if part and not part.startswith("<")]
+    named = [part for part in route.split("/") if part and not part.startswith("<")]
     return named[-1] if named else "unknown"
 
 
@@ -161,19 +170,19 @@ def _holders(told: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """An object, and those in it where dialects tell how an answer is."""
     yield told
     for name in ("response", "message", "delta"):
-        if isinstance(inner := told.get(name), Mapping):
+        if isinstance(inner := told.get(name), dict):
             yield inner
 
 
 def _objects(value: object) -> Iterator[Mapping[str, Any]]:
     for each in value[:_MOST_REASONS] if isinstance(value, list) else ():
-        if isinstance(each, Mapping):
+        if isinstance(each, dict):
             yield each
 
 
 def _why_incomplete(response: Mapping[str, Any]) -> object:
     details = response.get("incomplete_details")
-    return details.get("reason") if isinstance(details, Mapping) else None
+    return details.get("reason") if isinstance(details, dict) else None
 
 
 def _text(value: object) -> str | None:
@@ -181,5 +190,5 @@ def _text(value: object) -> str | None:
 
 
 def _count(holder: object, name: str) -> int | None:
-    value = holder.get(name) if isinstance(holder, Mapping) else None
+    value = holder.get(name) if isinstance(holder, dict) else None
     return value if type(value) is int and 0 <= value <= _MOST else None

@@ -38,7 +38,7 @@ from mlops_backend.telemetry.otlp_exporter import Exporter, Words
 from mlops_backend.telemetry.record import RequestRecord, without_keys
 from mlops_backend.telemetry.traces import PARENT, STATE, Pairs, Traces
 
-# Spans that wait for the collector. With what was asked and answered in them each takes up to 130 KB.
+# Spans that wait for the collector. With what was asked and answered in them each takes some 200 KB at the most.
 _MOST_WAITING: Final = 2048
 _MOST_WAITING_WITH_CONTENT: Final = 256
 _BATCH: Final = 256
@@ -90,10 +90,9 @@ class OtlpTraces(Traces):
 
     def start(self, record: RequestRecord, context: Context) -> Span:
         """The span of a generation, from when its request came."""
-        name = f"{operation_of(record)} {model_of(record)}".rstrip()
         start = int(record.at * 1e9)
         attributes = asked_attributes(record)
-        return self._tracer.start_span(name, context, SpanKind.CLIENT, attributes, start_time=start)
+        return self._tracer.start_span(_name(record), context, SpanKind.CLIENT, attributes, start_time=start)
 
     def end(self, span: Span, at: int) -> None:
         """Hand on a span, unless too many wait already."""
@@ -204,7 +203,7 @@ class _SpanOfRequest:
             span.add_event(name, timestamp=_since_epoch(record, moment))
         if record.outcome != "done":
             span.set_status(Status(StatusCode.ERROR, error_type(record)))
-        span.update_name(f"{operation_of(record)} {model_of(record)}".rstrip())
+        span.update_name(_name(record))
         self._traces.end(span, _since_epoch(record, now))
 
     def _carried_context(self, record: RequestRecord) -> Context:
@@ -239,6 +238,10 @@ def _context(headers: Sequence[tuple[bytes, bytes]]) -> Context:
     if states := [value for name, value in told if name == _CARRY[1]]:
         carrier[STATE] = states
     return _PROPAGATOR.extract(carrier, Context())
+
+
+def _name(record: RequestRecord) -> str:
+    return f"{operation_of(record)} {model_of(record)}".rstrip()
 
 
 def _moments(record: RequestRecord, now: float) -> Iterator[tuple[str, float]]:

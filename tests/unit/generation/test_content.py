@@ -9,7 +9,7 @@ import pytest
 
 from mlops_backend.services.llm.asked import MESSAGES, OPENAI_GENERATE, OWN, Asked
 from mlops_backend.services.llm.dialects import Ending, LargeBody, generation_ending
-from mlops_backend.services.llm.generation.content import MOST, Overheard, note_answer, note_request
+from mlops_backend.services.llm.generation.content import A_PART, MOST, Overheard, note_answer, note_request
 from mlops_backend.telemetry.gen_ai import INPUT, INSTRUCTIONS, OUTPUT
 from mlops_backend.telemetry.record import RequestRecord
 from mlops_backend.telemetry.traces import Untraced
@@ -87,7 +87,16 @@ async def test_of_long_conversations_the_last_is_told(record: RequestRecord, tol
     messages = [{"role": "user", "content": f"{number} " + "x" * 1000} for number in range(100)]
     found = await asked(record, told, messages=messages)
     assert found[-1]["parts"][0]["content"] == messages[-1]["content"]
-    assert sum(len(part["content"]) for message in found for part in message["parts"]) == MOST
+    assert sum(len(part["content"]) + A_PART for message in found for part in message["parts"]) == MOST
+
+
+async def test_many_small_messages_are_no_large_span(record: RequestRecord, told: Told) -> None:
+    """Nor are many calls, nor a role that is none: what is written around the texts counts too."""
+    messages = [{"role": "r" * 1000, "content": "x"}] * 100_000
+    assert len(json.dumps(await asked(record, told, messages=messages))) < 4 * MOST
+    call = {"function": {"name": "f", "arguments": ""}}
+    note_answer(record, [{"message": {"tool_calls": [call] * 100_000}}])
+    assert len(json.dumps(told.content[OUTPUT])) < 4 * MOST
 
 
 async def test_odd_bodies_tell_what_can_be_told(record: RequestRecord, told: Told) -> None:
@@ -172,7 +181,7 @@ def test_of_a_long_stream_the_first_is_kept(record: RequestRecord, told: Told) -
     line = body_of(response="x" * 999) + b"\n"
     assert overheard(record, *[line] * 1000) == line * 1000
     (part,) = told.content[OUTPUT][0]["parts"]
-    assert part["content"] == "x" * MOST
+    assert part["content"] == "x" * (MOST - A_PART)
 
 
 def test_an_answer_without_words_tells_nothing(record: RequestRecord, told: Told) -> None:

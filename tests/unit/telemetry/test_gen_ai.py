@@ -54,6 +54,9 @@ def test_counts_that_are_none_are_bounded() -> None:
     """A backend's nonsense fits into 64 bits."""
     told = attributes_of(record_with(prompt_tokens=2**70, completion_tokens=-1), Heard())
     assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (10**12, 0)
+    heard = Heard()
+    heard.take({"usage": {"cache_read_input_tokens": 2**70, "cache_creation_input_tokens": -1}})
+    assert heard.attributes() == {}
 
 
 def test_each_of_several_answers_has_its_reason() -> None:

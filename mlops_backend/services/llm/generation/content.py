@@ -14,8 +14,9 @@ from mlops_backend.services.llm.dialects import LargeBody, dumped, events_of, li
 from mlops_backend.telemetry.gen_ai import INPUT, INSTRUCTIONS, OUTPUT
 from mlops_backend.telemetry.record import RequestRecord
 
-# Characters of what was asked, and of what was answered.
+# Characters of what was asked, and of what was answered; each part of it counts as so many more.
 MOST: Final = 16_384
+A_PART: Final = 64
 # A body that is larger is not read once more for it.
 _LARGEST: Final = 1024 * 1024
 # Bytes of a stream that are kept to be read at its end.
@@ -129,8 +130,8 @@ def _messages(body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         role = told.get("role")
         parts = _parts(words_in({name: value for name, value in told.items() if name != "name" or role is None}), left)
         if parts:
-            left -= sum(len(text) for part in parts for name, text in part.items() if name != "type")
-            found.append({"role": role if isinstance(role, str) else "user", "parts": parts})
+            left -= sum(map(_size, parts))
+            found.append({"role": role[:A_PART] if isinstance(role, str) else "user", "parts": parts})
     return found[::-1]
 
 
@@ -138,6 +139,7 @@ def _parts(words: Iterable[tuple[str, str]], most: int) -> list[Part]:
     """Texts by their kind, joined where a stream cut them; so many characters of them."""
     parts: list[Part] = []
     for name, word in words:
+        most -= A_PART * _begins(parts, name)
         if most <= 0:
             break
         text = word[:most].encode("utf-8", "replace").decode()
@@ -146,18 +148,27 @@ def _parts(words: Iterable[tuple[str, str]], most: int) -> list[Part]:
     return parts
 
 
+def _kind(name: str) -> str:
+    if name == "name" or name in _ARGUMENTS:
+        return "tool_call"
+    return "reasoning" if name in _REASONING else "text"
+
+
+def _begins(parts: Sequence[Part], name: str) -> bool:
+    """Whether a word of that name is no part of the last one."""
+    return name == "name" or not parts or parts[-1]["type"] != _kind(name)
+
+
 def _add(parts: list[Part], name: str, text: str) -> None:
-    if name == "name":
-        parts.append({"type": "tool_call", "name": text, "arguments": ""})
-    elif name in _ARGUMENTS:
-        if not parts or parts[-1]["type"] != "tool_call":
-            parts.append({"type": "tool_call", "name": "", "arguments": ""})
-        parts[-1]["arguments"] += text
-    else:
-        kind = "reasoning" if name in _REASONING else "text"
-        if not parts or parts[-1]["type"] != kind:
-            parts.append({"type": kind, "content": ""})
-        parts[-1]["content"] += text
+    kind = _kind(name)
+    if _begins(parts, name):
+        empty = {"name": "", "arguments": ""} if kind == "tool_call" else {"content": ""}
+        parts.append({"type": kind, **empty})
+    parts[-1]["name" if name == "name" else "arguments" if kind == "tool_call" else "content"] += text
+
+
+def _size(part: Part) -> int:
+    return A_PART + sum(len(text) for name, text in part.items() if name != "type")
 
 
 def _written(value: Sequence[Mapping[str, Any]]) -> str:
