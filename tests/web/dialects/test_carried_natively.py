@@ -152,6 +152,14 @@ async def test_an_error_in_the_first_line_has_a_status(service: Service, fake: F
     assert "unexpected EOF" in answer.json()["error"]["message"]
 
 
+@every_family
+async def test_a_stream_of_nothing_has_a_status(service: Service, fake: FakeOllama, family: Family) -> None:
+    """It is the backend that failed."""
+    fake.mode, fake.words = Mode.NO_DONE, ()
+    answer = await service.client.post(family.path, json=family.unasked)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "stream_incomplete")
+
+
 @pytest.mark.parametrize(
     "mode",
     [Mode.CUT_MID_STREAM, Mode.HANG_MID_STREAM, Mode.ERROR_MID_STREAM, Mode.NO_DONE, Mode.GARBAGE_JSON],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
 
-from mlops_backend.errors import AppError, FirstByteTimedOut, IdleTimedOut
+from mlops_backend.errors import AppError, FirstByteTimedOut, IdleTimedOut, StreamIncomplete
 from mlops_backend.services.llm.generation.admission import Admission, Generation, outcome_of
 from mlops_backend.services.llm.generation.content import Watching
 from mlops_backend.services.llm.upstream import Tap
@@ -126,6 +126,8 @@ async def _begun(
         while opened is not None and not opened[1]:
             chunks, _, tap = opened
             opened = chunks, await wait(chunks.__anext__, clocks.idle, idle_late), tap
+    except StopAsyncIteration:
+        raise StreamIncomplete("The backend ended the stream before its first frame.") from None
     except BaseException as error:
         if record.upstream_url and outcome_of(error) in _UNFINISHED:
             record.estimate(0)
