@@ -231,9 +231,10 @@ def test_a_reply() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "told"), [("stop", "end_turn"), ("length", "max_tokens"), ("load", "stop_sequence"), (None, "end_turn")]
+    ("reason", "told"),
+    [("stop", "end_turn"), ("length", "max_tokens"), ("load", "stop_sequence"), (None, "end_turn"), ([1], "end_turn")],
 )
-def test_why_it_ended(reason: str | None, told: str) -> None:
+def test_why_it_ended(reason: Any, told: str) -> None:
     """In Anthropic's words."""
     assert message_reply({"message": {"content": "a"}, "done_reason": reason})["stop_reason"] == told
 

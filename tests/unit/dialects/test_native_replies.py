@@ -119,6 +119,7 @@ NONSENSE: list[tuple[Callable[[Mapping[str, Any]], Any], dict[str, Any]]] = [
     (lambda told: embeddings_reply(told, "m", ""), {}),
     (lambda told: embeddings_reply(told, "m", "base64"), {"embeddings": [["a"]]}),
     (lambda told: embeddings_reply(told, "m", "base64"), {"embeddings": [7]}),
+    (lambda told: embeddings_reply(told, "m", "base64"), {"embeddings": [[1e300]]}),
 ]
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from mlops_backend.services.llm.dialects import dumped
 from mlops_backend.services.llm.dialects.native.lines import LineTranslator
-from mlops_backend.services.llm.dialects.native.replies import called, message_of, new_id, usage_of
+from mlops_backend.services.llm.dialects.native.replies import called, message_of, new_id, reason_of, usage_of
 from mlops_backend.services.llm.dialects.native.shapes import SAID, THOUGHT
 
 _REASONS: Final = {"stop": "end_turn", "length": "max_tokens"}
@@ -106,8 +106,7 @@ def _ended(told: Mapping[str, Any], *, called: bool) -> dict[str, str]:
     """Why an answer ended; of an Ollama that does not say so it is not known to have been cut."""
     if called:
         return {"stop_reason": "tool_use"}
-    reason = told.get("done_reason") or "stop"
-    return {"stop_reason": _REASONS.get(reason, "stop_sequence")}
+    return {"stop_reason": _REASONS.get(reason_of(told) or "stop", "stop_sequence")}
 
 
 def _usage(told: Mapping[str, Any]) -> dict[str, int]:

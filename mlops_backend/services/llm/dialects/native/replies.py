@@ -55,7 +55,7 @@ def embeddings_reply(told: Mapping[str, Any], model: str, encoding: str) -> dict
         raise BackendNonsense(_NO_ANSWER)
     try:
         return native_reply({**told, "prompt_eval_count": told.get("prompt_eval_count", 0)}, model, encoding)
-    except (TypeError, struct.error) as error:
+    except (TypeError, OverflowError, struct.error) as error:
         raise BackendNonsense(_NO_ANSWER) from error
 
 
