@@ -6,17 +6,18 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from time import monotonic
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import TimeoutError as NoAnswer
 from structlog.testing import capture_logs
 
 from mlops_backend import redis_clients
 from mlops_backend.services.llm.leases import Asking, Leases, redis_book, redis_upkeep
-from mlops_backend.services.llm.leases.redis_book import Forgotten, LeaseBook
+from mlops_backend.services.llm.leases.redis_book import Answer, Forgotten, LeaseBook
 from mlops_backend.services.llm.leases.redis_leases import RedisLeases
 from tests.e2e.processes import REPOSITORY, clean_environment
 from tests.fakes.redis_lessors import MANY, lessor, of, queued, standing, until, until_standing
@@ -168,6 +169,30 @@ async def test_a_redis_that_hangs_keeps_nobody_for_long(server: RedisServer, mon
         await back(leases)
         await until_standing(leases, (1, 0))
         lease.give_back()
+        await until_standing(leases, (0, 0))
+
+
+async def test_an_answer_that_is_lost_behind_one_who_left_costs_no_slot(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis gave it, nobody heard of it, and nobody is there any more who would have it."""
+    given, left = asyncio.Event(), asyncio.Event()
+    async with lessor(server, gpu=1) as leases:
+        take = leases._book.take
+
+        async def lost(lease: str, bounds: Mapping[str, int | None]) -> Answer:
+            await take(lease, bounds)
+            given.set()
+            await left.wait()
+            raise NoAnswer("as if")
+
+        monkeypatch.setattr(leases._book, "take", lost)
+        asking = asyncio.create_task(leases.take(["gpu"], of("a")))
+        await given.wait()
+        assert await standing(leases) == (1, 0)
+        asking.cancel()
+        await asyncio.wait({asking})
+        left.set()
         await until_standing(leases, (0, 0))
 
 

@@ -236,14 +236,19 @@ class RedisLeases:
 
     def _forgo(self, wish: _Wish) -> None:
         """Give back what one who left may have been given, once it is known."""
-        if wish.asked is None or wish.asked.done():
-            self._upkeep.ended(wish.id)
-        else:
-            wish.asked.add_done_callback(partial(self._forgone, wish.id))
+        if wish.asked is not None and wish.asked.done():
+            self._forgone(wish, wish.asked)
+        elif wish.asked is not None:
+            wish.asked.add_done_callback(partial(self._forgone, wish))
 
-    def _forgone(self, lease: str, asked: asyncio.Task[Answer]) -> None:
-        if not asked.cancelled() and asked.exception() is None:
-            self._upkeep.ended(lease)
+    def _forgone(self, wish: _Wish, asked: asyncio.Task[Answer]) -> None:
+        """Where no answer came Redis may have given it, or may still do so: it is told anew what there is."""
+        if asked.cancelled():
+            return
+        if (error := asked.exception()) is None:
+            self._upkeep.ended(wish.id)
+        elif isinstance(error, REDIS_ERRORS):
+            self._failed(error, wish.epoch)
 
     async def _from_here(self, names: Sequence[str], asking: Asking) -> Lease | None:
         """A lease of the local lessor, or `None` where Redis has come back before there was one."""
