@@ -136,3 +136,10 @@ def test_many_names_do_not_fill_the_memory() -> None:
         assert said.of(f"made-up-{number}") is None
     assert len(said._found) <= 1000
     assert said.of("llama3:latest") == 1
+
+
+def test_long_names_do_not_fill_the_memory() -> None:
+    """Whatever stands before the model that they mean."""
+    said = ByModel([("llama3", 1)])
+    assert said.of("x" * 1_000_000 + "://llama3") == 1
+    assert not said._found

@@ -17,6 +17,8 @@ _NAMESPACE: Final = "library"
 _CLOUD: Final = re.compile(r":(?:[^/:@]*-)?cloud(?=$|[:@])")
 # Names that were asked for, so that patterns are not gone through for each request.
 _REMEMBERED: Final = 1000
+# A client may write a name of a megabyte; a thousand of those are not to stay.
+_SHORT_NAME: Final = 256
 T = TypeVar("T")
 
 
@@ -66,6 +68,8 @@ class ByModel(Generic[T]):
         """What is said of a model; `None`: nothing."""
         if not self._told:
             return None
+        if len(model) > _SHORT_NAME:
+            return self._find(canonical(model))
         if model not in self._found:
             if len(self._found) >= _REMEMBERED:
                 self._found.clear()
