@@ -34,7 +34,8 @@ class Tally:
     async def numbers(self, workers: Iterable[Channel]) -> dict[str, float]:
         """Of all that serve, and of those that are gone."""
         for worker, numbers in (await answers(workers, "numbers")).items():
-            self.note(worker, numbers)
+            if not worker.lost.is_set():  # it may be, while others are waited for: then it is counted already
+                self.note(worker, numbers)
         return together([*self._last.values(), self._gone])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, cast
 
 from mlops_backend.services.other.whole import State, Whole
@@ -39,6 +40,30 @@ async def test_what_grows_never_falls() -> None:
     tally.note(third := worker(), numbers(1, 1, 1))
     tally.lose(third)
     assert await tally.numbers([]) == {"done": 8, "running": 2, "up": 1}
+
+
+class Leaving(Channel):
+    """A worker that answers, and is lost while another one is waited for."""
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__(Handlers())
+        self._tally = tally
+
+    def asked(self, name: str, payload: Any = None) -> asyncio.Future[Any]:
+        """Answer at once, and leave."""
+        answer = asyncio.get_running_loop().create_future()
+        answer.set_result(numbers(4, 1, 1))
+        self.lost.set()
+        self._tally.lose(self)
+        return answer
+
+
+async def test_who_leaves_while_others_answer_is_counted_once() -> None:
+    """With what was told of it before; nothing of it stays as if it still served."""
+    tally = Tally()
+    leaving = Leaving(tally)
+    tally.note(leaving, numbers(3, 5, 1))
+    assert await tally.numbers([leaving]) == {"done": 3}
 
 
 class Silent:
