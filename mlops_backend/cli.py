@@ -73,6 +73,7 @@ COMMANDS: Final = (keys, db)
 @click.option("--weight", default=1.0, help="How much of a share it has in the queue.")
 @click.option("--expires", help="30d, 12h, 90m, or a time such as 2027-01-31T12:00:00Z.")
 @click.option("--limit", "limits", multiple=True, help="requests=60/minute, tokens_per_day=off, …; repeatable.")
+@click.option("--end-user-limit", "end_user_limits", multiple=True, help="The same, of each end user; repeatable.")
 @click.pass_obj
 def create(
     info: ScriptInfo,
@@ -84,6 +85,7 @@ def create(
     weight: float,
     expires: str | None,
     limits: Sequence[str],
+    end_user_limits: Sequence[str],
 ) -> None:
     """Make a key, and print it: this once."""
     deed = Deed("key.create")
@@ -95,6 +97,7 @@ def create(
             "scopes": set(scopes or ORDINARY),
             "models": list(models),
             "limits": dict(map(_limit, limits)),
+            "end_user_limits": dict(map(_limit, end_user_limits)),
             "priority": priority,
             "weight": weight,
             "expires_at": None if expires is None else _moment(expires),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -13,6 +13,8 @@ from typing import Any, Final
 _RATE: Final = re.compile(r"(\d{1,15})\s*/\s*(second|minute|hour|day)(?:\s+burst\s+(\d{1,15}))?")
 _SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _MICROSECONDS: Final = 1_000_000
+# Between a key's id and the name of an end user: neither can have it, since both are printable.
+_OF: Final = "\t"
 
 
 class Scope(StrEnum):
@@ -83,7 +85,7 @@ class Limits:
     """What one key may use; `None` is no limit.
 
     `requests` counts generations; `tokens` and the two budgets count prompt and completion together, the budgets in
-    calendar days and months of UTC.
+    calendar days and months of the operator.
     """
 
     requests: Rate | None = None
@@ -141,6 +143,7 @@ class Principal:
     `id` is what limits and the ledger count by: a key's public id, `settings:<name>` for one of `API_KEYS`, `admin`,
     or `anonymous`. `models` are patterns as the shell's, in canonical spelling; empty: every model.
     `weight` is how much of a share it has in the queue before the backends, where `priority` is its class.
+    `end_user_limits` are those of each of the people for whom its client asks, beside its own.
     """
 
     name: str
@@ -150,6 +153,30 @@ class Principal:
     limits: Limits = NO_LIMITS
     priority: Priority = Priority.INTERACTIVE
     weight: float = 1.0
+    end_user_limits: Limits = NO_LIMITS
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a generation of it is counted against anything."""
+        return bool(self.limits) or bool(self.end_user_limits)
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether any limit needs to know how many tokens there are."""
+        return self.limits.counts_tokens or self.end_user_limits.counts_tokens
+
+    @property
+    def counts_requests(self) -> bool:
+        """Whether there is a rate of requests."""
+        return not (self.limits.requests is None and self.end_user_limits.requests is None)
+
+    def limited(self, change: Callable[[Limits], Limits]) -> Principal:
+        """The same with other limits, of its own and of its people."""
+        return replace(self, limits=change(self.limits), end_user_limits=change(self.end_user_limits))
+
+    def for_end_user(self, name: str) -> Principal:
+        """One of its people, to be counted alone; those that have no name are one."""
+        return replace(self, id=f"{self.id}{_OF}{name}", limits=self.end_user_limits)
 
     @property
     def admin(self) -> bool:
@@ -163,6 +190,12 @@ class Principal:
     def may_use(self, model: str) -> bool:
         """Whether the model of that canonical name stands on its list."""
         return not self.models or any(fnmatchcase(model, pattern) for pattern in self.models)
+
+
+def person_in(principal_id: str) -> tuple[str, str | None]:
+    """The key in an id that is counted by, and which of its people; `None` where it is the key itself."""
+    key_id, separator, name = principal_id.partition(_OF)
+    return key_id, name if separator else None
 
 
 ANONYMOUS: Final = Principal("anonymous", "anonymous")

@@ -136,7 +136,7 @@ async def create_stream(data: StreamRequest) -> ResponseReturnValue:
     desk = service(StreamDesk)
     await desk.check(g.principal)
     body = cast(bytes, await request.get_data(as_text=False))
-    record().answer_headers = await service(OllamaService).count_request(g.principal)
+    record().answer_headers = await service(OllamaService).count_request(g.principal, record().end_user)
     body_of(cast(ASGIScope, request.scope)).let_go()  # it is counted as the ticket's from here on
     ticket = await desk.issue(data.operation, body, g.principal, record().end_user)
     url = public_path(f"/api/llm/streams/{ticket.id}")
@@ -168,7 +168,7 @@ async def fetch_stream(ticket_id: str) -> Response:
     if owner is None or not owner.has(Scope.INFERENCE):
         raise Forbidden("The key that this stream was prepared with may not start it any more.")
     # It was counted among its key's requests when it was prepared.
-    noted.caller = replace(owner, limits=replace(owner.limits, requests=None))
+    noted.caller = owner.limited(lambda limits: replace(limits, requests=None))
     body = await aside(len(ticket.body), parse_json, ticket.body)
     return await _stream(ticket.operation, body, default=SSE)
 

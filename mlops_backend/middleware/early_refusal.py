@@ -23,7 +23,7 @@ async def refuse_early() -> None:
     asked = at_hand()
     noted = record_of(cast(Scope, asked.scope))
     if noted.generates and noted.caller is not None and _is_large(asked):
-        await service(OllamaService).check_limits(noted.caller)
+        await service(OllamaService).check_limits(noted.caller, noted.end_user)
 
 
 def _is_large(asked: Request) -> bool:

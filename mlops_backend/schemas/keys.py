@@ -91,9 +91,15 @@ class KeyLimits(_Body):
         default=None, description="Generations, such as `60/minute` or `60/minute burst 10`"
     )
     tokens: RateText | None = Field(default=None, description="Prompt and completion together, such as `10000/minute`")
-    tokens_per_day: Count | None = Field(default=None, description="In a day of UTC")
-    tokens_per_month: Count | None = Field(default=None, description="In a month of UTC")
+    tokens_per_day: Count | None = Field(default=None, description="In a day of the operator's zone")
+    tokens_per_month: Count | None = Field(default=None, description="In a month of the operator's zone")
     concurrent: Count | None = Field(default=None, description="Generations at a time")
+
+
+EndUserLimits = Annotated[
+    KeyLimits,
+    Field(description="Limits of each of the people for whom the key's client asks; what is left out is no limit"),
+]
 
 
 class CreateKeyRequest(_Body):
@@ -119,6 +125,7 @@ class CreateKeyRequest(_Body):
     scopes: Scopes = Field(default_factory=lambda: set(ORDINARY))
     models: Models = Field(default_factory=list)
     limits: KeyLimits = Field(default_factory=KeyLimits)
+    end_user_limits: EndUserLimits = Field(default_factory=KeyLimits)
     priority: Class = Priority.INTERACTIVE
     weight: Weight = 1.0
     metadata: Metadata = Field(default_factory=dict, description="Anything that helps you")
@@ -127,7 +134,7 @@ class CreateKeyRequest(_Body):
 
 
 class UpdateKeyRequest(_Body):
-    """What is to change; what is left out stays. `models`, `limits` and `metadata` are replaced whole."""
+    """What is to change; what is left out stays. `models`, `metadata` and both kinds of limits are replaced whole."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"enabled": False}]})
 
@@ -136,6 +143,7 @@ class UpdateKeyRequest(_Body):
     scopes: Scopes = Field(default_factory=set)
     models: Models = Field(default_factory=list)
     limits: KeyLimits = Field(default_factory=KeyLimits)
+    end_user_limits: EndUserLimits = Field(default_factory=KeyLimits)
     priority: Class = Priority.INTERACTIVE
     weight: Weight = 1.0
     metadata: Metadata = Field(default_factory=dict)
@@ -174,6 +182,7 @@ class KeyResponse(Schema):
     scopes: list[Scope]
     models: list[str]
     limits: Mapping[str, str | int | None]
+    end_user_limits: Mapping[str, str | int | None]
     priority: Priority
     weight: float
     metadata: dict[str, Any]
@@ -205,6 +214,7 @@ class OwnKeyResponse(Schema):
     scopes: list[Scope]
     models: list[str]
     limits: Mapping[str, str | int | None]
+    end_user_limits: Mapping[str, str | int | None]
     priority: Priority
     weight: float
     expires_at: str | None

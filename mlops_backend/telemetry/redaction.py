@@ -51,7 +51,7 @@ _NAMES: Final = frozenset(
 )
 # What is made of nobody's words.
 _OWN: Final = frozenset({"level", "timestamp"})
-# Of the line of a request: what a client, or a backend, may have chosen. Models come again.
+# Of the line of a request: what a client, or a backend, may have chosen. Models and people come again.
 _CHOSEN: Final = ("request_id", "said")
 _CHOSEN_AGAIN: Final = ("principal", "end_user", "model", "requested_model")
 

@@ -166,7 +166,7 @@ def compared_with_the_model(events: list[Event]) -> dict[tuple[object, int], tup
             assert event.seen is not None
             verdict = model.reserve(own, charge.least, charge.asked, event.now, event.name)
             windows = windows_at(event.seen.now, UTC_DAYS)
-            left = {standing.name: standing.remaining for standing in standings(own, event.seen, windows)}
+            left = {standing.name: standing.remaining for standing in standings(charge, event.seen, windows)}
             assert left == verdict.left
             assert event.tokens == verdict.taken
             refusing = {} if event.tokens else waits(charge, event.seen, windows)

@@ -46,6 +46,7 @@ TESTED_HERE: Final = {
     "keys-output",
     "keys-cli",
     "limits",
+    "end-user-limits",
     "limited",
     "limited-output",
     "error",
@@ -273,8 +274,11 @@ async def test_limits_are_set_and_told(tmp_path: Path) -> None:
             Newcomer(tmp_path, key, service.url.removeprefix("http://")) for key in (ADMIN_KEY, made["key"])
         )
         (changed,) = objects(await admin.shell(admin.text_of(BLOCKS["limits"]).replace("key_4f0q…", made["id"])))
+        of_people = admin.text_of(BLOCKS["end-user-limits"]).replace("key_4f0q…", made["id"])
         command = caller.text_of(BLOCKS["limited"])
         last = [await caller.shell(command) for _ in range(21)][-1]
+        (people,) = objects(await admin.shell(of_people))
+    assert people == {**changed, "end_user_limits": {"requests": "20/hour", "tokens_per_day": 20_000, "concurrent": 1}}
     assert changed["limits"] == {"requests": "20/hour", "tokens_per_day": 100_000, "concurrent": None}
     shown, told = BLOCKS["limited-output"].text, last.replace("\r\n", "\n")
     assert told.partition("\n")[0].startswith(shown.partition("\n")[0])

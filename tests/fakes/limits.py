@@ -129,7 +129,7 @@ async def nothing_is_reserved(limiter: AnyLimiter, principal_id: str = "k1") -> 
         assert not any(counters._waiting.values())
         limiter = limiter.parent.counters.limiter
     if isinstance(limiter, MemoryLimiter):
-        account = limiter._accounts.get(principal_id)
+        account = (limiter._accounts | limiter._people).get(principal_id)
         return account is None or (account.open, account.held) == (0, 0)
     store = limiter._store
     state, opened, records, _ = store._keys(principal_id)

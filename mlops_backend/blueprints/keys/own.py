@@ -21,8 +21,8 @@ blueprint = Blueprint("own_key", __name__, url_prefix="/api/key")
 async def get_own_key() -> OwnKeyResponse:
     """Say what the key that asks is good for.
 
-    Its name, scopes, models (none: every model), the limits in force, its class and weight in the queue, and when it
-    expires.
+    Its name, scopes, models (none: every model), the limits in force and those of each of its end users, its class and
+    weight in the queue, and when it expires.
     """
     principal: Principal = g.principal
     expiry = service(KeyCache).expiry(principal.id)
@@ -32,6 +32,7 @@ async def get_own_key() -> OwnKeyResponse:
         scopes=sorted(principal.scopes),
         models=list(principal.models),
         limits=principal.limits.written(),
+        end_user_limits=principal.end_user_limits.written(),
         priority=principal.priority,
         weight=principal.weight,
         expires_at=None if expiry is None else datetime.fromtimestamp(expiry, UTC).isoformat(timespec="milliseconds"),

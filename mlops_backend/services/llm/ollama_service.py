@@ -134,8 +134,8 @@ class OllamaService:
         tokens = await aside(len(content), estimate_prompt_tokens, content)
         return Forwarded(200, _ESTIMATED, dumped({"input_tokens": tokens}))
 
-    async def count_request(self, caller: Principal) -> Mapping[str, str]:
-        """Count one request of `caller`, for what it prepares; its tokens are counted when it runs.
+    async def count_request(self, caller: Principal, end_user: str = "") -> Mapping[str, str]:
+        """Count one request of `caller`, for whom it asks, for what it prepares; its tokens are counted when it runs.
 
         Returns:
             What the answer tells of the limits.
@@ -143,22 +143,23 @@ class OllamaService:
         Raises:
             LimitExceeded, LimitsUnavailable: see `Meter.reserve`.
         """
-        if caller.limits.requests is None:
+        if not caller.counts_requests:
             return {}
-        only = replace(caller, limits=Limits(requests=caller.limits.requests))
-        held = await self._meter.reserve(only, 0, 0)
+        only = caller.limited(lambda limits: Limits(requests=limits.requests))
+        held = await self._meter.reserve(only, 0, 0, end_user=end_user)
         held.settle(0)
         return held.headers
 
-    async def check_limits(self, caller: Principal) -> None:
+    async def check_limits(self, caller: Principal, end_user: str = "") -> None:
         """See whether the limits of `caller` refuse whatever it may ask; nothing is taken of them.
 
         Raises:
             LimitExceeded, LimitsUnavailable: see `Meter.reserve`.
         """
-        limits = replace(caller.limits, concurrent=None)  # what is open now may have ended when the request is here
-        if limits:
-            (await self._meter.reserve(replace(caller, limits=limits), 0, 0)).release()
+        # What is open now may have ended when the request is here.
+        limited = caller.limited(lambda limits: replace(limits, concurrent=None))
+        if limited.is_limited:
+            (await self._meter.reserve(limited, 0, 0, end_user=end_user)).release()
 
     async def models(self, caller: Principal | None) -> dict[str, Any]:
         """Every model of every reachable backend that `caller` may use; see `Catalogue.models`."""

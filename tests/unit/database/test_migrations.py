@@ -238,6 +238,24 @@ async def test_a_ledger_from_before_names_nobody(empty: Database) -> None:
         assert len((await connection.execute(select(generations.c.id))).all()) == 3
 
 
+async def test_keys_from_before_limit_no_people(empty: Database) -> None:
+    """Those that are there, and those that a service of the version before makes; going back none is lost."""
+    old = insert(table("api_keys", *(column(name, api_keys.c[name].type) for name in KEY)))
+    async with empty.migrating() as connection:
+        await upgrade(connection, "0007")
+        await connection.execute(old, [KEY])
+    async with empty.migrating() as connection:
+        await upgrade(connection)
+        await connection.execute(old, [{**KEY, "id": "key_two"}])
+        await connection.execute(insert(api_keys), [{**KEY, "id": "key_zero", "end_user_limits": {"concurrent": 1}}])
+        told = select(api_keys.c.end_user_limits).order_by(api_keys.c.id)
+        assert list((await connection.execute(told)).scalars()) == [{}, {}, {"concurrent": 1}]
+    async with empty.migrating() as connection:
+        await downgrade(connection, "0007")
+        assert "end_user_limits" not in await connection.run_sync(columns_of, "api_keys")
+        assert len((await connection.execute(select(api_keys.c.id))).all()) == 3
+
+
 async def test_a_step_that_fails_leaves_nothing(empty: Database) -> None:
     """The steps are one transaction: a process that dies in the middle leaves the tables as they were."""
 

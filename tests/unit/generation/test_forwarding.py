@@ -23,7 +23,9 @@ ASKED: Final = read_asked(GENERATE, "POST", "/api/generate", (), b'{"model": "ll
 class Full:
     """A meter that has no room."""
 
-    async def reserve(self, caller: Principal, prompt_tokens: int, max_tokens: int | None, answers: int = 1) -> Held:
+    async def reserve(
+        self, caller: Principal, prompt_tokens: int, max_tokens: int | None, answers: int = 1, end_user: str = ""
+    ) -> Held:
         """Refuse."""
         raise LimitExceeded("There is no room.")
 

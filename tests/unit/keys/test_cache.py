@@ -27,7 +27,14 @@ from mlops_backend.services.other.keys.service import ApiKeys
 from mlops_backend.services.other.keys.stores import ADMINISTRATOR, KeyStores, SettingsKeyStore
 
 DEFAULTS = Limits(requests=Rate(60, 60, 60), concurrent=4)
-WRONG: Final = {"limits": "[1]", "scopes": "{", "models": "5", "priority": "urgent", "weight": "heavy"}
+WRONG: Final = {
+    "limits": "[1]",
+    "end_user_limits": '{"requets": 1}',
+    "scopes": "{",
+    "models": "5",
+    "priority": "urgent",
+    "weight": "heavy",
+}
 UNKNOWN = b"mlb_" + b"A" * 43
 
 

@@ -70,7 +70,7 @@ async def test_a_key_is_as_it_was_asked_for(keys: ApiKeys) -> None:
     assert await keys.get(plain.id) == plain
     assert sorted(plain.scopes) == ["inference", "models:read", "usage:read"]
     assert (plain.owner, plain.models, plain.limits, plain.metadata, plain.enabled) == ("", [], {}, {}, True)
-    assert (plain.priority, plain.weight) == ("interactive", 1)
+    assert (plain.priority, plain.weight, plain.end_user_limits) == ("interactive", 1, {})
     fields: dict[str, Any] = {
         "owner": "Zoë",
         "scopes": {"admin"},
@@ -79,6 +79,7 @@ async def test_a_key_is_as_it_was_asked_for(keys: ApiKeys) -> None:
         "metadata": {"team": "é", "deep": [{"nul": "\0"}]},
         "priority": "batch",
         "weight": 0.1,
+        "end_user_limits": {"requests": "5 / minute", "concurrent": None},
         "expires_at": "2033-01-01T00:00:00+02:00",
         "enabled": False,
     }
@@ -90,6 +91,7 @@ async def test_a_key_is_as_it_was_asked_for(keys: ApiKeys) -> None:
     assert full.expires_at == datetime(2032, 12, 31, 22, tzinfo=UTC).timestamp() * 1000
     assert (full.owner, full.scopes, full.enabled) == ("Zoë", ["admin"], False)
     assert (full.priority, full.weight) == ("batch", 0.1)
+    assert full.end_user_limits == {"requests": "5/minute", "concurrent": None}
 
 
 async def test_lists_go_page_by_page(keys: ApiKeys) -> None:

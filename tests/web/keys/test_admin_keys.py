@@ -199,7 +199,7 @@ async def test_a_key_may_look_at_itself(serve: ServeFactory, fake: FakeOllama) -
         fake.url, rate_limit_requests="60/minute", concurrent_generations=2, auth_enabled=False
     ) as service:
         fields = {"limits": {"requests": None}, "expires_at": "2099-01-01T00:00:00Z", "scopes": ["usage:read"]}
-        made = await make(service, **fields, priority="batch", weight=0.5)
+        made = await make(service, **fields, priority="batch", weight=0.5, end_user_limits={"requests": "5/minute"})
         none = dict.fromkeys(("requests", "tokens", "tokens_per_day", "tokens_per_month", "concurrent"))
         ordinary = ["inference", "models:read", "usage:read"]
         limits = {**none, "requests": "60/minute", "concurrent": 2}
@@ -219,7 +219,8 @@ async def test_a_key_may_look_at_itself(serve: ServeFactory, fake: FakeOllama) -
             told = (await service.stranger.get("/api/key", headers={"X-API-Key": key} if key else {})).json()
             expected = {"id": key_id, "name": name, "scopes": scopes, "models": [], "limits": own, "expires_at": end}
             turns = ("batch", 0.5) if key == made["key"] else ("interactive", 1)
-            assert told == {**expected, "priority": turns[0], "weight": turns[1]}
+            of_people = {**none, "requests": "5/minute"} if key == made["key"] else none
+            assert told == {**expected, "priority": turns[0], "weight": turns[1], "end_user_limits": of_people}
 
 
 @pytest.fixture

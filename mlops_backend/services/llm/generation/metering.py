@@ -44,7 +44,9 @@ class Held(Protocol):
 class Meter(Protocol):
     """Knows the limits of every principal."""
 
-    async def reserve(self, caller: Principal, prompt_tokens: int, max_tokens: int | None, answers: int = 1) -> Held:
+    async def reserve(
+        self, caller: Principal, prompt_tokens: int, max_tokens: int | None, answers: int = 1, end_user: str = ""
+    ) -> Held:
         """Take room for one generation.
 
         Args:
@@ -52,6 +54,7 @@ class Meter(Protocol):
             prompt_tokens: an estimate.
             max_tokens: the most that it may answer, `None` where the client named no maximum.
             answers: how many there will be, each of which has to have a token at the least.
+            end_user: for whom the caller asks.
 
         Raises:
             LimitExceeded: there is no room.
@@ -104,12 +107,12 @@ async def metered(meter: Meter, asked: Asked, record: RequestRecord) -> Metered:
         LimitExceeded, LimitsUnavailable: see `Meter.reserve`.
     """
     caller = record.caller
-    if caller is None or not caller.limits or not asked.task.generates:
+    if caller is None or not caller.is_limited or not asked.task.generates:
         return Metered(None, record, asked)
     prompt, output = 0, Output(None, 1)
-    if caller.limits.counts_tokens and isinstance(asked.content, bytes | LargeBody):
+    if caller.counts_tokens and isinstance(asked.content, bytes | LargeBody):
         prompt, output = await aside(len(asked.content), _needs, asked)
-    held = await meter.reserve(caller, prompt, output.most, output.answers)
+    held = await meter.reserve(caller, prompt, output.most, output.answers, record.end_user)
     record.answer_headers = held.headers
     if held.output is None:
         return Metered(held, record, asked)

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from mlops_backend.folding import folding_of
 from mlops_backend.services.other.database.exact_text import ExactText
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 
 _EXACT: Final = ExactText()
 
@@ -57,6 +57,7 @@ api_keys: Final = Table(
     Column("revision", BigInteger, nullable=False),
     Column("priority", String(16), nullable=False, server_default="interactive"),
     Column("weight", Float, nullable=False, server_default="1"),
+    Column("end_user_limits", JSON, nullable=False, server_default="{}"),
     Index("ix_api_keys_revision", "revision"),
 )
 
@@ -119,7 +120,7 @@ generations: Final = Table(
     ),
 )
 
-# What is left of the rows older than USAGE_RETENTION_DAYS; `day` counts days of UTC since the epoch.
+# What is left of the rows older than USAGE_RETENTION_DAYS; `day` counts days since the epoch.
 usage_daily: Final = Table(
     "usage_daily",
     metadata,

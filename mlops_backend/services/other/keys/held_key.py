@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from mlops_backend.principal import HEAVIEST, LIGHTEST, Limits, Principal, Priority, Scope
+from mlops_backend.principal import HEAVIEST, LIGHTEST, NO_LIMITS, Limits, Principal, Priority, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,8 @@ class HeldKey:
         row = rows[0]
         scopes, limits = frozenset(map(Scope, row["scopes"])), defaults.replaced(row["limits"])
         turns = Priority(row["priority"]), _weight(row["weight"])
-        principal = Principal(row["name"], row["id"], scopes, tuple(row["models"]), limits, *turns)
+        of_people = NO_LIMITS.replaced(row["end_user_limits"])
+        principal = Principal(row["name"], row["id"], scopes, tuple(row["models"]), limits, *turns, of_people)
         end = _seconds(row["expires_at"])
         ends = {
             bytes(each["hash"]): min(_seconds(each["secret_expires_at"]), end)

@@ -26,6 +26,7 @@ class ApiKey:
     scopes: Sequence[str]
     models: Sequence[str]
     limits: Mapping[str, Any]
+    end_user_limits: Mapping[str, Any]
     priority: str
     weight: float
     metadata: Mapping[str, Any]

@@ -170,8 +170,8 @@ class ApiKeys:
             columns["scopes"] = sorted(columns["scopes"])
         if "models" in columns:
             columns["models"] = list(dict.fromkeys(map(canonical_pattern, columns["models"])))
-        if "limits" in columns:
-            columns["limits"] = asked.limits.model_dump(exclude_unset=True)
+        for name in {"limits", "end_user_limits"} & columns.keys():
+            columns[name] = getattr(asked, name).model_dump(exclude_unset=True)
         return columns
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from mlops_backend.principal import Limits, Rate
+from mlops_backend.principal import Limits, Rate, person_in
 
 # Lua counts in doubles, exact below 2**53. FAR is the year 2112 and MOST_ROOM is 71 years: they stay below it together.
 FAR: Final = 2**52
@@ -27,6 +27,11 @@ class Charge:
     least: int
     prompt: int = 0
     asked: int = 0
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the names of the limits: those of a key's people are not the key's."""
+        return prefix_of(self.principal_id)
 
     @property
     def request_cost(self) -> int:
@@ -64,6 +69,11 @@ class Charge:
     def without_budgets(self) -> Charge:
         """The same, with nobody minding the day and the month."""
         return replace(self, limits=replace(self.limits, tokens_per_day=None, tokens_per_month=None))
+
+
+def prefix_of(principal_id: str) -> str:
+    """What stands before the names of its limits, where they are told."""
+    return "" if person_in(principal_id)[1] is None else "end_user_"
 
 
 def room_of(rate: Rate) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -54,9 +54,12 @@ class Standing:
     reset: int | None
 
 
-def standings(limits: Limits, seen: Seen, windows: Windows) -> tuple[Standing, ...]:
-    """Every limit of a key, in the order in which they are declared."""
-    return tuple(_standings(limits, seen, windows))
+def standings(charge: Charge, seen: Seen, windows: Windows) -> tuple[Standing, ...]:
+    """Every limit of a key, or of one of its people, in the order in which they are declared."""
+    known = _standings(charge.limits, seen, windows)
+    if not (prefix := charge.prefix):
+        return tuple(known)
+    return tuple(replace(standing, name=prefix + standing.name) for standing in known)
 
 
 def _standings(limits: Limits, seen: Seen, windows: Windows) -> Iterator[Standing]:
@@ -151,12 +154,13 @@ def exceeded(charge: Charge, seen: Seen, windows: Windows) -> LimitExceeded:
     name = max(refusing, key=refusing.__getitem__)
     seconds = whole_seconds(refusing[name])
     limit = written(charge.limits, name)
-    reached = f"The limit '{name}' of this key is reached: {limit}."
+    shown = charge.prefix + name
+    reached = f"The limit '{shown}' of this key is reached: {limit}."
     if refusing[name] <= _TURN and _others_hold(name, seen):
-        reached = f"What is left of the limit '{name}' of this key ({limit}) is set aside for what is running."
+        reached = f"What is left of the limit '{shown}' of this key ({limit}) is set aside for what is running."
     return LimitExceeded(
         f"{reached} Try again in {seconds} s.",
-        headers={"Retry-After": str(seconds), **headers(standings(charge.limits, seen, windows))},
+        headers={"Retry-After": str(seconds), **headers(standings(charge, seen, windows))},
     )
 
 
@@ -165,10 +169,10 @@ def _others_hold(name: str, seen: Seen) -> bool:
     return held.get(name, 0) > 0
 
 
-def never(limits: Limits, name: str, reason: str) -> LimitExceeded:
+def never(limits: Limits, name: str, reason: str, prefix: str = "") -> LimitExceeded:
     """The refusal of what would never fit; the SDKs of OpenAI and Anthropic know the field that says so."""
     return LimitExceeded(
-        f"This request can never fit the limit '{name}' of this key ({written(limits, name)}): {reason}.",
+        f"This request can never fit the limit '{prefix}{name}' of this key ({written(limits, name)}): {reason}.",
         headers={"X-Should-Retry": "false"},
     )
 

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from mlops_backend.days import UTC_DAYS, Calendar
 from mlops_backend.errors import AppError
-from mlops_backend.principal import Principal
+from mlops_backend.principal import Principal, person_in
 from mlops_backend.services.other.limits.account import Account, MemoryReservation, taken, unseeded
 from mlops_backend.services.other.limits.charge import Charge, whole_tokens
 from mlops_backend.services.other.limits.decision import Seen, exceeded, standings
@@ -18,6 +18,8 @@ from mlops_backend.services.other.limits.pricing import price
 from mlops_backend.services.other.limits.seeds import Seeds
 from mlops_backend.services.other.limits.windows import Windows, wall_clock, windows_at
 
+# About a kilobyte each.
+MOST_PEOPLE: Final = 20_000
 _LOOKED_AT: Final = 2
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -41,6 +43,7 @@ class MemoryLimiter(WithoutRedis):
         self._budgets_fail_open = budgets_fail_open
         self._clock = clock
         self._accounts: OrderedDict[str, Account] = OrderedDict()
+        self._people: OrderedDict[str, Account] = OrderedDict()
         self._routes: OrderedDict[tuple[str, str], int] = OrderedDict()
         self.failed_open = self.failed_closed = 0
 
@@ -60,7 +63,7 @@ class MemoryLimiter(WithoutRedis):
         reservation, seen = found
         if reservation is None:
             raise exceeded(charge, seen, self.windows(seen.now))
-        reservation.standings = standings(charge.limits, seen, self.windows(seen.now))
+        reservation.standings = standings(charge, seen, self.windows(seen.now))
         return reservation
 
     def at_once(self, charge: Charge) -> tuple[MemoryReservation | None, Seen] | None:
@@ -107,8 +110,15 @@ class MemoryLimiter(WithoutRedis):
         return now, found
 
     def _account(self, principal_id: str, now: int) -> Account:
+        if person_in(principal_id)[1] is not None:
+            _sweep(self._people, lambda account: account.means_nothing(now) or self._are_many(account))
+            return self._people.setdefault(principal_id, Account())
         _sweep(self._accounts, lambda account: account.means_nothing(now))
         return self._accounts.setdefault(principal_id, Account())
+
+    def _are_many(self, account: Account) -> bool:
+        """Whether an account has to make room: a client may invent people, and the ledger knows what they used."""
+        return len(self._people) > MOST_PEOPLE and not account.open
 
 
 def _sweep(items: OrderedDict[_Key, _Value], idle: Callable[[_Value], bool]) -> None:

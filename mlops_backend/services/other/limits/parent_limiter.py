@@ -84,7 +84,7 @@ class ParentLimiter(WithoutRedis):
         windows = windows_at(found.now, self._calendar)
         if not admitted:
             raise exceeded(charge, found, windows)
-        return ParentReservation(self._shared, number, charge, tokens, standings(charge.limits, found, windows))
+        return ParentReservation(self._shared, number, charge, tokens, standings(charge, found, windows))
 
     async def take(self, principal_id: str, route: str, cost: int, room: int) -> tuple[int, int] | None:
         """Take `cost` from a route's rate if it fits: the time and the arrival time found."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlops_backend.principal import Limits, Principal
-from mlops_backend.services.other.limits.charge import MOST_TOKENS, Charge, whole_tokens
+from mlops_backend.services.other.limits.charge import MOST_TOKENS, Charge, prefix_of, whole_tokens
 from mlops_backend.services.other.limits.decision import never
 
 
@@ -18,15 +18,15 @@ def price(
         LimitExceeded: no amount of waiting would make the prompt and a token of each answer fit.
     """
     limits = principal.limits
-    holds = _capacities(limits)
+    holds, prefix = _capacities(limits), prefix_of(principal.id)
     wanted = wanted_output(max_tokens, default_reserve, answers)
     asked = whole_tokens(prompt_tokens + wanted)
     least = max(1, whole_tokens(prompt_tokens + min(wanted, answers)))
     for name, most in holds.items():
         if least > most:
-            raise never(limits, name, f"it needs {least} tokens")
+            raise never(limits, name, f"it needs {least} tokens", prefix)
     if limits.concurrent is not None and limits.concurrent < 1:
-        raise never(limits, "concurrent", "the key may generate nothing")
+        raise never(limits, "concurrent", "the key may generate nothing", prefix)
     tokens = max(least, min(asked, *holds.values(), MOST_TOKENS))
     return Charge(principal.id, limits, tokens, least, whole_tokens(prompt_tokens), asked)
 

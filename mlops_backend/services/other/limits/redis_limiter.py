@@ -163,7 +163,7 @@ class RedisLimiter:
             return self._without_redis(charge)
         if answer.code == script.REFUSED:
             raise exceeded(charge, answer.seen, self._windows(answer.now))
-        known = standings(charge.limits, answer.seen, self._windows(answer.now))
+        known = standings(charge, answer.seen, self._windows(answer.now))
         return RedisReservation(self._upkeep, charge, reservation, answer.tokens, known)
 
     def _windows(self, now: int) -> Windows:

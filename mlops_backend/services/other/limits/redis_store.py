@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from redis.exceptions import ClusterError, NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError, TryAgainError
 
-from mlops_backend.principal import Rate
+from mlops_backend.principal import Rate, person_in
 from mlops_backend.redis_link import Asked, RedisLink
 from mlops_backend.services.other.limits import script
 from mlops_backend.services.other.limits.charge import Charge, room_of
@@ -75,7 +75,7 @@ class RedisStore(RedisLink):
 
     async def seed(self, principal_id: str, name: str, start: int, tokens: int) -> None:
         """Begin the counter of a window, unless somebody has."""
-        arguments: list[str | int] = [name, start, tokens, _KEPT // 1000, start - _KEPT_AFTER[name]]
+        arguments: list[str | int] = [name, start, tokens, _kept(principal_id) // 1000, start - _KEPT_AFTER[name]]
         await self._run(script.SEED, self._keys(principal_id), arguments)
 
     async def settle(self, batch: Sequence[Settlement]) -> int:
@@ -138,7 +138,13 @@ def _arguments(charge: Charge, windows: Windows) -> list[str | int]:
 
 
 def _ttl(charge: Charge) -> int:
-    return max(_KEPT, _room(charge.limits.requests) + _DAY, _room(charge.limits.tokens) + _DAY) // 1000
+    kept = _kept(charge.principal_id)
+    return max(kept, _room(charge.limits.requests) + _DAY, _room(charge.limits.tokens) + _DAY) // 1000
+
+
+def _kept(principal_id: str) -> int:
+    """How long counters are kept that nobody asks for; those of a key's people begin again with what the ledger has."""
+    return _KEPT if person_in(principal_id)[1] is None else _DAY
 
 
 def _room(rate: Rate | None) -> int:

@@ -174,16 +174,22 @@ def last_rolled_up(span: Span) -> Select[tuple[int | None]]:
     return select(func.max(usage_daily.c.day)).where(*span.conditions(usage_daily))
 
 
-def tokens_since(key_id: str, start: int, calendar: Calendar = UTC_DAYS) -> Select[tuple[int]]:
-    """Prompt and completion tokens of a key; one statement, so that nothing is rolled up between its two halves."""
-    span = Span(start, _NEVER, calendar=calendar).of_key(key_id)
+def tokens_since(
+    key_id: str, start: int, calendar: Calendar = UTC_DAYS, person: str | None = None
+) -> Select[tuple[int]]:
+    """Prompt and completion tokens of a key; one statement, so that nothing is rolled up between its two halves.
+
+    Of one of the key's people only what is known in full: sums of old days do not tell them apart.
+    """
+    only = () if person is None else ((Dimension.END_USER, person),)
+    span = Span(start, _NEVER, only, calendar).of_key(key_id)
     halves = [
         select(func.coalesce(func.sum(table.c.prompt_tokens + table.c.completion_tokens), 0))
         .where(*span.conditions(table))
         .scalar_subquery()
-        for table in (generations, usage_daily)
+        for table in ((generations, usage_daily) if person is None else (generations,))
     ]
-    return select(halves[0] + halves[1])
+    return select(halves[0] + halves[1] if person is None else halves[0])
 
 
 def names_of(key_ids: Sequence[str]) -> Select[tuple[str, str]]:

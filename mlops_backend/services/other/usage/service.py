@@ -13,6 +13,7 @@ from sqlalchemy import Row, Select
 
 from mlops_backend.days import UTC_DAYS, Calendar
 from mlops_backend.errors import NotFound, Unavailable
+from mlops_backend.principal import person_in
 from mlops_backend.schemas.usage import Dimension, Interval
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.usage.generation_row import LONGEST_ID, fitting, row_of
@@ -134,7 +135,7 @@ class Usage:
             after = rows[-1]["started_at"], rows[-1]["id"]
 
     async def used(self, principal_id: str, since: datetime) -> int:
-        """Prompt and completion tokens of the generations that a key started at `since`, a midnight, or later.
+        """Prompt and completion tokens of what a key, or one of its people, started at `since`, a midnight, or later.
 
         Those that this process has not written yet count; nothing is counted twice.
 
@@ -142,11 +143,12 @@ class Usage:
             DatabaseDown: it cannot be reached.
         """
         start = round(since.timestamp() * 1000)
+        key_id, person = person_in(principal_id)
         async with self._ledger.still():
-            ((written,),) = await self._read(tokens_since(principal_id, start, self.calendar))
+            ((written,),) = await self._read(tokens_since(key_id, start, self.calendar, person))
             unwritten = self._ledger.unwritten()
-        mine = (row.tokens for row in unwritten if row.key_id == principal_id and row.started_at >= start)
-        return int(written) + sum(mine)
+        mine = [row for row in unwritten if row.key_id == key_id and row.started_at >= start]
+        return int(written) + sum(row.tokens for row in mine if person is None or row.end_user == person)
 
     async def _others_wrote(self) -> None:
         if self._others is not None:
