@@ -83,7 +83,7 @@ class Settings(TraceSettings, BaseSettings):
     allow_account_routes: bool = False
     allow_cloud_models: bool = False
     passthrough_routes: Annotated[tuple[Route, ...], NoDecode] = ()
-    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = ()
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(setting_addresses.networks)] = ()
     root_path: Annotated[str, AfterValidator(setting_addresses.root_path)] = ""
     database_url: SecretStr = SecretStr("sqlite+aiosqlite:///data/mlops_backend.db")
     database_connections: int = Field(default=15, ge=3, le=1000)
@@ -240,11 +240,6 @@ class Settings(TraceSettings, BaseSettings):
     @classmethod
     def _origins(cls, value: Any) -> Any:
         return tuple(setting_addresses.allowed_origin(origin) for origin in values_of.split(value))
-
-    @field_validator("trusted_proxies", mode="before")
-    @classmethod
-    def _networks(cls, value: Any) -> Any:
-        return tuple(map(setting_addresses.network, values_of.split(value)))
 
     @field_validator("api_key")
     @classmethod

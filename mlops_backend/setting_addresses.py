@@ -7,6 +7,8 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from mlops_backend.setting_values import split
+
 _LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _LONGEST_NAME: Final = 253
 _AUTHORITY: Final = re.compile(r"(\[[^\[\]]+\]|[^\[\]:]+)(?::([0-9]{1,5}))?")
@@ -105,6 +107,11 @@ def root_path(value: str) -> str:
     if path.split("/")[1:2] and path.split("/")[1] in OWN_PATHS:
         raise ValueError(f"must not begin as the service's own paths do ({', '.join(sorted(OWN_PATHS))})")
     return path
+
+
+def networks(value: Any) -> Any:
+    """Networks with commas between them."""
+    return tuple(map(network, split(value)))
 
 
 def network(value: Any) -> Any:

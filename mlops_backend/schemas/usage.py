@@ -42,8 +42,10 @@ def moment(value: Any) -> Any:
     Raises:
         ValueError: it is neither in seconds since the epoch nor as ISO 8601 has it, or not between 1970 and 9999.
     """
-    if not isinstance(value, str):
+    if isinstance(value, int | datetime):
         return value
+    if not isinstance(value, str):
+        raise ValueError(_WRITTEN)
     try:
         read = None if value.replace(".", "", 1).isdecimal() else datetime.fromisoformat(value)
         seconds = float(value) if read is None else (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()

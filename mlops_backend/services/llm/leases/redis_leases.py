@@ -23,6 +23,7 @@ from mlops_backend.services.llm.leases.redis_upkeep import Upkeep
 from mlops_backend.services.llm.leases.redis_view import view_of
 from mlops_backend.services.llm.leases.refusals import key_queue_full, queue_full, taken_away, timed_out
 
+_Clock = Callable[[], float]
 _Result = TypeVar("_Result")
 
 
@@ -49,12 +50,7 @@ class RedisLeases:
     """
 
     def __init__(
-        self,
-        url: str,
-        local: Lessor,
-        *,
-        clock: Callable[[], float] = monotonic,
-        redis_clock: Callable[[], float] | None = None,
+        self, url: str, local: Lessor, *, clock: _Clock = monotonic, redis_clock: _Clock | None = None
     ) -> None:
         self.bounds = local.bounds
         self._local, self._clock = local, clock
