@@ -146,7 +146,7 @@ def test_the_prompt_is_estimated_by_its_length() -> None:
         start = json.loads(made.translator().feed(SAID[0]).split(b"\n")[1][6:])
         return int(start["message"]["usage"]["input_tokens"])
 
-    assert estimate() == 1
+    assert estimate() == estimate(messages=[{"role": "user", "content": [IMAGE]}]) == 1
     assert estimate(messages=[{"role": "user", "content": "x" * 400}]) == 100
     assert estimate(tools=[{"name": "look", "description": "x" * 400}]) > 100
 

@@ -189,6 +189,9 @@ async def test_a_route_that_is_there_is_asked(fake: FakeOllama, serve: ServeFact
         admin = {"X-API-Key": ADMIN_KEY}
         probe = f"/api/admin/backends/{fake.url}/probe"
         assert await asked(service) == [ROUTE]
+        unknown = await service.client.post(ROUTE, json={**FAMILY.whole, "model": "nope"})
+        assert (unknown.status_code, unknown.json()["error"]["message"]) == (404, "model 'nope' not found")
+        assert fake.requests[-1].path == ROUTE
         fake.lacks = {ROUTE}
         assert await asked(service) == [ROUTE, "/api/chat"]
         fake.lacks = set()
