@@ -158,6 +158,31 @@ async def test_who_asks_while_redis_is_told_again_loses_nothing(
         await until_standing(leases, (0, 0))
 
 
+async def test_what_changes_while_redis_is_told_is_told_too(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lease that is given by this process, and one that is given back, before Redis is asked again."""
+    async with lessor(server, gpu=2) as leases:
+        held = [await leases.take(["gpu"], of("a"))]
+        join = leases._book.join
+
+        async def joined(*told: Any) -> None:
+            await join(*told)
+            held.pop().give_back()
+            held.extend(lease for _ in range(3) if (lease := leases.at_once(["gpu"])) is not None)
+
+        server.stop()
+        await away(leases)
+        monkeypatch.setattr(leases._book, "join", joined)
+        server.start()
+        await back(leases)
+        assert len(held) == leases.without_redis == 2
+        await until_standing(leases, (2, 0))
+        for lease in held:
+            lease.give_back()
+        await until_standing(leases, (0, 0))
+
+
 async def test_a_redis_that_hangs_keeps_nobody_for_long(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it does when it wakes comes too late, and takes nothing."""
     monkeypatch.setattr(redis_clients, "_READ", 1.0)
@@ -213,6 +238,20 @@ async def test_what_comes_too_late_does_nothing(server: RedisServer) -> None:
     await book.aclose()
 
 
+async def test_nobody_gives_back_what_is_anothers(server: RedisServer) -> None:
+    """Be it a lease or a place."""
+    one, two = LeaseBook(server.url, MANY), LeaseBook(server.url, MANY)
+    for book in (one, two):
+        await book.join([], {"gpu": 1})
+    await one.take("lease", {"gpu": 1})
+    await one.wait("place", {"gpu": 1}, of("a"), 1, again=False)
+    await two.back(["lease", "place"])
+    page = await one.page("")
+    assert (page.taken, len(page.waiting)) == ({"gpu": 1}, 1)
+    for book in (one, two):
+        await book.aclose()
+
+
 async def test_a_message_that_is_lost_costs_a_moment(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits is asked for with each sign of life, and has its slot then."""
     monkeypatch.setattr(redis_upkeep, "BEAT", 0.2)
@@ -250,8 +289,9 @@ async def test_who_may_not_listen_asks(server: RedisServer) -> None:
     await leases.aclose()
 
 
-async def test_a_service_that_ends_leaves_nothing(server: RedisServer) -> None:
-    """What it still had is had by those who wait elsewhere; its name is gone."""
+async def test_a_service_that_ends_leaves_nothing(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it still had is had by those who wait elsewhere, before it could be missed; its name is gone."""
+    monkeypatch.setattr(redis_book, "LIFE", 3600.0)
     async with lessor(server, gpu=1) as staying:
         async with lessor(server, gpu=1) as leaving:
             await leaving.take(["gpu"], of("a"))
