@@ -110,7 +110,8 @@ class GenerationMetrics:
         self._generations.labels(model, record.outcome).inc()
         self._key_generations.labels(key, record.outcome).inc()
         error = "" if record.outcome == "done" else record.error or record.outcome
-        self._durations.labels(*labels, self._codes.of(error) if error else "").observe(now - record.started)
+        code, example = self._codes.of(error) if error else "", record.trace.example
+        self._durations.labels(*labels, code).observe(now - record.started, example)
         if record.sent_upstream is not None:
             self._waits.observe(record.sent_upstream - record.started)
         if record.passed_over:
@@ -124,7 +125,7 @@ class GenerationMetrics:
                 self._key_tokens.labels(key, short).inc(tokens)
                 self._usage.labels(*labels, kind).observe(tokens)
         if record.streams and record.first_byte is not None:
-            self._firsts.labels(*labels).observe(record.first_byte - record.started)
+            self._firsts.labels(*labels).observe(record.first_byte - record.started, example)
             behind = (record.completion_tokens or 0) - 1
             if behind > 0 and not record.estimated and record.outcome == "done":
                 self._each.labels(*labels).observe((now - record.first_byte) / behind)

@@ -169,6 +169,11 @@ class _SpanOfRequest:
         return f"{context.trace_id:032x}" if context.is_valid else ""
 
     @property
+    def example(self) -> dict[str, str] | None:
+        """The trace as a metric's exemplar, where this span is kept."""
+        return {"trace_id": self.id} if self._span is not None and self._span.is_recording() else None
+
+    @property
     def wants_content(self) -> bool:
         """Whether what was asked and answered is told as well."""
         return self._traces.wants_content and (self._span is None or self._span.is_recording())

@@ -22,6 +22,10 @@ class Trace(Protocol):
         """The trace's id, 32 hexadecimal digits; empty where the request is in none."""
 
     @property
+    def example(self) -> dict[str, str] | None:
+        """The trace as a metric's exemplar; none where the request has no span that is kept."""
+
+    @property
     def wants_content(self) -> bool:
         """Whether somebody wants to read what was asked and answered."""
 
@@ -46,6 +50,7 @@ class Untraced:
 
     __slots__ = ()
     id = ""
+    example = None
     wants_content = False
 
     def carried(self, record: RequestRecord, headers: Pairs) -> Pairs:

@@ -20,12 +20,14 @@ from tests.fakes.collector import FakeCollector, Span
 from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
 from tests.fakes.openai_server import FakeOpenAI
 from tests.service import Service
+from tests.web.test_logs import requests_in
 
 PROMPT: Final = "a prompt of the tests"
 TRACE: Final = "0af7651916cd43dd8448eb211c80319c"
 PARENT: Final = "b7ad6b7169203331"
 CLIENT: Final = {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "vendor=x,other=y"}
 CHAT: Final = {"model": "llama3", "messages": [{"role": "user", "content": PROMPT}]}
+OPEN: Final = "application/openmetrics-text;version=1.0.0"
 COMPLETION: Final = {"model": "llama3", "prompt": PROMPT}
 # Route -> its body, what it does, and why its answer ended.
 DIALECTS: Final[dict[str, tuple[dict[str, Any], str, str]]] = {
@@ -216,10 +218,29 @@ async def test_what_is_no_generation_goes_on_in_the_clients_trace(
         with capture_logs() as logs:
             await service.client.post("/api/show", json={"model": "llama3"}, headers=CLIENT)
             await service.client.get("/health")
+            await _until(lambda: len(requests_in(logs)) == 2)
     shown = next(request for request in fake.requests if request.path == "/api/show")
     assert (shown.header("traceparent"), shown.header("tracestate")) == tuple(CLIENT.values())
     assert collector.spans == []
-    assert [line.get("trace_id") for line in logs if line["event"] == "request"] == [TRACE, None]
+    assert [line.get("trace_id") for line in requests_in(logs)] == [TRACE, None]
+
+
+async def test_metrics_have_the_trace_as_an_example(traced: Traced, fake: FakeOllama, collector: FakeCollector) -> None:
+    """Where the scraper takes OpenMetrics: of a generation that has a span."""
+    async with traced(fake.url) as service:
+        unsampled = {"traceparent": CLIENT["traceparent"].removesuffix("01").replace(TRACE, "1" * 32) + "00"}
+        for headers in (unsampled, CLIENT):
+            await service.client.post("/api/generate", json=COMPLETION, headers=headers)
+        await _until(lambda: TRACE.encode() in service.services.get(Metrics).encoded(OPEN)[0])
+        told, kind = service.services.get(Metrics).encoded(OPEN)
+        plain, _ = service.services.get(Metrics).encoded("text/plain")
+    assert kind.startswith("application/openmetrics-text")
+    examples = [line for line in told.decode().splitlines() if "trace_id" in line]
+    names = {line.partition("{")[0] for line in examples}
+    firsts, durations = "gen_ai_server_time_to_first_token_seconds", "gen_ai_server_request_duration_seconds"
+    assert names == {f"{firsts}_bucket", f"{durations}_bucket"}
+    assert all(f'# {{trace_id="{TRACE}"}}' in line for line in examples)
+    assert b"trace_id" not in plain
 
 
 async def test_the_log_line_names_the_trace(traced: Traced, fake: FakeOllama, collector: FakeCollector) -> None:
@@ -228,7 +249,8 @@ async def test_the_log_line_names_the_trace(traced: Traced, fake: FakeOllama, co
         with capture_logs() as logs:
             for headers in (CLIENT, {}):
                 await service.client.post("/api/generate", json=COMPLETION, headers=headers)
-    assert [line["trace_id"] for line in logs if line["event"] == "request"] == [s.trace_id for s in collector.spans]
+            await _until(lambda: len(requests_in(logs)) == 2)
+    assert [line["trace_id"] for line in requests_in(logs)] == [span.trace_id for span in collector.spans]
     assert collector.spans[0].trace_id == TRACE
 
 
@@ -237,6 +259,7 @@ async def test_without_a_collector_nothing_is_traced(serve: ServeFactory, fake: 
     async with serve(fake.url) as service:
         with capture_logs() as logs:
             await service.client.post("/api/generate", json=COMPLETION, headers=CLIENT | {"tracestate": "odd one"})
+            await _until(lambda: len(requests_in(logs)) == 1)
     assert asked_of(fake) == [CLIENT["traceparent"]]
     assert fake.requests[-1].header("tracestate") == "odd one"
     assert not any("trace_id" in line for line in logs)
@@ -488,7 +511,7 @@ async def test_no_more_spans_wait_than_may(
     async with traced(fake.url) as service:
         for _ in range(5):
             await service.client.post("/api/generate", json=COMPLETION)
-        assert _numbers(service) == (0, 3)
+        await _until(lambda: _numbers(service) == (0, 3))
 
 
 async def test_without_the_packages_the_log_says_so(
