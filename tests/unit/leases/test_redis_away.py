@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
 
@@ -17,6 +18,7 @@ from structlog.testing import capture_logs
 
 from mlops_backend import redis_clients
 from mlops_backend.services.llm.leases import Asking, Leases, redis_book, redis_upkeep
+from mlops_backend.services.llm.leases import redis_script as script
 from mlops_backend.services.llm.leases.redis_book import Answer, Forgotten, LeaseBook
 from mlops_backend.services.llm.leases.redis_leases import RedisLeases
 from tests.e2e.processes import REPOSITORY, clean_environment
@@ -221,6 +223,44 @@ async def test_an_answer_that_is_lost_behind_one_who_left_costs_no_slot(
         await until_standing(leases, (0, 0))
 
 
+@asynccontextmanager
+async def books(server: RedisServer, now: list[float], count: int) -> AsyncIterator[list[LeaseBook]]:
+    """Those of several processes, by a clock of ours."""
+    made = [LeaseBook(server.url, MANY, clock=lambda: now[0]) for _ in range(count)]
+    try:
+        yield made
+    finally:
+        for book in made:
+            await book.aclose()
+
+
+@pytest.mark.parametrize("somebody_new", [False, True])
+async def test_until_all_have_told_nothing_is_given(server: RedisServer, *, somebody_new: bool) -> None:
+    """Of those that were there before Redis, be it that one comes first who was not."""
+    now = [1000.0]
+    async with books(server, now, 3) as (first, second, new):
+        if somebody_new:
+            await new.join([], {"gpu": 2})
+            first.epoch = second.epoch = 1
+        await first.join([("a", "gpu")], {"gpu": 2})
+        assert (await first.take("late", {"gpu": 2})).code == script.NO_ROOM
+        await second.join([("b", "gpu")], {"gpu": 2})
+        now[0] += redis_book.SETTLE
+        assert (await first.take("late", {"gpu": 2})).code == script.NO_ROOM
+        await second.back(["b"])
+        assert (await first.take("late", {"gpu": 2})).code == script.GRANTED
+
+
+async def test_who_starts_first_waits_for_nobody(server: RedisServer) -> None:
+    """It has nothing, and nobody was there."""
+    async with books(server, [1000.0], 2) as both:
+        for book in both:
+            await book.join([], {"gpu": 2})
+        assert [(await book.take(lease, {"gpu": 2})).code for lease, book in zip("ab", both, strict=True)] == [
+            script.GRANTED
+        ] * 2
+
+
 async def test_what_comes_too_late_does_nothing(server: RedisServer) -> None:
     """What a process sent before it joined again, be it that it joined."""
     book = LeaseBook(server.url, MANY)
@@ -309,6 +349,7 @@ import asyncio, sys
 from tests.fakes.redis_lessors import MANY, of
 from mlops_backend import redis_clients
 from mlops_backend.services.llm.leases import Asking, Leases, redis_book, redis_upkeep
+from mlops_backend.services.llm.leases import redis_script as script
 from mlops_backend.services.llm.leases.redis_leases import RedisLeases
 
 async def main():

@@ -7,14 +7,15 @@ The order is that of `FairQueue`. All names begin alike, with a part in braces, 
 - `leases`: whose each is and of which backend; `taken` and `most`: how many a backend has given, and may.
 - `tickets`: those who wait; `line:<class>:<backend>`: the same by start tag and number; `ends`: where each flow's share
   ends; `keys`: how many of each key wait; `aged`: the backends whose last slot an aged one had; `fair`: the virtual
-  time, the last number, and until when nothing is given.
+  time, the last number, since when somebody is there, and until when nothing is given.
 
 A call has what is asked, what with it, the time (that of Redis where it is empty), the seconds after which a silent
 owner is taken for dead, and those after which one of the class `batch` does not give way. Whoever comes, the dead are
 seen to first. What comes free is handed on before the step ends, so a free slot says that nobody waits for it.
 
 When Redis was away from all, or has lost what it knew, it is told by one process after the other what each has. Until
-all have, nothing is given: the first one would take for free what another one has.
+all have, nothing is given: the first one would take for free what another one has. That it is so is told by who has
+something or was there before, be it that one comes first who has just started.
 """
 
 from __future__ import annotations
@@ -185,9 +186,12 @@ function steps.join()
   if tonumber(call('HGET', epochs, told.owner) or -1) >= told.epoch then return answer({UNKNOWN}) end
   forget(told.owner)
   local last = call('ZRANGE', owners, -1, -1, 'WITHSCORES')[2]
-  if told.epoch > 1 and (not last or now - last > told.silent) then
+  if not last or now - last > told.silent then call('HSET', fair, 'began', exact(now)) end
+  local began = tonumber(call('HGET', fair, 'began') or now - told.silent - 1)
+  if (told.epoch > 1 or #told.held > 0) and now - began <= told.silent then
     settles = now + told.settle
     call('HSET', fair, 'settles', exact(settles))
+    call('HDEL', fair, 'began')
   end
   call('HSET', epochs, told.owner, told.epoch)
   call('ZADD', owners, exact(now), told.owner)

@@ -150,9 +150,11 @@ class Upkeep:
         self._ended.clear()
         self._telling = True
         self._told = {name: bound for name, bound in self._bounds.items() if bound is not None}
-        await self._book.join(self._holder.held.items(), self._told)
+        held = list(self._holder.held.items())
+        await self._book.join(held, self._told)
         await self._tell_untold()
-        self._beat_at = monotonic() + (BEAT if self._book.epoch == 1 else SETTLE + _POLL)
+        is_new = self._book.epoch == 1 and not held
+        self._beat_at = monotonic() + (BEAT if is_new else SETTLE + _POLL)
         self._presence.recovered()
         self.joined.set()
         self.settled.set()
