@@ -261,6 +261,22 @@ async def test_who_starts_first_waits_for_nobody(server: RedisServer) -> None:
         ] * 2
 
 
+async def test_a_clock_that_is_set_back_keeps_no_slot(server: RedisServer) -> None:
+    """Neither that of one who dies, nor those that are not given until all have told what they have."""
+    now = [9000.0]
+    async with books(server, now, 2) as (staying, dying):
+        for number, book in enumerate((dying, staying)):
+            await book.join([(f"lease {number}", "gpu")], {"gpu": 2})
+        now[0] = 1000.0
+        await staying.back(["lease 1"])
+        assert (await staying.take("other", {"gpu": 2})).code == script.GRANTED
+        assert (await staying.take("late", {"gpu": 2})).code == script.NO_ROOM
+        for _ in range(2):
+            now[0] += redis_book.LIFE - 1
+            await staying.beat([])
+        assert (await staying.take("late", {"gpu": 2})).code == script.GRANTED
+
+
 async def test_what_comes_too_late_does_nothing(server: RedisServer) -> None:
     """What a process sent before it joined again, be it that it joined."""
     book = LeaseBook(server.url, MANY)

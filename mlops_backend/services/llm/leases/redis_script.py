@@ -11,7 +11,8 @@ The order is that of `FairQueue`. All names begin alike, with a part in braces, 
 
 A call has what is asked, what with it, the time (that of Redis where it is empty), the seconds after which a silent
 owner is taken for dead, and those after which one of the class `batch` does not give way. Whoever comes, the dead are
-seen to first. What comes free is handed on before the step ends, so a free slot says that nobody waits for it.
+seen to first; a time far ahead was told by a clock that has been set back since. What comes free is handed on before
+the step ends, so a free slot says that nobody waits for it.
 
 When Redis was away from all, or has lost what it knew, it is told by one process after the other what each has. Until
 all have, nothing is given: the first one would take for free what another one has. That it is so is told by who has
@@ -48,6 +49,7 @@ end
 local {", ".join(_NAMES)} = {", ".join(f"base .. '{name}'" for name in _NAMES)}
 local changed, news = {{}}, {{}}
 local settles = tonumber(call('HGET', fair, 'settles') or 0)
+if settles > now + life then settles = now end
 
 local function exact(number) return string.format('%.17g', number) end
 local function answer(code, ...) return cmsgpack.pack({{code, ...}}) end
@@ -282,6 +284,9 @@ end
 if settles > 0 and now >= settles then
   call('HDEL', fair, 'settles')
   changed = call('HKEYS', most)
+end
+for _, owner in ipairs(call('ZRANGEBYSCORE', owners, '(' .. exact(now + life), '+inf')) do
+  call('ZADD', owners, exact(now), owner)
 end
 for _, owner in ipairs(call('ZRANGEBYSCORE', owners, '-inf', exact(now - life))) do forget(owner) end
 serve()
