@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import anthropic
+import httpx
 import ollama
 import openai
 import pytest
@@ -44,27 +45,38 @@ async def queued(serve: ServeFactory, fake: FakeOllama) -> AsyncIterator[Service
 
 
 def released_later(fake: FakeOllama) -> None:
-    """Release the backend when some signs have been seen."""
+    """Release the backend when some signs may have been seen."""
     asyncio.get_running_loop().call_later(0.25, fake.release)
+
+
+async def watched(service: Service, fake: FakeOllama, family: Family) -> tuple[httpx.Response, str]:
+    """A stream with signs of life, whose backend is released when two of them have come; and its text."""
+    text = ""
+    async with service.client.stream("POST", family.path, json=family.streamed, headers=PROGRESS) as answer:
+        async for piece in answer.aiter_text():
+            text += piece
+            seen = text.count("\n\n") if family.events else len(text) - len(text.lstrip(" "))
+            if seen >= 2:
+                fake.release()
+    return answer, text
 
 
 @every_family
 async def test_a_stream_that_waits_says_so(queued: Service, fake: FakeOllama, family: Family) -> None:
     """With its place, as a comment or a blank, until its words come; then it is the stream that it always is."""
-    released_later(fake)
-    answer = await queued.client.post(family.path, json=family.streamed, headers=PROGRESS)
+    answer, text = await watched(queued, fake, family)
     plain = await queued.client.post(family.path, json=family.streamed)
     assert answer.status_code == plain.status_code == 200
     assert answer.headers["Content-Type"].partition(";")[0] == plain.headers["Content-Type"].partition(";")[0]
     if family.events:
-        signs = [line for line in answer.text.split("\n\n") if line.startswith(": ")]
-        assert len(signs) >= 2
-        assert set(signs) <= {": queued, 0 before it", ": asked"}
-        rest = "\n\n".join(line for line in answer.text.split("\n\n") if not line.startswith(": "))
+        signs = [line for line in text.split("\n\n") if line.startswith(": ")]
+        assert signs[:2] == [": queued, 0 before it"] * 2
+        assert set(signs) <= {": queued, 0 before it", ": queued", ": asked"}
+        rest = "\n\n".join(line for line in text.split("\n\n") if not line.startswith(": "))
         assert rest.count("\n\n") == plain.text.count("\n\n")
     else:
-        assert answer.text.startswith("  ")
-        words = [json.loads(line) for line in answer.text.splitlines()]
+        assert text.startswith("  ")
+        words = [json.loads(line) for line in text.splitlines()]
         assert len(words) == len(plain.text.splitlines())
 
 
@@ -77,11 +89,9 @@ async def test_a_place_that_is_not_known_just_now_ends_no_stream(
         raise Unavailable("The parent does not answer.")
 
     monkeypatch.setattr(queued.services.get(Lessor), "view", unknown)  # type: ignore[type-abstract]
-    released_later(fake)
-    family = FAMILIES["openai chat"]
-    answer = await queued.client.post(family.path, json=family.streamed, headers=PROGRESS)
-    assert answer.text.startswith(": queued\n\n: queued\n\n")
-    assert answer.text.endswith("data: [DONE]\n\n")
+    _, text = await watched(queued, fake, FAMILIES["openai chat"])
+    assert text.startswith(": queued\n\n: queued\n\n")
+    assert text.endswith("data: [DONE]\n\n")
 
 
 @every_family
