@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from time import monotonic
 
@@ -89,9 +90,8 @@ async def test_a_question_is_answered_by_all_others(three: list[RedisBus]) -> No
 async def test_who_is_alone_does_not_wait(server: RedisServer) -> None:
     """There is nobody to answer."""
     (bus,) = await listening(server.url)
-    async with asyncio.timeout(20):
+    async with aclosing(bus), asyncio.timeout(20):
         assert await bus.ask("number", 10) == []
-    await bus.aclose()
 
 
 async def test_while_redis_is_away_nobody_can_be_asked(server: RedisServer, three: list[RedisBus]) -> None:
@@ -125,11 +125,11 @@ async def test_a_cluster_carries_it_from_node_to_node(monkeypatch: pytest.Monkey
     monkeypatch.setattr(redis_bus, "_WITHIN", 2.0)
     with RedisClusterOfThree() as cluster:
         made = await listening(*(node.url for node in cluster.nodes))
-        for number, bus in enumerate(made):
-            bus.on("number", partial(add, number), int)
-        assert sorted(await made[0].ask("number", 10) or []) == [11, 12]
-        for bus in made:
-            await bus.aclose()
+        async with AsyncExitStack() as stack:
+            for number, bus in enumerate(made):
+                stack.push_async_callback(bus.aclose)
+                bus.on("number", partial(add, number), int)
+            assert sorted(await made[0].ask("number", 10) or []) == [11, 12]
 
 
 async def test_who_leaves_while_it_asks_leaves_nothing(three: list[RedisBus]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Any
 
 from mlops_backend.redis_bus import RedisBus
@@ -24,8 +25,7 @@ class Near(Running):
 async def test_where_nobody_can_be_asked_the_workers_are() -> None:
     """Redis is away, or is not listened to yet."""
     with RedisServer() as redis:
-        bus = RedisBus(redis.url)
-        running = RunningEverywhere(Admission(), Near(Admission()), bus)
-        assert await running.listed("k") == [{"id": "theirs", "key_id": "k"}]
-        assert await running.end("a", None) == 7
-        await bus.aclose()
+        async with aclosing(RedisBus(redis.url)) as bus:
+            running = RunningEverywhere(Admission(), Near(Admission()), bus)
+            assert await running.listed("k") == [{"id": "theirs", "key_id": "k"}]
+            assert await running.end("a", None) == 7

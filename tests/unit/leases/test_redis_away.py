@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from time import monotonic
 from typing import Any
 
@@ -279,19 +279,30 @@ async def test_a_clock_that_is_set_back_keeps_no_slot(server: RedisServer) -> No
 
 async def test_what_comes_too_late_does_nothing(server: RedisServer) -> None:
     """What a process sent before it joined again, be it that it joined."""
-    book = LeaseBook(server.url, MANY)
-    await book.join([], {"gpu": 2})
-    await book.join([("lease", "gpu")], {"gpu": 2})
-    book.epoch = 1
-    for late in (book.take("other", {"gpu": 2}), book.back(["lease"]), book.leave()):
-        with pytest.raises(Forgotten):
-            await late
-    book.epoch = 1
-    with pytest.raises(Forgotten):
+    async with aclosing(LeaseBook(server.url, MANY)) as book:
         await book.join([], {"gpu": 2})
-    page = await book.page("")
-    assert page.taken == {"gpu": 1}
-    await book.aclose()
+        await book.join([("lease", "gpu")], {"gpu": 2})
+        book.epoch = 1
+        for late in (book.take("other", {"gpu": 2}), book.back(["lease"]), book.leave()):
+            with pytest.raises(Forgotten):
+                await late
+        book.epoch = 1
+        with pytest.raises(Forgotten):
+            await book.join([], {"gpu": 2})
+        page = await book.page("")
+        assert page.taken == {"gpu": 1}
+
+
+async def test_nobody_gives_back_what_is_anothers(server: RedisServer) -> None:
+    """Be it a lease or a place."""
+    async with aclosing(LeaseBook(server.url, MANY)) as one, aclosing(LeaseBook(server.url, MANY)) as two:
+        for book in (one, two):
+            await book.join([], {"gpu": 1})
+        await one.take("lease", {"gpu": 1})
+        await one.wait("place", {"gpu": 1}, of("a"), 1, again=False)
+        await two.back(["lease", "place"])
+        page = await one.page("")
+        assert (page.taken, len(page.waiting)) == ({"gpu": 1}, 1)
 
 
 async def test_nobody_gives_back_what_is_anothers(server: RedisServer) -> None:
@@ -331,18 +342,17 @@ async def test_who_may_not_listen_asks(server: RedisServer) -> None:
     client: Any = Redis(unix_socket_path=str(server.socket))
     await client.execute_command("ACL SETUSER", "quiet", "on", ">word", "~mlops:*", "resetchannels", "+@all")
     await client.aclose()
-    leases = RedisLeases(f"unix://quiet:word@{server.socket}", Leases(MANY))
-    await leases.open()
-    leases.use({"gpu": 1})
-    lease = await leases.take(["gpu"], of("a"))
-    (waits,) = await queued(leases, of("b"))
-    lease.give_back()
-    async with asyncio.timeout(10):
-        (await waits).give_back()
-    assert leases.redis_up
-    assert not leases._upkeep._listening
-    await until_standing(leases, (0, 0))
-    await leases.aclose()
+    async with aclosing(RedisLeases(f"unix://quiet:word@{server.socket}", Leases(MANY))) as leases:
+        await leases.open()
+        leases.use({"gpu": 1})
+        lease = await leases.take(["gpu"], of("a"))
+        (waits,) = await queued(leases, of("b"))
+        lease.give_back()
+        async with asyncio.timeout(10):
+            (await waits).give_back()
+        assert leases.redis_up
+        assert not leases._upkeep._listening
+        await until_standing(leases, (0, 0))
 
 
 async def test_a_service_that_ends_leaves_nothing(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:

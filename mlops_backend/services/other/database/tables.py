@@ -110,8 +110,8 @@ generations: Final = Table(
     Index("ix_generations_key_id", "key_id", "started_at"),
     Index("ix_generations_model", "model", "started_at"),
     Index("ix_generations_request_id", "request_id", "started_at"),
-    # Of the rows that have one, as the step of the tables says: to say so here would load the dialect of a database that
-    # is not used.
+    # Of the rows that have one, as the step of the tables says: here that would load the dialect of a database that is
+    # not used.
     Index("ix_generations_end_user", "end_user", "started_at"),
 )
 
