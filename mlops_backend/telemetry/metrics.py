@@ -12,12 +12,15 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 
+from mlops_backend.aside import aside
 from mlops_backend.telemetry.numbers import OfAll, Told, named, parted
 
 OTHER: Final = "other"
 _PREFIX: Final = "mlops_"
 # Moments at which a number began to be counted: of several processes there is none, and nobody looks at them.
 _BEGINNINGS: Final = "_created"
+# What one number takes in the text, about.
+_BYTES: Final = 150
 _SUFFIXES: Final = ("_total", "_bucket", "_count", "_sum")
 Labelled = Mapping[tuple[str, ...], float]
 
@@ -57,6 +60,7 @@ class Metrics:
         self._registry = CollectorRegistry(auto_describe=False)
         self._of_all: dict[str, OfAll] = {}
         self._sources: list[Source] = []
+        self._families: list[Metric] = []
 
     def gauge(self, name: str, meaning: str, read: Callable[[], float], *, of_all: OfAll = "sum") -> None:
         """A number that rises and falls; with several processes the sum of theirs, the least or the most."""
@@ -98,17 +102,20 @@ class Metrics:
             for sample in family.samples
         ]
 
-    def encoded(self, accept: str = "", of_all: Mapping[str, float] | None = None) -> tuple[bytes, str]:
-        """All of them, as Prometheus's text or as OpenMetrics, and which of them it is.
+    def encoded(self) -> tuple[bytes, str]:
+        """All of them, as Prometheus's text."""
+        return _encoded(list(self._own()), "", None)
+
+    async def written(self, accept: str = "", of_all: Mapping[str, float] | None = None) -> tuple[bytes, str]:
+        """All of them, as Prometheus's text or as OpenMetrics, and which of them it is; many beside the event loop.
 
         Args:
             accept: what the client takes.
             of_all: what they are for all processes together; this one's own are told otherwise.
         """
-        encode, content_type = choose_encoder(accept)
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Told(list(self._whole(of_all)) if of_all else list(self._own())))
-        return encode(registry), content_type
+        families = self._families if of_all else list(self._own())
+        numbers = len(of_all) if of_all else sum(len(family.samples) for family in families)
+        return await aside(_BYTES * numbers, _encoded, families, accept, of_all)
 
     def _add(self, source: Source, of_all: OfAll) -> None:
         self._sources.append(source)
@@ -116,24 +123,13 @@ class Metrics:
             if family.name in self._of_all:
                 raise ValueError(f"{family.name} is there already")
             self._of_all[family.name] = of_all
+            self._families.append(Metric(family.name, family.documentation, family.type))
 
     def _own(self) -> Iterator[Metric]:
         for source in self._sources:
             for family in source.collect():
                 family.samples = [sample for sample in family.samples if not sample.name.endswith(_BEGINNINGS)]
                 yield family
-
-    def _whole(self, of_all: Mapping[str, float]) -> Iterator[Metric]:
-        """The same families with the numbers of all processes; those that this one has not have their places too."""
-        families = {}
-        for family in self._own():
-            families[family.name] = Metric(family.name, family.documentation, family.type)
-        for name, value in of_all.items():
-            plain, labels = parted(name)
-            found = families.get(plain) or families.get(_without_suffix(plain))
-            if found is not None:
-                found.add_sample(plain, dict(labels), value)
-        return iter(families.values())
 
 
 class _Read:
@@ -172,6 +168,24 @@ class _Told:
     def collect(self) -> Iterator[Metric]:
         """Them."""
         return iter(self._families)
+
+
+def _encoded(families: list[Metric], accept: str, of_all: Mapping[str, float] | None) -> tuple[bytes, str]:
+    encode, content_type = choose_encoder(accept)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Told(_whole(families, of_all) if of_all else families))
+    return encode(registry), content_type
+
+
+def _whole(own: Iterable[Metric], of_all: Mapping[str, float]) -> list[Metric]:
+    """The same families with the numbers of all processes; those that this one has not have their places too."""
+    families = {family.name: Metric(family.name, family.documentation, family.type) for family in own}
+    for name, value in of_all.items():
+        plain, labels = parted(name)
+        found = families.get(plain) or families.get(_without_suffix(plain))
+        if found is not None:
+            found.add_sample(plain, dict(labels), value)
+    return list(families.values())
 
 
 def _without_suffix(name: str) -> str:

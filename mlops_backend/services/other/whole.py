@@ -38,7 +38,7 @@ class Whole:
 
     async def metrics(self, accept: str = "") -> tuple[bytes, str]:
         """All numbers, as Prometheus's text or OpenMetrics, whichever is accepted, and which of them it is."""
-        return self._metrics.encoded(accept, await self._numbers())
+        return await self._metrics.written(accept, await self._numbers())
 
     async def state(self) -> State:
         """It stops when nobody serves who does not stop; it is degraded when anybody is."""

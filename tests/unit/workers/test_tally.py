@@ -84,3 +84,16 @@ async def test_without_an_answer_a_worker_tells_of_itself() -> None:
     whole = Whole(metrics, lambda: State(stopping=False, degraded=True), Shared(0, Silent(), Handlers()))
     assert b"mlops_done_total 3.0" in (await whole.metrics())[0]
     assert await whole.state() == State(stopping=False, degraded=True)
+
+
+async def test_many_numbers_keep_nobody_waiting() -> None:
+    """Their text is written beside the event loop."""
+    metrics, turns = Metrics(), 0
+    metrics.labelled("keys", "Keys.", ("key",), lambda: {(str(number),): 1 for number in range(5000)})
+    whole = Whole(metrics, lambda: State(stopping=False, degraded=False), None)
+    writing = asyncio.create_task(whole.metrics())
+    while not writing.done():
+        turns += 1
+        await asyncio.sleep(0.001)
+    assert turns > 1
+    assert writing.result()[0].count(b"mlops_keys{") == 5000
