@@ -305,20 +305,6 @@ async def test_nobody_gives_back_what_is_anothers(server: RedisServer) -> None:
         assert (page.taken, len(page.waiting)) == ({"gpu": 1}, 1)
 
 
-async def test_nobody_gives_back_what_is_anothers(server: RedisServer) -> None:
-    """Be it a lease or a place."""
-    one, two = LeaseBook(server.url, MANY), LeaseBook(server.url, MANY)
-    for book in (one, two):
-        await book.join([], {"gpu": 1})
-    await one.take("lease", {"gpu": 1})
-    await one.wait("place", {"gpu": 1}, of("a"), 1, again=False)
-    await two.back(["lease", "place"])
-    page = await one.page("")
-    assert (page.taken, len(page.waiting)) == ({"gpu": 1}, 1)
-    for book in (one, two):
-        await book.aclose()
-
-
 async def test_a_message_that_is_lost_costs_a_moment(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits is asked for with each sign of life, and has its slot then."""
     monkeypatch.setattr(redis_upkeep, "BEAT", 0.2)
