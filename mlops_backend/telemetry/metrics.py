@@ -102,9 +102,9 @@ class Metrics:
             for sample in family.samples
         ]
 
-    def encoded(self) -> tuple[bytes, str]:
-        """All of them, as Prometheus's text."""
-        return _encoded(list(self._own()), "", None)
+    def encoded(self, accept: str = "") -> tuple[bytes, str]:
+        """Those of this process; see `written`."""
+        return _encoded(list(self._own()), accept, None)
 
     async def written(self, accept: str = "", of_all: Mapping[str, float] | None = None) -> tuple[bytes, str]:
         """All of them, as Prometheus's text or as OpenMetrics, and which of them it is; many beside the event loop.
