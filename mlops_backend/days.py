@@ -63,8 +63,6 @@ class Calendar:
         if start <= moment < end:
             return day
         day = self._date(moment).toordinal() - _EPOCH
-        while moment < self.start(day):
-            day -= 1
         while moment >= (end := self.start(day + 1)):
             day += 1
         self._last = (self.start(day), end, day)

@@ -101,6 +101,15 @@ def test_odd_days(name: str, number: int, start: int, hours: float) -> None:
         assert [calendar.day_at(at) for at in (start, calendar.start(number + 1) - 1)] == [number, number]
 
 
+def test_an_hour_that_comes_once_more_is_of_the_day_that_has_begun() -> None:
+    """A minute past midnight the clocks went back to a minute past eleven: the date was the day before's again."""
+    calendar = Calendar("America/St_Johns")
+    again = moment(2010, 11, 7, 3)
+    assert datetime.fromtimestamp(again, calendar.zone).date() == date(2010, 11, 6)
+    assert calendar.day_at(again) == day(2010, 11, 7)
+    assert calendar.first_day(again) == day(2010, 11, 8)
+
+
 @pytest.mark.parametrize(
     "name", ["", "Europe", "Europe/", "../etc/passwd", "/etc/localtime", "Mars/Base", "a\0b", "CEST"]
 )

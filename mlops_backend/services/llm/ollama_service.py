@@ -9,7 +9,7 @@ from typing import Any
 
 from mlops_backend.aside import aside
 from mlops_backend.errors import AppError, BackendNonsense, InvalidBody
-from mlops_backend.principal import Limits, Principal
+from mlops_backend.principal import NO_LIMITS, Limits, Principal
 from mlops_backend.services.llm.aliases import Aliases
 from mlops_backend.services.llm.asked import OWN, PATIENT, Asked, Content
 from mlops_backend.services.llm.backends import BackendPool, Catalogue, Operation, raise_for_status
@@ -153,11 +153,14 @@ class OllamaService:
     async def check_limits(self, caller: Principal, end_user: str = "") -> None:
         """See whether the limits of `caller` refuse whatever it may ask; nothing is taken of them.
 
+        Those of its end users are looked at where `end_user` is one: whom a body names is not known yet.
+
         Raises:
             LimitExceeded, LimitsUnavailable: see `Meter.reserve`.
         """
         # What is open now may have ended when the request is here.
         limited = caller.limited(lambda limits: replace(limits, concurrent=None))
+        limited = limited if end_user else replace(limited, end_user_limits=NO_LIMITS)
         if limited.is_limited:
             (await self._meter.reserve(limited, 0, 0, end_user=end_user)).release()
 

@@ -27,6 +27,7 @@ from mlops_backend.services.other.usage.service import AT_ONCE, Usage, UsageTabl
 from tests.ledger_rows import TESTER, finished, insert_rows, midnight, note, opened, row, until_written, writing_to
 
 EVERYTHING: Final = Span(0, 2**53)
+# Months have lengths of their own, and tests too, in `test_zones.py`.
 LENGTHS: Final = {Interval.NONE: 0, Interval.HOUR: HOUR, Interval.DAY: DAY}
 SUMMED: Final = ("estimated", "prompt_tokens", "completion_tokens", "total_ms", "bytes_in", "bytes_out", "price")
 MOST: Final = 2**50
@@ -52,7 +53,7 @@ some_rows = st.lists(
     max_size=30,
 )
 questions = st.lists(
-    st.tuples(st.lists(st.sampled_from(list(Dimension)), unique=True), st.sampled_from(list(Interval))),
+    st.tuples(st.lists(st.sampled_from(list(Dimension)), unique=True), st.sampled_from(list(LENGTHS))),
     min_size=1,
     max_size=5,
 )
@@ -257,6 +258,27 @@ async def test_used_counts_what_waits_and_what_is_old(database_url: str) -> None
         assert await usage.used(TESTER.id, since) == 15 + 15 + 15 + 5 + 15
         assert await usage.used(TESTER.id, today) == 15 + 15 + 5
         assert await usage.used("nobody", since) == 0
+
+
+async def test_used_knows_each_of_a_keys_people(database_url: str) -> None:
+    """What is written and what waits, of that person and that key; sums of old days are nobody's."""
+    people = ("alice", "bob", "")
+    async with opened(database_url) as database:
+        rows = [row(number, midnight(0), end_user=name) for number, name in enumerate((*people, "alice"))]
+        others = [
+            row(10, midnight(0), end_user="alice", key_id="other"),
+            row(11, midnight(3)),
+            row(12, midnight(3), end_user="bob"),
+        ]
+        await insert_rows(database, [*rows, *others])
+        assert await Retention(database, 1).sweep(time()) == 1
+        ledger = Ledger(database, PriceList({}), 100)
+        usage = Usage(database, ledger, PriceList({}))
+        note(ledger, *(finished(number, end_user=name) for number, name in enumerate(("bob", "bob", ""))))
+        since = datetime.fromtimestamp(midnight(5) / 1000, UTC)
+        used = {name: await usage.used(TESTER.for_end_user(name).id, since) for name in (*people, "nobody")}
+        assert used == {"alice": 30, "bob": 45, "": 30, "nobody": 0}
+        assert await usage.used(TESTER.id, since) == 15 * 9
 
 
 async def test_used_counts_once_while_rows_are_written(database_url: str) -> None:

@@ -68,12 +68,21 @@ async def test_a_prepared_stream_is_counted_once(service: Service) -> None:
 
 
 async def test_a_large_body_is_refused_before_it_comes(service: Service) -> None:
-    """As by the key's own limits; a header names the person before the body can."""
+    """As by the key's own limits, where a header names the person; whom the body names is asked when it is here."""
     key = await made(service, end_user_limits={"requests": "1/hour"})
-    large = {**PROMPT, "prompt": "x" * 2_000_000}
-    for whom, status in (("alice", 200), ("alice", 429), ("bob", 200)):
-        answer = await service.stranger.post("/api/llm/generate", json=large, headers={**key, "X-End-User": whom})
-        assert answer.status_code == status
+    large = {**CHAT, "messages": [{"role": "user", "content": "x" * 2_000_000}]}
+    for whom, user, status in (
+        ("", "", 200),
+        ("alice", "", 200),
+        ("alice", "bob", 429),
+        ("bob", "", 200),
+        ("", "carol", 200),
+        ("", "carol", 429),
+        ("", "", 429),
+    ):
+        body = {**large, "user": user}
+        answer = await service.stranger.post("/v1/chat/completions", json=body, headers={**key, "X-End-User": whom})
+        assert answer.status_code == status, (whom, user)
 
 
 async def test_a_budget_survives_a_restart(

@@ -64,7 +64,7 @@ class Span:
         chosen = [condition for dimension, value in self.only for condition in _is(table, column_of(dimension), value)]
         if table is generations:
             return [table.c.started_at >= self.start, table.c.started_at < self.end, *chosen]
-        first, behind = (self.calendar.first_day(moment / 1000) for moment in (self.start, self.end))
+        first, behind = (self.calendar.first_day(min(moment, _NEVER) / 1000) for moment in (self.start, self.end))
         return [table.c.day >= first, table.c.day < behind, *chosen]
 
 
@@ -121,7 +121,7 @@ def amounts(
         until: no generation is later than this, in milliseconds.
     """
     names = [column_of(dimension) for dimension in dimensions]
-    series = series_of(span.calendar, interval, span.start, min(span.end, until))
+    series = series_of(span.calendar, interval, span.start, min(span.end, until, _NEVER))
     parts = [_of_generations(span, names, series)]
     if interval is not Interval.HOUR:
         parts.append(_of_days(span, names, series))
@@ -140,14 +140,14 @@ def _key_names(names: Sequence[str], interval: Interval) -> list[str]:
 def _of_generations(span: Span, names: Sequence[str], series: Series | None) -> Select[Any]:
     rows = generations.c
     counts = [func.count().label("generations"), func.sum(cast(rows.estimated, Integer)).label("estimated")]
-    bucket = series.of_moment(rows.started_at) if series else None
+    bucket = series.of_moment("generations.started_at") if series else None
     return _summed(generations, bucket, names, counts).where(*span.conditions(generations))
 
 
 def _of_days(span: Span, names: Sequence[str], series: Series | None) -> Select[Any]:
     rows = usage_daily.c
     counts = [func.sum(rows.generations).label("generations"), func.sum(rows.estimated).label("estimated")]
-    bucket = series.of_day(rows.day) if series else None
+    bucket = series.of_day("usage_daily.day") if series else None
     return _summed(usage_daily, bucket, names, counts).where(*span.conditions(usage_daily))
 
 

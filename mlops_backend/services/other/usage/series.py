@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import BigInteger, ColumnElement, case, cast, literal_column
+from sqlalchemy import BigInteger, ColumnElement, literal_column
 
 from mlops_backend.days import Calendar, Piece
 from mlops_backend.schemas.usage import Interval
@@ -18,49 +18,40 @@ class Series:
     """The intervals of a span, all of whose moments are milliseconds.
 
     A zone's days are of one length but for some in a year. Where that changes a piece begins, and within a piece one
-    can count: so that a column is one expression, of two cases for each change of the clocks.
+    can count: so that a column is one expression, of two cases for each change of the clocks. It is written as text,
+    for hundreds of cases; and with the numbers in it, for PostgreSQL would not see that two parameters with one value
+    are the same expression.
 
     Args:
         pieces: days, or a month each, in order; there is one at the least.
         interval: how long each row of the series is.
     """
 
-    def __init__(self, pieces: list[Piece], interval: Interval) -> None:
+    def __init__(self, pieces: Sequence[Piece], interval: Interval) -> None:
         self._pieces = pieces
         self._interval = interval
 
-    def of_moment(self, moment: ColumnElement[int]) -> ColumnElement[int]:
-        """Where the interval begins."""
-        return self._cased(moment, lambda piece: _number(piece.start * _SECOND), self._counted)
+    def of_moment(self, column: str) -> ColumnElement[int]:
+        """Where the interval begins that the moment in a column lies in."""
+        return _cased(
+            [(f"{column} >= {piece.start * _SECOND}", self._counted(column, piece)) for piece in self._pieces]
+        )
 
-    def of_day(self, day: ColumnElement[int]) -> ColumnElement[int]:
-        """Where the interval begins that a rolled-up day belongs to."""
-        return self._cased(day, lambda piece: _number(piece.day), self._of_day)
+    def of_day(self, column: str) -> ColumnElement[int]:
+        """Where the interval begins that the rolled-up day in a column belongs to."""
+        return _cased([(f"{column} >= {piece.day}", self._of_day(column, piece)) for piece in self._pieces])
 
-    def _counted(self, moment: ColumnElement[int], piece: Piece) -> ColumnElement[int]:
+    def _counted(self, column: str, piece: Piece) -> str:
         length = _HOUR if self._interval is Interval.HOUR else piece.length or 1  # nothing is of a day without length
-        start, each = _number(piece.start * _SECOND), _number(length * _SECOND)
-        return (moment - start) // each * each + start
+        start, each = piece.start * _SECOND, length * _SECOND
+        return f"({column} - {start}) / {each} * {each} + {start}"
 
-    def _of_day(self, day: ColumnElement[int], piece: Piece) -> ColumnElement[int]:
-        start = _number(piece.start * _SECOND)
+    def _of_day(self, column: str, piece: Piece) -> str:
+        start = piece.start * _SECOND
         if self._interval is Interval.MONTH:
-            return start
-        days = cast(day - _number(piece.day), BigInteger)  # PostgreSQL multiplies two small numbers to a small one
-        return days * _number(piece.length * _SECOND) + start
-
-    def _cased(
-        self,
-        column: ColumnElement[int],
-        begins: Callable[[Piece], ColumnElement[int]],
-        counted: Callable[[ColumnElement[int], Piece], ColumnElement[int]],
-    ) -> ColumnElement[int]:
-        """The newest first: most of what is asked for is new."""
-        first, *others = self._pieces
-        if not others:
-            return counted(column, first)
-        cases: list[Any] = [(column >= begins(piece), counted(column, piece)) for piece in reversed(others)]
-        return case(*cases, else_=counted(column, first))
+            return f"CAST({start} AS BIGINT)"
+        # PostgreSQL multiplies two small numbers to a small one.
+        return f"CAST({column} - {piece.day} AS BIGINT) * {piece.length * _SECOND} + {start}"
 
 
 def series_of(calendar: Calendar, interval: Interval, start: int, end: int) -> Series | None:
@@ -73,6 +64,10 @@ def series_of(calendar: Calendar, interval: Interval, start: int, end: int) -> S
     return Series(split(first, last), interval)
 
 
-def _number(value: int) -> ColumnElement[int]:
-    """Written out: PostgreSQL would not see that two parameters with one value are the same expression."""
-    return literal_column(str(value), BigInteger)
+def _cased(cases: Sequence[tuple[str, str]]) -> ColumnElement[int]:
+    """The newest first: most of what is asked for is new; what is before all of them is of the first."""
+    (_, first), *others = cases
+    if not others:
+        return literal_column(first, BigInteger)
+    written = " ".join(f"WHEN {condition} THEN {value}" for condition, value in reversed(others))
+    return literal_column(f"CASE {written} ELSE {first} END", BigInteger)
