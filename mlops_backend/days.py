@@ -82,6 +82,8 @@ class Calendar:
 
     def pieces(self, first: int, last: int) -> list[Piece]:
         """The days from `first` to `last`: those of 24 hours that lie behind each other as one piece, others alone."""
+        if self.zone is UTC:
+            return [Piece(first, self.start(first), _A_DAY)]
         years = range(date.fromordinal(_EPOCH + first).year, date.fromordinal(_EPOCH + last).year + 1)
         found: list[Piece] = []
         for piece in [piece for year in years for piece in self._pieces(year)]:

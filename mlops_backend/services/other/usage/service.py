@@ -91,7 +91,9 @@ class Usage:
         """
         await self._others_wrote()
         until = int(time() * 1000) + DAY
-        found = await self._all(amounts(span, dimensions, interval, limit + 1, until))
+        # The first time that decades are asked for, their days are looked up one by one.
+        query = await asyncio.to_thread(amounts, span, dimensions, interval, limit + 1, until)
+        found = await self._all(query)
         groups = await asyncio.to_thread(lambda: [_group(row, dimensions) for row in found[:limit]])
         if len(found) > limit or interval is Interval.HOUR:
             (whole,) = await self._all(amounts(span, (), Interval.NONE, 1))
