@@ -143,9 +143,13 @@ def test_what_goes_straight_is_kept_and_the_last_object_is_held() -> None:
 
 
 def test_what_a_client_that_left_was_not_sent_is_not_kept() -> None:
-    """The generation goes the ordinary way then, in which its leaving is met."""
+    """The generation goes the ordinary way then, in which its leaving is met; where it has come to its end, all is."""
     passed = Passing(RequestRecord(id="x", method="POST"))
     straight = passed.through(client := FakeClient(there=False))
     assert not straight.send(line("a"))
     passed.text.read()
     assert (client.got, passed.text.content) == ([], "")
+    assert passed.holds(last := line("", done=True))
+    assert passed.ended() == last
+    passed.text.read()
+    assert (client.got, passed.text.content, passed.held) == ([], "a", b"")

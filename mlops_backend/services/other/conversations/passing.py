@@ -22,13 +22,14 @@ class Passing:
         record: counts the bytes that are sent.
     """
 
-    __slots__ = ("_record", "_straight", "held", "text")
+    __slots__ = ("_record", "_straight", "_unsent", "held", "text")
 
     def __init__(self, record: RequestRecord) -> None:
         self._record = record
         self._straight: Straight | None = None
         self.text = ReplyText()
         self.held = b""
+        self._unsent = b""
 
     def through(self, straight: Straight) -> Straight:
         """The straight way, past here."""
@@ -47,6 +48,16 @@ class Passing:
         held, self.held = self.held, b""
         return held
 
+    def ended(self) -> bytes:
+        """The stream is at its end: what was held, which is sent now; all that came is part of the text.
+
+        A client that leaves just before the last line is not always met: nothing is sent to it but what was held.
+        """
+        self.text.add(self._unsent)
+        held = self.released()
+        self.text.add(held)
+        return held
+
     def may_send(self) -> bool:
         """Whether a line can go straight: none before it is held."""
         return self._straight is not None and not self.held and self._straight.may_send()
@@ -57,6 +68,7 @@ class Passing:
             self._record.bytes_out -= len(piece)  # counted when it is sent
             return False
         if self._straight is None or not self._straight.may_send():
+            self._unsent = piece
             return False  # the client has left
         goes_on = self._straight.send(piece)
         self.text.add(piece)

@@ -133,8 +133,7 @@ class Replies:
             finally:
                 self._keep(turn, omitted, text, record)
             raise
-        held = passing.released()
-        text.add(held)
+        held = passing.ended()
         keeping = self._keep(turn, omitted, text, record)
         # When the process stops every stream ends at once, and each is to have its end.
         seconds = _DRAINED_CLIENT_WAITS if record.outcome == "drained" else _CLIENT_WAITS
