@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Final
+from typing import Any, Final
+
+from prometheus_client import Counter, Histogram
 
 from mlops_backend.telemetry.metrics import OTHER, Bounded, Metrics
 from mlops_backend.telemetry.record import RequestRecord
@@ -54,6 +56,18 @@ _OPERATIONS: Final[Mapping[str, str]] = {
 }
 
 
+class _Children(dict[tuple[str, ...], Any]):
+    """The numbers of one family by what their labels say, each looked up once: there are as many as labels may say."""
+
+    def __init__(self, family: Counter | Histogram) -> None:
+        super().__init__()
+        self._family = family
+
+    def __missing__(self, said: tuple[str, ...]) -> Any:
+        child = self[said] = self._family.labels(*said)
+        return child
+
+
 class GenerationMetrics:
     """Counts requests, and of generations what they took.
 
@@ -64,42 +78,56 @@ class GenerationMetrics:
     def __init__(self, metrics: Metrics) -> None:
         self._models, self._keys = Bounded(MOST_MODELS), Bounded(MOST_KEYS)
         self._routes, self._codes = Bounded(_MOST_ROUTES), Bounded(_MOST_CODES)
-        self._durations = metrics.histogram(
-            "gen_ai_server_request_duration_seconds",
-            "From a generation's request to its end.",
-            (*_OF_GENERATION, "error_type"),
-            _SECONDS,
+        self._durations = _Children(
+            metrics.histogram(
+                "gen_ai_server_request_duration_seconds",
+                "From a generation's request to its end.",
+                (*_OF_GENERATION, "error_type"),
+                _SECONDS,
+            )
         )
-        self._firsts = metrics.histogram(
-            "gen_ai_server_time_to_first_token_seconds",
-            "From a streamed generation's request to its first piece, the queue included.",
-            _OF_GENERATION,
-            _FIRST,
+        self._firsts = _Children(
+            metrics.histogram(
+                "gen_ai_server_time_to_first_token_seconds",
+                "From a streamed generation's request to its first piece, the queue included.",
+                _OF_GENERATION,
+                _FIRST,
+            )
         )
-        self._each = metrics.histogram(
-            "gen_ai_server_time_per_output_token_seconds",
-            "Between two tokens of a stream behind its first one, where the backend tells how many there were.",
-            _OF_GENERATION,
-            _EACH,
+        self._each = _Children(
+            metrics.histogram(
+                "gen_ai_server_time_per_output_token_seconds",
+                "Between two tokens of a stream behind its first one, where the backend tells how many there were.",
+                _OF_GENERATION,
+                _EACH,
+            )
         )
-        self._usage = metrics.histogram(
-            "gen_ai_client_token_usage", "Tokens of a generation.", (*_OF_GENERATION, "gen_ai_token_type"), _TOKENS
-        )
+        kinds = (*_OF_GENERATION, "gen_ai_token_type")
+        usage = metrics.histogram("gen_ai_client_token_usage", "Tokens of a generation.", kinds, _TOKENS)
+        self._usage = _Children(usage)
         self._waits = metrics.histogram("mlops_queue_seconds", "Until a generation was sent to a backend.", (), _WAITS)
-        self._generations = metrics.count("generations", "Generations that have ended.", ("model", "outcome"))
-        self._tokens = metrics.count("tokens", "Tokens, as the ledger has them.", ("model", "type"))
-        self._key_generations = metrics.count("key_generations", "Generations of a key.", ("key_id", "outcome"))
-        self._key_tokens = metrics.count("key_tokens", "Tokens of a key.", ("key_id", "type"))
+        self._generations = _Children(
+            metrics.count("generations", "Generations that have ended.", ("model", "outcome"))
+        )
+        self._tokens = _Children(metrics.count("tokens", "Tokens, as the ledger has them.", ("model", "type")))
+        self._key_generations = _Children(
+            metrics.count("key_generations", "Generations of a key.", ("key_id", "outcome"))
+        )
+        self._key_tokens = _Children(metrics.count("key_tokens", "Tokens of a key.", ("key_id", "type")))
         self._tries = metrics.count("retries", "Backends that were passed over for another one.")
-        self._requests = metrics.count("requests", "Requests that were answered.", ("route", "method", "status"))
-        self._errors = metrics.count("errors", "Requests that this service refused or failed, by code.", ("code",))
+        self._requests = _Children(
+            metrics.count("requests", "Requests that were answered.", ("route", "method", "status"))
+        )
+        self._errors = _Children(
+            metrics.count("errors", "Requests that this service refused or failed, by code.", ("code",))
+        )
 
     def note(self, record: RequestRecord, now: float) -> None:
         """Count a request that has ended; `now` is `perf_counter()` seconds."""
         method = record.method if record.method in _METHODS else OTHER
-        self._requests.labels(self._routes.of(record.route), method, str(record.status)).inc()
+        self._requests[self._routes.of(record.route), method, str(record.status)].inc()
         if record.error:
-            self._errors.labels(self._codes.of(record.error)).inc()
+            self._errors[(self._codes.of(record.error),)].inc()
         if record.generates:
             self._note_generation(record, now)
 
@@ -107,11 +135,11 @@ class GenerationMetrics:
         model = self._models.of(record.model, proven=record.outcome == "done")
         key = self._keys.of(record.caller.id if record.caller is not None else "")
         labels = (*_kind_of(record.route), model)
-        self._generations.labels(model, record.outcome).inc()
-        self._key_generations.labels(key, record.outcome).inc()
+        self._generations[model, record.outcome].inc()
+        self._key_generations[key, record.outcome].inc()
         error = "" if record.outcome == "done" else record.error or record.outcome
         code, example = self._codes.of(error) if error else "", record.trace.example
-        self._durations.labels(*labels, code).observe(now - record.started, example)
+        self._durations[*labels, code].observe(now - record.started, example)
         if record.sent_upstream is not None:
             self._waits.observe(record.sent_upstream - record.started)
         if record.passed_over:
@@ -121,14 +149,14 @@ class GenerationMetrics:
             ("output", "completion", record.completion_tokens),
         ):
             if tokens:
-                self._tokens.labels(model, short).inc(tokens)
-                self._key_tokens.labels(key, short).inc(tokens)
-                self._usage.labels(*labels, kind).observe(tokens)
+                self._tokens[model, short].inc(tokens)
+                self._key_tokens[key, short].inc(tokens)
+                self._usage[*labels, kind].observe(tokens)
         if record.streams and record.first_byte is not None:
-            self._firsts.labels(*labels).observe(record.first_byte - record.started, example)
+            self._firsts[labels].observe(record.first_byte - record.started, example)
             behind = (record.completion_tokens or 0) - 1
             if behind > 0 and not record.estimated and record.outcome == "done":
-                self._each.labels(*labels).observe((now - record.first_byte) / behind)
+                self._each[labels].observe((now - record.first_byte) / behind)
 
 
 @cache

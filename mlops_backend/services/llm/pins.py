@@ -35,6 +35,10 @@ class Pins:
         self._contexts = ByModel(contexts)
         self._keep_alives = ByModel(keep_alives)
 
+    def __bool__(self) -> bool:
+        """Whether anything is pinned of any model."""
+        return bool(self._contexts or self._keep_alives)
+
     def of(self, model: str) -> Pin | None:
         """What is pinned of a model; `None`: nothing."""
         num_ctx, keep_alive = self._contexts.of(model), self._keep_alives.of(model)

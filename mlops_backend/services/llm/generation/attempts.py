@@ -104,6 +104,8 @@ class Attempts:
             AppError: whatever kept the answer away.
         """
         self._retries.asked()
+        if not (asked.targets or self._pins):
+            return await self._of_one_model(asked, generation, stack, use, first_byte, spare=False)
         return await first_of(
             asked,
             generation.record,
