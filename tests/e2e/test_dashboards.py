@@ -157,7 +157,7 @@ async def test_a_real_prometheus_has_data_for_every_panel(tmp_path: Path, fake: 
     """Once it has scraped twice, with something happening in between."""
     async with busy(tmp_path, fake) as (service, client), prometheus(tmp_path, service) as asked:
         missing = {title: queries for title, queries in panels().items()}
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while missing:
                 await client.post("/api/generate", json={**PROMPT, "model": "llama3"})
                 await asyncio.sleep(0.5)
