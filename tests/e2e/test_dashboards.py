@@ -66,6 +66,9 @@ async def busy(tmp_path: Path, fake: FakeOllama) -> AsyncIterator[tuple[ServerPr
             body = {"model": "llama3", "prompt": prompt, "stream": number % 2 == 0}
             assert (await client.post("/api/generate", json=body, headers=key)).status_code == 200
         await client.post("/api/generate", json={**PROMPT, "model": "not-there"}, headers={"X-API-Key": "wrong"})
+        async with asyncio.timeout(30):  # a request counts at its end, which is behind its answer
+            while "mlops_errors_total{" not in (await client.get("/metrics")).text:
+                await asyncio.sleep(0.05)
         yield service, client
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import pytest
@@ -42,6 +42,14 @@ async def scraped(service: Service, key: str = ADMIN_KEY, accept: str = "text/pl
     return {_written(sample.name, sample.labels): sample.value for family in families for sample in family.samples}
 
 
+async def told_once(service: Service, wanted: Callable[[Numbers], bool]) -> Numbers:
+    """The numbers once they are as wanted: a request counts at its end, which is behind its answer."""
+    async with asyncio.timeout(20):
+        while not wanted(told := await scraped(service)):
+            await asyncio.sleep(0.01)
+    return told
+
+
 def _written(name: str, labels: Mapping[str, str]) -> str:
     return name + "".join(f" {label}={value}" for label, value in sorted(labels.items()))
 
@@ -55,8 +63,7 @@ async def test_monitoring_reads_numbers(service: Service, fake: FakeOllama) -> N
     """With the administrator's key, and not with an ordinary one."""
     await service.client.post("/api/generate", json={**PROMPT, "stream": False})
     assert (await service.client.get("/metrics")).status_code == 403
-    told = await scraped(service)
-    assert told["mlops_ledger_waiting"] + told["mlops_ledger_written_total"] == 1
+    told = await told_once(service, lambda told: told["mlops_ledger_waiting"] + told["mlops_ledger_written_total"] == 1)
     assert (told["mlops_database_up"], told["mlops_redis_up"], told["mlops_generations_running"]) == (1, 1, 0)
     assert told[f"mlops_backend_up backend={fake.url}"] == 1
     await eventually(lambda: b"ledger_written_total 1.0" in service.services.get(Metrics).encoded()[0], 2)
@@ -132,12 +139,13 @@ async def test_a_hostile_client_does_not_make_numbers(service: Service) -> None:
         await ask.post("/api/generate", json={**PROMPT, "model": name})
         await ask.get(f"/nowhere/{name}")
         await ask.request("SEARCH", f"/api/tags/{name}")
-    before = await scraped(service)
+    before = await told_once(service, lambda told: together(told, "mlops_requests_total") >= 6)
     for number in range(30):
         await ask.post("/api/generate", json={**PROMPT, "model": f"x{number}"})
         await ask.get(f"/nowhere/{number}")
         await ask.request(f"X{number}", f"/api/tags/{number}")
-    grown = (await scraped(service)).keys() - before.keys()
+    after = await told_once(service, lambda told: together(told, "mlops_requests_total") >= 96)
+    grown = after.keys() - before.keys()
     assert all("route=/metrics" in name for name in grown), grown
 
 
@@ -162,7 +170,7 @@ async def test_what_was_refused_is_counted_by_its_code(serve: ServeFactory, fake
         running = asyncio.create_task(service.client.post("/api/generate", json=PROMPT))
         await fake.wait_until(lambda: fake.active == 1)
         await service.client.post("/api/generate", json=PROMPT)
-        told = await scraped(service)
+        told = await told_once(service, lambda told: "mlops_errors_total code=queue_timeout" in told)
         fake.release()
         await running
     assert told["mlops_errors_total code=queue_timeout"] == 1
@@ -179,7 +187,7 @@ async def test_a_backend_that_is_passed_over_is_counted(serve: ServeFactory, fak
             for number in range(20):
                 asked = {**PROMPT, "prompt": f"{number} is a number"}
                 assert (await service.client.post("/api/generate", json=asked)).status_code == 200
-            told = await scraped(service)
+            told = await told_once(service, lambda told: together(told, "mlops_requests_total") >= 21)
         await gone.start()
     assert told["mlops_retries_total"] >= 1
 
