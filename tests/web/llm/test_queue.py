@@ -159,13 +159,13 @@ async def test_nobody_waits_for_ever(serve: ServeFactory, fake: FakeOllama) -> N
 async def test_the_clock_of_the_first_byte_begins_behind_the_queue(serve: ServeFactory, fake: FakeOllama) -> None:
     """Who waited for longer than a backend may is served all the same; a backend that is silent then is late."""
     fake.hold()
-    async with serve(fake.url, max_concurrency=1, first_byte_timeout=0.4) as service:
+    async with serve(fake.url, max_concurrency=1, first_byte_timeout=1.5) as service:
         stream = asyncio.create_task(service.client.post("/api/generate", json=PROMPT))
         await fake.wait_until(lambda: fake.active == 1)
         fake.release(1)
         (waiting,) = begun(service, 1)
         await until_waiting(service, 1)
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(1.6)
         fake.release()
         assert [(await stream).status_code, (await waiting).status_code] == [200, 200]
         fake.mode = Mode.HANG_BEFORE_HEADERS
