@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.e2e.raw_client import RawClient
-from tests.fakes.ollama import FakeOllama
+from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama
 from tests.service import ORDINARY_KEY, Service
 
 MESSAGES = [{"role": "user", "content": "say hello please"}]
@@ -91,6 +92,21 @@ async def begin(service: Service, family: Family, body: dict[str, Any]) -> RawCl
     client = await RawClient.connect(service.url)
     await client.request("POST", family.path, body, X_API_Key=ORDINARY_KEY)
     return client
+
+
+async def word_by_word(service: Service, fake: FakeOllama, family: Family, body: dict[str, Any]) -> bytes:
+    """See that each word of a stream arrives before the backend sends the next one; the last chunk."""
+    fake.hold()
+    async with await begin(service, family, body) as client:
+        for number, word in enumerate(DEFAULT_WORDS):
+            fake.release(1)
+            if not number:
+                assert await client.head() == 200
+            assert word.encode() in await asyncio.wait_for(client.chunk(), 20)
+        fake.release(1)
+        last = await asyncio.wait_for(client.chunk(), 20)
+        assert await client.chunk() == b""
+    return last
 
 
 async def directly(fake: FakeOllama, family: Family, body: dict[str, Any]) -> list[bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -17,7 +16,15 @@ from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
 from tests.fakes.ollama_shapes import error_reply
 from tests.service import Service
 from tests.web.conversations.stored_replies import in_ledger
-from tests.web.dialects.drop_in_families import MESSAGES, OPENAI, PROMPT_WORDS, Family, begin, directly, masked
+from tests.web.dialects.drop_in_families import (
+    MESSAGES,
+    OPENAI,
+    PROMPT_WORDS,
+    Family,
+    directly,
+    masked,
+    word_by_word,
+)
 
 TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
 CALLED = {"function": {"name": "weather", "arguments": {"city": "Bern", "wide": "<a & b>"}}}
@@ -61,16 +68,7 @@ async def test_a_stream_is_what_its_own_v1_sends(
 @every_family
 async def test_each_event_arrives_before_the_next_leaves(service: Service, fake: FakeOllama, family: Family) -> None:
     """Nothing is gathered: a line of the backend is an event of the client's, at once."""
-    fake.hold()
-    async with await begin(service, family, family.unasked) as client:
-        for number, word in enumerate(DEFAULT_WORDS):
-            fake.release(1)
-            if not number:
-                assert await client.head() == 200
-            assert word.encode() in await asyncio.wait_for(client.chunk(), 20)
-        fake.release(1)
-        assert (await asyncio.wait_for(client.chunk(), 20)).endswith(b"data: [DONE]\n\n")
-        assert await client.chunk() == b""
+    assert (await word_by_word(service, fake, family, family.unasked)).endswith(b"data: [DONE]\n\n")
 
 
 async def test_calls_of_tools_stream(service: Service, fake: FakeOllama) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -16,7 +15,7 @@ from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
 from tests.fakes.ollama_shapes import error_reply
 from tests.service import ADMIN_KEY, Service
 from tests.web.conversations.stored_replies import in_ledger
-from tests.web.dialects.drop_in_families import FAMILIES, PROMPT_WORDS, begin, masked
+from tests.web.dialects.drop_in_families import FAMILIES, PROMPT_WORDS, masked, word_by_word
 
 ROUTE: Final = "/v1/messages"
 FAMILY: Final = FAMILIES["messages"]
@@ -106,16 +105,7 @@ async def test_calls_of_tools_stream(service: Service, fake: FakeOllama) -> None
 
 async def test_each_event_arrives_before_the_next_leaves(service: Service, fake: FakeOllama) -> None:
     """Nothing is gathered."""
-    fake.hold()
-    async with await begin(service, FAMILY, FAMILY.streamed) as client:
-        for number, word in enumerate(DEFAULT_WORDS):
-            fake.release(1)
-            if not number:
-                assert await client.head() == 200
-            assert word.encode() in await asyncio.wait_for(client.chunk(), 20)
-        fake.release(1)
-        assert b"event: message_stop\n" in await asyncio.wait_for(client.chunk(), 20)
-        assert await client.chunk() == b""
+    assert b"event: message_stop\n" in await word_by_word(service, fake, FAMILY, FAMILY.streamed)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
