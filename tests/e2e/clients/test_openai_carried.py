@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from mlops_backend.config import Settings
 from tests.e2e.clients.clients import CALLED, MESSAGES, TOOL, Caller, Faked, Live, calling
+from tests.e2e.clients.openai_refusals import REFUSALS, check_refused
 from tests.e2e.clients.test_openai import (
     call,
     test_chat,
@@ -112,22 +113,11 @@ async def test_broken_streams_raise(ask: Caller, faked: Faked, method: str, mode
 
 
 @pytest.mark.parametrize("method", STREAMS)
-@pytest.mark.parametrize(
-    ("mode", "error"),
-    [
-        (Mode.ERROR_500, openai.InternalServerError),
-        (Mode.BUSY_503, openai.InternalServerError),
-        (Mode.CLOSE_BEFORE_HEADERS, openai.InternalServerError),
-        (Mode.NOT_FOUND_MODEL, openai.NotFoundError),
-    ],
-)
+@pytest.mark.parametrize(("mode", "error"), REFUSALS)
 async def test_failures_have_a_status(
     ask: Caller, faked: Faked, method: str, mode: Mode, error: type[openai.APIStatusError]
 ) -> None:
     """What fails before the first byte is the library's error of that status, streamed or not, with a sentence."""
     faked.fake.mode = mode
     for stream in (False, True):
-        with pytest.raises(error) as caught:
-            await ask(method, **STREAMS[method], stream=stream)
-        assert isinstance(caught.value.body, dict)
-        assert caught.value.body["message"]
+        await check_refused(error, ask, method, STREAMS[method], stream=stream)

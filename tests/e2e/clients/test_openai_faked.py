@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.clients.clients import CALLED, MESSAGES, PARAMETERS, SENTENCE, TOOL, Caller, Faked, calling
+from tests.e2e.clients.openai_refusals import REFUSALS, check_refused
 from tests.fakes.ollama import DEFAULT_WORDS, Mode
 from tests.service import ORDINARY_KEY
 
@@ -118,25 +119,14 @@ async def test_broken_streams_with_usage_raise(call: Caller, faked: Faked) -> No
 
 
 @pytest.mark.parametrize("method", STREAMS)
-@pytest.mark.parametrize(
-    ("mode", "error"),
-    [
-        (Mode.ERROR_500, openai.InternalServerError),
-        (Mode.BUSY_503, openai.InternalServerError),
-        (Mode.CLOSE_BEFORE_HEADERS, openai.InternalServerError),
-        (Mode.NOT_FOUND_MODEL, openai.NotFoundError),
-    ],
-)
+@pytest.mark.parametrize(("mode", "error"), REFUSALS)
 async def test_failures_have_a_status(
     call: Caller, faked: Faked, method: str, mode: Mode, error: type[openai.APIStatusError]
 ) -> None:
     """What fails before the first byte is the library's error of that status, streamed or not, with a sentence."""
     faked.fake.mode = mode
     for stream in (False, True):
-        with pytest.raises(error) as caught:
-            await call(method, **STREAMS[method], stream=stream)
-        assert isinstance(caught.value.body, dict)
-        assert caught.value.body["message"]
+        await check_refused(error, call, method, STREAMS[method], stream=stream)
 
 
 @pytest.mark.parametrize("method", STREAMS)
