@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 from redis.asyncio import Redis
@@ -15,7 +15,17 @@ from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as NoAnswer
 
-from mlops_backend.redis_clients import Client, UnfitRedis, client_of_cluster, client_of_one, hint, is_cluster
+from mlops_backend.redis_clients import (
+    MOST_AT_ONCE,
+    Client,
+    UnfitRedis,
+    client_of_cluster,
+    client_of_one,
+    hint,
+    is_cluster,
+)
+
+_Result = TypeVar("_Result")
 
 # How long a connection is listened to before it is seen whether the end is wanted.
 _LISTEN: Final = 15.0
@@ -133,6 +143,29 @@ async def _answered(step: AsyncScript, keys: list[str], arguments: list[str | in
         return await step(keys=keys, args=arguments)
     except ResponseError as error:
         return error
+
+
+class Steps:
+    """What is asked of Redis on behalf of clients: so many at a time, and to its end though a client leaves.
+
+    One that leaves must not tear a connection in the middle of an answer.
+    """
+
+    def __init__(self) -> None:
+        self.turns = asyncio.Semaphore(MOST_AT_ONCE)
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def start(self, step: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
+        """Begin one; it is for the caller to shield its wait."""
+        task = asyncio.create_task(step)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def finish(self) -> None:
+        """Wait for those under way, a second at most."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=1)
 
 
 class Presence:

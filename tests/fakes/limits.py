@@ -115,7 +115,7 @@ async def quiet(limiter: AnyLimiter) -> None:
     """Wait until nothing is under way, and every end of a reservation is counted."""
     if isinstance(limiter, WorkersLimiter):
         await limiter.channel.ask("quiet")
-    while limiter.pending_settlements or (isinstance(limiter, RedisLimiter) and limiter._running):
+    while limiter.pending_settlements or (isinstance(limiter, RedisLimiter) and limiter._steps._running):
         await asyncio.sleep(0.001)
     await asyncio.sleep(0)
 

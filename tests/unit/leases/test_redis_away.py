@@ -149,13 +149,13 @@ async def test_who_asks_while_redis_is_told_again_loses_nothing(
 
         def cost() -> float:
             leases._upkeep.failed(Forgotten("as if"))
-            leases._turns = asyncio.Semaphore(0)
+            leases._steps.turns = asyncio.Semaphore(0)
             return 1.0
 
         asking = asyncio.create_task(leases.take(["gpu"], Asking("b", cost)))
         await until(lambda: leases._book.epoch == 2 and leases._upkeep.joined.is_set())
         lease.give_back()
-        leases._turns.release()
+        leases._steps.turns.release()
         (await asking).give_back()
         await until_standing(leases, (0, 0))
 

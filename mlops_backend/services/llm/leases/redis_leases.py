@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from mlops_backend.redis_clients import MOST_AT_ONCE, REDIS_ERRORS
+from mlops_backend.redis_clients import REDIS_ERRORS
+from mlops_backend.redis_link import Steps
 from mlops_backend.services.llm.leases import redis_script as script
 from mlops_backend.services.llm.leases.lessor import Asking, Lease, Lessor, View
 from mlops_backend.services.llm.leases.pace import Pace
@@ -57,8 +58,7 @@ class RedisLeases:
         self._most: dict[str, int | None] = {}
         self._unbounded: set[str] = set()
         self._wishes: dict[str, _Wish] = {}
-        self._running: set[asyncio.Task[Any]] = set()
-        self._turns = asyncio.Semaphore(MOST_AT_ONCE)
+        self._steps = Steps()
         self._pace = Pace()
         self._book = LeaseBook(url, local.bounds, clock=redis_clock)
         self._upkeep = Upkeep(self._book, self)
@@ -80,8 +80,7 @@ class RedisLeases:
 
     async def aclose(self) -> None:
         """Give back what is left in Redis, and close the connections."""
-        if self._running:
-            await asyncio.wait(self._running, timeout=1)
+        await self._steps.finish()
         await self._upkeep.aclose()
         await self._book.aclose()
 
@@ -135,7 +134,7 @@ class RedisLeases:
         if self._upkeep.joined.is_set():
             epoch = self._book.epoch
             try:
-                page = await asyncio.shield(self._start(lambda: self._book.page(key)))
+                page = await asyncio.shield(self._steps.start(self._in_turn(lambda: self._book.page(key))))
             except REDIS_ERRORS as error:
                 self._failed(error, epoch)
             else:
@@ -199,18 +198,11 @@ class RedisLeases:
             wish.epoch = self._book.epoch
             return step()
 
-        wish.asked = self._start(asked)
+        wish.asked = self._steps.start(self._in_turn(asked))
         return await asyncio.shield(wish.asked)
 
-    def _start(self, step: Callable[[], Awaitable[_Result]]) -> asyncio.Task[_Result]:
-        """A client that leaves must not tear a connection in the middle of an answer: the step goes on without it."""
-        task = asyncio.create_task(self._in_turn(step))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return task
-
     async def _in_turn(self, step: Callable[[], Awaitable[_Result]]) -> _Result:
-        async with self._turns:
+        async with self._steps.turns:
             if not self._upkeep.joined.is_set():
                 raise Forgotten("Redis went away while this waited for its turn")
             return await step()

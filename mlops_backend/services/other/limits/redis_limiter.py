@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 from redis.exceptions import RedisError
 
 from mlops_backend.days import UTC_DAYS, Calendar
 from mlops_backend.errors import AppError, LimitsUnavailable
 from mlops_backend.principal import Principal
-from mlops_backend.redis_clients import MOST_AT_ONCE, REDIS_ERRORS
+from mlops_backend.redis_clients import REDIS_ERRORS
+from mlops_backend.redis_link import Steps
 from mlops_backend.services.other.limits import script
 from mlops_backend.services.other.limits.charge import Charge, cost_of, whole_tokens
 from mlops_backend.services.other.limits.decision import Standing, exceeded, standings
@@ -79,8 +80,7 @@ class RedisLimiter:
         self._seeds = Seeds(seed or NoSeed())
         self._default_reserve = default_reserve
         self._budgets_fail_open = budgets_fail_open
-        self._turns = asyncio.Semaphore(MOST_AT_ONCE)
-        self._running: set[asyncio.Task[Any]] = set()
+        self._steps = Steps()
         self.failed_open = self.failed_closed = 0
 
     @property
@@ -109,8 +109,7 @@ class RedisLimiter:
 
     async def aclose(self) -> None:
         """Settle what is left, and close the connections."""
-        if self._running:
-            await asyncio.wait(self._running, timeout=1)
+        await self._steps.finish()
         await self._upkeep.aclose()
         await self._store.aclose()
 
@@ -123,7 +122,7 @@ class RedisLimiter:
         charge = price(principal, prompt_tokens, max_tokens, self._default_reserve, answers)
         if not self._upkeep.up:
             return self._without_redis(charge)
-        taking = self._start(self._reserved(charge))
+        taking = self._steps.start(self._reserved(charge))
         try:
             return await asyncio.shield(taking)
         except asyncio.CancelledError:
@@ -134,21 +133,14 @@ class RedisLimiter:
         """Take `cost` from a route's rate if it fits: the time and the arrival time found; `None`: nobody knows."""
         if self._upkeep.up:
             try:
-                return await asyncio.shield(self._start(self._taken(principal_id, route, cost, room)))
+                return await asyncio.shield(self._steps.start(self._taken(principal_id, route, cost, room)))
             except REDIS_ERRORS as error:
                 self._upkeep.failed(error)
         self.failed_open += 1
         return None
 
-    def _start(self, step: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
-        """A client that leaves must not tear a connection in the middle of an answer: the step goes on without it."""
-        task = asyncio.create_task(step)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return task
-
     async def _taken(self, principal_id: str, route: str, cost: int, room: int) -> tuple[int, int]:
-        async with self._turns:
+        async with self._steps.turns:
             return await self._store.take(principal_id, route, cost, room)
 
     async def _reserved(self, charge: Charge) -> Reservation:
@@ -173,7 +165,7 @@ class RedisLimiter:
         """What Redis says, once the counters of the windows exist in it; and the charge that it was asked for."""
         windows = self._windows(self._store.now())
         for _ in range(_ATTEMPTS):
-            async with self._turns:
+            async with self._steps.turns:
                 if not self._upkeep.up:
                     raise RedisError("went down while this waited for its turn")
                 answer = await self._store.reserve(charge, reservation, windows)
@@ -191,7 +183,7 @@ class RedisLimiter:
             for name in missing:
                 start = getattr(windows, name).start
                 tokens = whole_tokens(await self._seeds.used(charge.principal_id, start))
-                async with self._turns:
+                async with self._steps.turns:
                     await self._store.seed(charge.principal_id, name, start, tokens)
         except AppError:
             if self._budgets_fail_open:
