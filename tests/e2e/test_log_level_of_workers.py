@@ -36,6 +36,8 @@ async def test_a_level_holds_in_two_workers_and_in_one_that_comes_later(fake: Fa
     """What is quiet is quiet in each, in one that takes a dead one's place too; it goes back in all by itself."""
     async with serving_process(tmp_path, fake.url, WORKERS="2") as service, service.client() as admin:
         await ask_all(service, "before")
+        for number in range(12):  # a line is written behind its answer
+            await service.printed(f'"request_id":"before-{number}"')
         await put(admin, level="WARNING")
         await ask_all(service, "quiet")
         workers = psutil.Process(service.pid).children()
