@@ -7,7 +7,7 @@ import { chooseTheme, chosenTheme } from "../lib/theme.js";
 import { confirm } from "./confirm-dialog.js";
 import { toast } from "./toast-list.js";
 
-const THEMES = [["system", "System", "monitor"], ["light", "Light", "sun"], ["dark", "Dark", "moon"]];
+const THEMES = [["system", "System"], ["light", "Light"], ["dark", "Dark"]];
 
 /** The foot of the navigation: a button that opens the menu. */
 export function accountMenu() {
@@ -42,15 +42,15 @@ function menu(id, signedIn) {
 
 function themes() {
   const name = uniqueId("theme");
-  const choices = THEMES.map(([value, label, sign]) =>
+  const choices = THEMES.map(([value, label]) =>
     h(
       "label",
       { class: "segment" },
       h("input", { type: "radio", name, value, ".checked": chosenTheme() === value, onchange: () => chooseTheme(value) }),
-      h("span", null, icon(sign, { size: 16 }), label),
+      h("span", null, label),
     ),
   );
-  return h("fieldset", { class: "segments" }, h("legend", null, "Theme"), choices);
+  return h("fieldset", { class: "segments" }, h("legend", { class: "visually-hidden" }, "Theme"), choices);
 }
 
 async function end(everywhere) {
