@@ -8,7 +8,7 @@ class ConfirmDialog extends HTMLElement {
   ask({ title, text = "", action = "Continue", danger = false, word = null, content = null }) {
     const heading = uniqueId("confirm");
     const yes = h("button", { type: "submit", value: "yes", class: `button ${danger ? "danger" : "primary"}`, disabled: word !== null }, action);
-    const no = h("button", { type: "submit", value: "no", class: "button", formnovalidate: true, autofocus: true }, "Cancel");
+    const no = h("button", { type: "submit", value: "no", class: "button", formnovalidate: true, autofocus: word === null }, "Cancel");
     const form = h(
       "form",
       { method: "dialog" },
@@ -36,7 +36,7 @@ class ConfirmDialog extends HTMLElement {
   #typed(word, yes) {
     const id = uniqueId("word");
     const look = (event) => (yes.disabled = event.target.value !== word);
-    return h("div", { class: "field" }, h("label", { for: id }, "Type ", h("strong", null, word), " to go on"), h("input", { id, class: "input", autocomplete: "off", oninput: look }));
+    return h("div", { class: "field" }, h("label", { for: id }, "Type ", h("strong", null, word), " to go on"), h("input", { id, class: "input", autocomplete: "off", autofocus: true, oninput: look }));
   }
 }
 customElements.define("confirm-dialog", ConfirmDialog);

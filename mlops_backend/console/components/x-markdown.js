@@ -5,17 +5,24 @@ import { marked, purify } from "../lib/libraries.js";
 import { copyButton } from "./copy-button.js";
 
 const ALLOWED = {
-  ALLOWED_TAGS: "a,b,blockquote,br,code,del,details,div,em,h1,h2,h3,h4,h5,h6,hr,i,input,kbd,li,mark,ol,p,pre,s,span,strong,sub,summary,sup,table,tbody,td,th,thead,tr,ul".split(","),
-  ALLOWED_ATTR: ["align", "checked", "class", "colspan", "disabled", "href", "rowspan", "start", "title", "type"],
-  ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
+  ALLOWED_TAGS: "a,blockquote,br,code,del,em,h1,h2,h3,h4,h5,h6,hr,input,li,ol,p,pre,strong,table,tbody,td,th,thead,tr,ul".split(","),
+  ALLOWED_ATTR: ["align", "checked", "class", "disabled", "href", "start", "title", "type"],
+  ALLOW_ARIA_ATTR: false,
+  ALLOW_DATA_ATTR: false,
   RETURN_TRUSTED_TYPE: true,
+};
+const WHERE = /^(?:https?|mailto):/i;
+// Markup in a text is shown as it was written, and an image by its address: nothing is fetched because a model says so.
+const RENDERER = {
+  html: ({ text }) => escaped(text),
+  image: ({ href, text }) => escaped(`${text || "image"} (${href})`),
 };
 let tools = null;
 
 async function prepare() {
   const [parser, cleaner] = await Promise.all([marked(), purify()]);
   if (!parser || !cleaner) return null;
-  return { parser: new parser.Marked({ gfm: true, breaks: true }), cleaner };
+  return { parser: new parser.Marked({ gfm: true, breaks: true, renderer: RENDERER }), cleaner };
 }
 
 /** <x-markdown>: `.text` may be set again and again while it grows; it is drawn once a frame. */
@@ -49,7 +56,7 @@ export class XMarkdown extends HTMLElement {
   }
 
   #finish() {
-    for (const link of this.querySelectorAll("a[href]")) Object.assign(link, { target: "_blank", rel: "noopener noreferrer nofollow" });
+    for (const link of this.querySelectorAll("a")) leadAway(link);
     for (const box of this.querySelectorAll("input")) {
       if (box.type !== "checkbox") box.remove();
       else Object.assign(box, { disabled: true, ariaLabel: box.checked ? "Done" : "Not done" });
@@ -71,6 +78,15 @@ export class XMarkdown extends HTMLElement {
   }
 }
 customElements.define("x-markdown", XMarkdown);
+
+function escaped(text) {
+  return text.replace(/[&<>"']/g, (one) => `&#${one.charCodeAt(0)};`);
+}
+
+function leadAway(link) {
+  if (WHERE.test(link.getAttribute("href") ?? "")) Object.assign(link, { target: "_blank", rel: "noopener noreferrer nofollow" });
+  else link.removeAttribute("href");
+}
 
 /** A text in Markdown. */
 export function markdown(text) {

@@ -68,6 +68,7 @@ function join([much, unit], [rest, smaller]) {
 }
 
 const DATE = new Intl.DateTimeFormat(LOCALE, { dateStyle: "medium" });
+const DAY = new Intl.DateTimeFormat(LOCALE, { month: "short", day: "numeric" });
 const TIME = new Intl.DateTimeFormat(LOCALE, { dateStyle: "medium", timeStyle: "short" });
 const CLOCK = new Intl.DateTimeFormat(LOCALE, { timeStyle: "medium" });
 const EXACT = new Intl.DateTimeFormat(LOCALE, { dateStyle: "full", timeStyle: "long" });
@@ -80,6 +81,9 @@ export function date(value) {
   const isDay = typeof value === "string" && /^\d{4}-\d\d-\d\d$/.test(value);
   return DATE.format(new Date(isDay ? `${value}T12:00:00` : value));
 }
+
+/** Nov 29, as axes have it. */
+export const day = (value) => (value == null ? NOTHING : DAY.format(new Date(/^\d{4}-\d\d-\d\d$/.test(value) ? `${value}T12:00:00` : value)));
 
 /** Nov 29, 2026, 11:05 PM */
 export const time = (value) => (value == null ? NOTHING : TIME.format(new Date(value)));
