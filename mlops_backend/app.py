@@ -27,6 +27,7 @@ from mlops_backend.services.other.limits import ByteBudget, build_limits
 from mlops_backend.services.other.log_level import LogLevel
 from mlops_backend.services.other.usage import GenerationMeter, Usage, build_usage
 from mlops_backend.services.other.whole import State, Whole
+from mlops_backend.services.registry import Services
 from mlops_backend.shared import Shared
 from mlops_backend.telemetry.generation_metrics import GenerationMetrics
 from mlops_backend.telemetry.logging import configure_logging, lines_dropped
@@ -82,7 +83,10 @@ def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -
     meter, room = GenerationMeter(limiter, metrics), services.get(ByteBudget)
     upstream, inference = build_llm(services, settings, meter, room, shared)
     replies = build_conversations(services, settings)
-    services.add(InfoService(__version__, {"auth": settings.auth_enabled, "docs": settings.docs_enabled}))
+    if settings.console_enabled:
+        add_console_services(services, settings)
+    features = {"auth": settings.auth_enabled, "docs": settings.docs_enabled, "console": settings.console_enabled}
+    services.add(InfoService(__version__, features))
     audit = services.add(AuditLog(settings.audit_log))
     log_level = services.add(LogLevel(settings.log_level, shared))
     admission = services.get(Admission)
@@ -91,3 +95,10 @@ def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -
     kept: Sequence[Part] = (traces, audit, log_level, database, keys)
     parts = (*kept, upstream, limiter, ledger, *retention, replies, inference, lag)
     live_with(app, parts)
+
+
+def add_console_services(services: Services, settings: Settings) -> None:
+    """Build what the console needs; nothing of it is imported before."""
+    from mlops_backend.services.other.console import build_console
+
+    build_console(services, settings)

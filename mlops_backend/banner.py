@@ -29,6 +29,8 @@ def banner(
     if settings.workers > 1:
         lines.append(f"  workers   {settings.workers} processes")
     lines.append(f"  key       {_describe_key(settings)}")
+    if settings.console_enabled:
+        lines.append(f"  console   {address}/console")
     if settings.docs_enabled:
         lines.append(f"  docs      {address}/docs")
     return "\n".join(lines)

@@ -59,4 +59,14 @@ def add_routes(app: Quart, settings: Settings) -> None:
         app.register_blueprint(blueprint)
     if settings.docs_enabled:
         app.register_blueprint(docs_blueprint)
+    if settings.console_enabled:
+        add_console(app)
     app.register_blueprint(passthrough(settings.passthrough_routes))
+
+
+def add_console(app: Quart) -> None:
+    """Register what the console needs; nothing of it is imported before."""
+    from mlops_backend.blueprints.console import pages, session
+
+    for blueprint in (pages.blueprint, session.blueprint, session.admin_blueprint):
+        app.register_blueprint(blueprint)

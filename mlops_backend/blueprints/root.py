@@ -36,22 +36,26 @@ blueprint = Blueprint("root", __name__)
 async def describe_service() -> ResponseReturnValue:
     """Say what this is.
 
-    Name, version and links, to whom `Accept` names JSON. A browser is sent to the documentation, when that is enabled.
-    Everybody else is told `Ollama is running`, as an Ollama tells its clients.
+    Name, version and links, to whom `Accept` names JSON. A browser is sent to the console, or to the documentation
+    where only that is enabled. Everybody else is told `Ollama is running`, as an Ollama tells its clients.
     """
     if not wants_json(request.headers) and not wants_html(request.headers):
         return _as_ollama()
     info = service(InfoService)
-    docs = info.features["docs"]
+    docs, console = info.features["docs"], info.features["console"]
     if request.method == "HEAD":
         return Response("", content_type="application/json", headers={"Vary": "Accept"})
-    if docs and wants_html(request.headers):
-        answer = redirect("docs", 302)  # from where the browser is, whatever a proxy calls that
+    if (docs or console) and wants_html(request.headers):
+        answer = redirect(
+            "console/" if console else "docs", 302
+        )  # from where the browser is, whatever a proxy calls that
         answer.headers["Vary"] = "Accept"
         return answer
     paths = {"health": "/health", "models": "/api/llm/models", "stream": "/api/llm/stream"}
     if docs:
         paths |= {"docs": "/docs", "openapi": "/openapi.json"}
+    if console:
+        paths["console"] = "/console/"
     links = {name: public_path(path) for name, path in paths.items()}
     body = ServiceResponse(name="mlops_backend", version=info.version, links=links)
     return body.model_dump(), 200, {"Vary": "Accept"}

@@ -6,6 +6,7 @@
     + Unsupported
   - Unauthorized 401
   - Forbidden 403
+    + CsrfTokenMissing
   - NotFound 404
   - MethodNotAllowed 405
   - Conflict 409
@@ -56,6 +57,7 @@ from mlops_backend.errors.of_requests import (
     BodyTooLarge,
     Conflict,
     ConversationFull,
+    CsrfTokenMissing,
     Forbidden,
     GenerationCancelled,
     InvalidBody,
@@ -117,6 +119,7 @@ __all__ = [
     "Conflict",
     "ConnectTimedOut",
     "ConversationFull",
+    "CsrfTokenMissing",
     "DatabaseBusy",
     "DatabaseDown",
     "Draining",

@@ -42,6 +42,12 @@ class Forbidden(AppError):
     code = "forbidden"
 
 
+class CsrfTokenMissing(Forbidden):
+    """A browser's session would change something, without the token that only our own pages know."""
+
+    code = "csrf_token_missing"
+
+
 class NotFound(AppError):
     """No such route or object."""
 

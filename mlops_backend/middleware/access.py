@@ -69,12 +69,19 @@ TABLE: Final[Mapping[str, Methods]] = {
     "/api/other/info": _read(Access.SERVICE),
     "/metrics": _read(Access.METRICS_READ),
     "/api/admin/log-level": {**_read(Access.ADMIN), "PUT": Access.ADMIN},
+    # the console
+    "/console": _read(Access.OPEN),
+    "/console/": _read(Access.OPEN),
+    "/console/assets/<build>/<path:filename>": _read(Access.OPEN),
+    "/api/console/session": {**_read(Access.SERVICE), "POST": Access.SERVICE, "DELETE": Access.SERVICE},
+    "/api/console/sessions": {"DELETE": Access.SERVICE},
     # keys
     "/api/key": _read(Access.SERVICE),
     "/api/admin/keys": {**_read(Access.ADMIN), **_ADMIN},
     "/api/admin/keys/<key_id>": {**_read(Access.ADMIN), "PATCH": Access.ADMIN, "DELETE": Access.ADMIN},
     "/api/admin/keys/<key_id>/rotate": _ADMIN,
     "/api/admin/keys/<key_id>/conversations": {"DELETE": Access.ADMIN},
+    "/api/admin/keys/<key_id>/sessions": {"DELETE": Access.ADMIN},
     # backends
     "/api/admin/backends": _read(Access.ADMIN),
     "/api/admin/backends/<path:name>/drain": _ADMIN,

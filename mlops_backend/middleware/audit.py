@@ -15,6 +15,9 @@ from mlops_backend.telemetry.record import RequestRecord
 AUDITED: Final = frozenset({Access.ADMIN, Access.MODELS_WRITE, Access.ACCOUNT})
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _CANCEL: Final = ("DELETE", "/api/llm/generations/<request_id>")
+_SIGN_IN: Final = ("POST", "/api/console/session")
+# What anybody may do for themselves.
+_OF_ADMINISTRATORS: Final = frozenset({_CANCEL, _SIGN_IN})
 # Nothing has been done for these, and somebody may have them written as often as requests come.
 _REFUSED: Final = frozenset({401, 403, 429})
 
@@ -25,6 +28,8 @@ ACTIONS: Final[Mapping[tuple[str, str], str]] = {
     ("DELETE", "/api/admin/keys/<key_id>"): "key.revoke",
     ("POST", "/api/admin/keys/<key_id>/rotate"): "key.rotate",
     ("DELETE", "/api/admin/keys/<key_id>/conversations"): "conversations.delete",
+    ("DELETE", "/api/admin/keys/<key_id>/sessions"): "sessions.end",
+    _SIGN_IN: "console.sign_in",
     ("POST", "/api/admin/backends/<path:name>/drain"): "backend.drain",
     ("POST", "/api/admin/backends/<path:name>/resume"): "backend.resume",
     ("POST", "/api/admin/backends/<path:name>/probe"): "backend.probe",
@@ -51,8 +56,8 @@ def action_of(method: str, route: str | None, access: Access | None, who: Princi
     """
     if route is None or who is None:
         return ""
-    if (method, route) == _CANCEL:
-        return ACTIONS[_CANCEL] if who.admin else ""
+    if (method, route) in _OF_ADMINISTRATORS:
+        return ACTIONS[method, route] if who.admin else ""
     if access not in AUDITED or (allowed and method in _READING):
         return ""
     return ACTIONS.get((method, route), f"{method} {route}")

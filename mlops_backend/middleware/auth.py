@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Final, cast
 
 from quart import g
@@ -15,6 +16,7 @@ from mlops_backend.middleware.access import SCOPES, TABLE, Access, Methods, may
 from mlops_backend.middleware.asgi import Scope, path_of
 from mlops_backend.middleware.audit import note_action
 from mlops_backend.middleware.client_address import client_address, is_from_this_machine
+from mlops_backend.middleware.console_session import Session, Sessions, refuse_forged, token_in
 from mlops_backend.middleware.guess_guard import GuessGuard, presented_keys
 from mlops_backend.middleware.request_context import at_hand, record_of
 from mlops_backend.principal import ANONYMOUS, Principal
@@ -23,6 +25,7 @@ from mlops_backend.setting_addresses import Network
 from mlops_backend.shares import ASKING
 
 _NOT_IN_TABLE: Final = "This route is for nobody yet: it does not stand in the table of routes."
+_PLACEHOLDER: Final = sha256(PLACEHOLDER_KEY.encode()).digest()
 _ACCOUNT: Final = (
     "This route acts as the owner of the Ollama server; ALLOW_ACCOUNT_ROUTES and the administrator's key open it."
 )
@@ -48,8 +51,27 @@ class Gate:
     account_routes: bool = False
     anonymous: Principal = ANONYMOUS
     table: Mapping[str, Methods] = field(default_factory=lambda: TABLE)
+    console_enabled: bool = False
+    sessions: Sessions | None = None
 
-    def authorise(self, method: str, route: str | None, headers: Headers, peer: str) -> Decision:
+    async def session_of(self, method: str, route: str | None, headers: Headers) -> Session | None:
+        """The browser's session that a request stands on: where somebody is asked, and no key is presented.
+
+        Raises:
+            Unauthorized: it has ended.
+            DatabaseDown: nobody can tell.
+        """
+        if self.sessions is None or not (token := token_in(headers)) or presented_keys(headers):
+            return None
+        if self._is_open(method, route, self._access(method, route), headers):
+            return None
+        if (session := await self.sessions.find(token)) is None and self.auth_enabled:
+            raise Unauthorized("The session has ended; sign in again.")
+        return session
+
+    def authorise(
+        self, method: str, route: str | None, headers: Headers, peer: str, session: Session | None = None
+    ) -> Decision:
         """Decide on one request.
 
         Args:
@@ -57,20 +79,23 @@ class Gate:
             route: the matched rule as it was registered, `None` for an unknown path; never a URL.
             headers: the request's own.
             peer: address of the other end of the connection.
+            session: what `session_of` has found.
 
         Returns:
             Who asks, and what keeps them out: `Forbidden` for a key that may not do this, `MethodNotAllowed`.
 
         Raises:
             Unauthorized: no key, an unknown one, or two that differ.
-            Forbidden: the placeholder key from anywhere but this machine.
+            Forbidden: the placeholder key from anywhere but this machine; a session that another page uses.
             DatabaseDown: whether the key is known cannot be told.
         """
         methods = self.table.get(route, {}) if route is not None else {}
-        access = methods.get(method)
+        access = self._access(method, route)
         if self._is_open(method, route, access, headers):
             return Decision(None)
-        principal = self._identify(headers, peer)
+        if session is not None:
+            refuse_forged(session, method, headers)
+        principal = self._identify(headers, peer) if session is None else self._signed_in(session, headers, peer)
         if route is None or (method == "OPTIONS" and methods):
             return Decision(principal)
         if access is None:
@@ -78,13 +103,22 @@ class Gate:
         allowed = may(principal, access, account_routes=self.account_routes)
         return Decision(principal, None if allowed else _refusal(access), access is Access.INFERENCE, access)
 
+    def _access(self, method: str, route: str | None) -> Access | None:
+        return None if route is None else self.table.get(route, {}).get(method)
+
     def _is_open(self, method: str, route: str | None, access: Access | None, headers: Headers) -> bool:
         if route is None:
             return False
         if access is Access.OPEN or (method == "OPTIONS" and _is_preflight(headers)):
             return True
         browser = (method, route) == ("GET", "/") and wants_html(headers)
-        return self.docs_enabled and (access is Access.DOCS or browser)
+        return (self.docs_enabled and access is Access.DOCS) or (
+            browser and (self.docs_enabled or self.console_enabled)
+        )
+
+    def _signed_in(self, session: Session, headers: Headers, peer: str) -> Principal:
+        _refuse_placeholder(session.digest == _PLACEHOLDER, headers, peer)
+        return session.principal
 
     def _identify(self, headers: Headers, peer: str) -> Principal:
         presented = presented_keys(headers)
@@ -99,11 +133,15 @@ class Gate:
         if len(owners) > 1:
             raise Unauthorized("The request carries several keys that differ.")
         ((key, principal),) = owners.items()
-        if key == PLACEHOLDER_KEY.encode() and not is_from_this_machine(headers, peer):
-            raise Forbidden(
-                "The placeholder API key works from this machine only; the operator must set API_KEY to a secret."
-            )
+        _refuse_placeholder(key == PLACEHOLDER_KEY.encode(), headers, peer)
         return principal
+
+
+def _refuse_placeholder(presented: bool, headers: Headers, peer: str) -> None:
+    if presented and not is_from_this_machine(headers, peer):
+        raise Forbidden(
+            "The placeholder API key works from this machine only; the operator must set API_KEY to a secret."
+        )
 
 
 def _refusal(access: Access) -> Forbidden:
@@ -134,13 +172,14 @@ async def authenticate_with(gate: Gate, trusted_proxies: Sequence[Network], guar
     noted.route = route or ""
     noted.client = client_address(headers, peer, trusted_proxies) if trusted_proxies else peer
     try:
-        decision = gate.authorise(asked.method, route, headers, peer)
+        session = await gate.session_of(asked.method, route, headers) if gate.sessions is not None else None
+        decision = gate.authorise(asked.method, route, headers, peer, session)
     except Unauthorized:
         await guard.failed(noted.client, headers)
         raise
     if decision.principal is not None:
         guard.known(noted.client, headers)
-    g.principal = decision.principal
+    g.principal, g.session = decision.principal, session
     noted.caller, noted.generates = decision.principal, decision.generates
     note_action(noted, asked, decision.access, allowed=decision.error is None)
     ASKING.set(decision.principal.id if decision.principal is not None else "nobody")

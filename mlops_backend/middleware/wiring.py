@@ -15,6 +15,7 @@ from mlops_backend.middleware.audit import begin_audited, end_audited
 from mlops_backend.middleware.auth import Gate, authenticate_with
 from mlops_backend.middleware.body_limit import BodyLimit
 from mlops_backend.middleware.body_stream import BodyStreams
+from mlops_backend.middleware.console_session import Sessions
 from mlops_backend.middleware.cors import allow_pages
 from mlops_backend.middleware.drain import LiveAnswers
 from mlops_backend.middleware.early_refusal import refuse_early
@@ -29,6 +30,7 @@ from mlops_backend.services.other.audit import AuditLog
 from mlops_backend.services.other.keys import KeyStores
 from mlops_backend.services.other.limits import ByteBudget, build_failed_keys
 from mlops_backend.services.other.usage import Ledger
+from mlops_backend.services.registry import Services
 from mlops_backend.shared import Shared
 from mlops_backend.telemetry.generation_metrics import GenerationMetrics
 from mlops_backend.telemetry.traces import Traces
@@ -47,6 +49,8 @@ def add_middleware(app: Quart, settings: Settings, shared: Shared | None = None)
         settings.allow_account_routes,
         replace(ANONYMOUS, limits=settings.default_limits),
         with_passthrough(settings.passthrough_routes),
+        settings.console_enabled,
+        sessions_in(services) if settings.console_enabled else None,
     )
     audit = services.get(AuditLog)
     guard = GuessGuard(build_failed_keys(settings, shared))
@@ -76,3 +80,10 @@ def add_middleware(app: Quart, settings: Settings, shared: Shared | None = None)
     if settings.root_path:
         wrapped = RootPath(wrapped, settings.root_path)
     app.asgi_app = wrapped  # type: ignore[method-assign]
+
+
+def sessions_in(services: Services) -> Sessions:
+    """The sessions of browsers; nothing of the console is imported before."""
+    from mlops_backend.services.other.console import ConsoleSessions
+
+    return services.get(ConsoleSessions)

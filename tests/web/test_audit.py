@@ -182,7 +182,7 @@ async def test_what_cannot_be_noted_is_not_done(serve: ServeFactory, fake: FakeO
         ).status_code == 200
         folder.mkdir()
         assert (await ask(service, "POST", "/api/admin/keys", json={"name": "x"})).status_code == 201
-    assert len(routes) == len(ACTIONS) - 1
+    assert len(routes) == len(ACTIONS) - 2
 
 
 async def test_without_a_file_it_is_in_the_ordinary_log(

@@ -57,12 +57,14 @@ async def test_the_base_address_with_a_key_in_it_is_ollamas(serve: ServeFactory,
         assert (await service.stranger.get("/k/wrong/", headers={"Accept": accept})).status_code == 401
 
 
-async def test_a_browser_is_sent_to_the_docs(service: Service) -> None:
-    """A browser without a key is redirected before any key is asked for; a program is not."""
-    answer = await service.stranger.get("/", headers=BROWSER)
-    assert (answer.status_code, answer.headers["location"]) == (302, "docs")
-    assert "Accept" in answer.headers["vary"]
-    assert (await service.stranger.get("/", headers=JSON)).status_code == 401
+@pytest.mark.parametrize(("console", "page"), [(True, "console/"), (False, "docs")])
+async def test_a_browser_is_sent_to_a_page(serve: ServeFactory, fake: FakeOllama, console: bool, page: str) -> None:
+    """A browser without a key is redirected before any key is asked for, to the console if there is one."""
+    async with serve(fake.url, console_enabled=console) as service:
+        answer = await service.stranger.get("/", headers=BROWSER)
+        assert (answer.status_code, answer.headers["location"]) == (302, page)
+        assert "Accept" in answer.headers["vary"]
+        assert (await service.stranger.get("/", headers=JSON)).status_code == 401
 
 
 async def test_head_of_the_root_is_open(service: Service) -> None:
@@ -73,7 +75,7 @@ async def test_head_of_the_root_is_open(service: Service) -> None:
 
 async def test_without_docs_nothing_of_them_is_there(serve: ServeFactory, fake: FakeOllama) -> None:
     """`DOCS_ENABLED=false`: 401 for strangers, 404 with a key, and bodies are still checked."""
-    async with serve(fake.url, docs_enabled=False) as service:
+    async with serve(fake.url, docs_enabled=False, console_enabled=False) as service:
         for path in ("/docs", "/openapi.json", "/docs/assets/swagger-ui.css"):
             assert (await service.stranger.get(path)).status_code == 401
             assert (await service.client.get(path)).status_code == 404

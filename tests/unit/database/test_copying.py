@@ -21,6 +21,7 @@ from mlops_backend.services.other.database.tables import (
     api_key_revision,
     api_key_secrets,
     api_keys,
+    console_sessions,
     conversation_owners,
     conversations,
     generations,
@@ -50,6 +51,7 @@ KEY: dict[str, Any] = {
     "revision": 5,
 }
 SECRET: dict[str, Any] = {"hash": bytes(range(32)), "key_id": "key_one", "created_at": 1}
+SESSION: dict[str, Any] = {**SECRET, "hash": b"s" * 32, "secret_hash": bytes(range(32)), "expires_at": 2**41}
 CONVERSATION: dict[str, Any] = {
     **{column.name: 2**50 for column in conversations.columns if isinstance(column.type, BigInteger)},
     **{"id": "c" * 32, "key_id": "key_one", "owner": "a" * 32, "title": "é", "model": "", "message_count": 3},
@@ -86,6 +88,7 @@ async def filled(url: str) -> Database:
     async with database.writing() as connection:
         await connection.execute(insert(api_keys), [KEY])
         await connection.execute(insert(api_key_secrets), [SECRET])
+        await connection.execute(insert(console_sessions), [SESSION])
         await connection.execute(update(api_key_revision).values(value=5))
         await connection.execute(insert(generations), [generation(number) for number in range(MANY)])
         await connection.execute(insert(usage_daily), [DAY])

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from mlops_backend.folding import folding_of
 from mlops_backend.services.other.database.exact_text import ExactText
 
-HEAD: Final = "0008"
+HEAD: Final = "0009"
 
 _EXACT: Final = ExactText()
 
@@ -77,6 +77,19 @@ api_key_revision: Final = Table(
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("value", BigInteger, nullable=False),
+)
+
+# Browsers that have signed in: a session by the SHA-256 of its token, its key by that of the secret it was begun with.
+console_sessions: Final = Table(
+    "console_sessions",
+    metadata,
+    Column("hash", LargeBinary(32), primary_key=True),
+    Column("key_id", String(256), nullable=False),
+    Column("secret_hash", LargeBinary(32), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("ix_console_sessions_key_id", "key_id", "created_at"),
+    Index("ix_console_sessions_expires_at", "expires_at"),
 )
 
 # The ledger: one row for every generation. `id` is ours and grows with time; a client may choose the request's id.

@@ -84,9 +84,10 @@ class KeyCache:
             DatabaseDown: nobody can say, since the database is away: for a key that is known only after `TRUST`, for
                 one that is not known, and may be new, after `FRESH`.
         """
-        if not key.startswith(PREFIX):
-            return None
-        digest = hash_of(key)
+        return self.find_digest(hash_of(key)) if key.startswith(PREFIX) else None
+
+    def find_digest(self, digest: bytes) -> Principal | None:
+        """The same, by the SHA-256 of the key, as it is held."""
         held, now = self._by_hash.get(digest), self._clock()
         age = self._monotonic() - self._confirmed
         if held is not None and held.ends[digest] > now and age <= TRUST:

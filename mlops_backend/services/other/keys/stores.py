@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Final, Protocol
 
 from mlops_backend.principal import NO_LIMITS, Limits, Principal, Scope
@@ -21,6 +22,9 @@ class KeyStore(Protocol):
             DatabaseDown: it cannot be told at present.
         """
 
+    def find_digest(self, digest: bytes) -> Principal | None:
+        """The same, by the SHA-256 of the key."""
+
 
 class SettingsKeyStore:
     """The keys from the environment: one administrator, any number of ordinary ones.
@@ -36,14 +40,23 @@ class SettingsKeyStore:
             (key.encode(), Principal(name, f"settings:{name}", limits=limits)) for name, key in api_keys.items()
         ]
         self._known = [*ordinary, (api_key.encode(), ADMINISTRATOR)]
+        self._digests = [(sha256(key).digest(), principal) for key, principal in self._known]
 
     def find(self, key: bytes) -> Principal | None:
         """Compare with every key, in constant time each; the administrator's comes last and wins."""
-        found = None
-        for known, principal in self._known:
-            if hmac.compare_digest(known, key):
-                found = principal
-        return found
+        return _among(self._known, key)
+
+    def find_digest(self, digest: bytes) -> Principal | None:
+        """The same, by the SHA-256 of the key."""
+        return _among(self._digests, digest)
+
+
+def _among(known: Sequence[tuple[bytes, Principal]], presented: bytes) -> Principal | None:
+    found = None
+    for each, principal in known:
+        if hmac.compare_digest(each, presented):
+            found = principal
+    return found
 
 
 class KeyStores:
@@ -62,3 +75,7 @@ class KeyStores:
             if (found := store.find(key)) is not None:
                 return found
         return None
+
+    def find_digest(self, digest: bytes) -> Principal | None:
+        """The same, by the SHA-256 of the key."""
+        return next((found for store in self._stores if (found := store.find_digest(digest)) is not None), None)
