@@ -39,6 +39,15 @@ async (tags) => {
     nodes.map((node) => `${id}: ${node.target.join(" ")}: ${node.failureSummary.split("\\n").at(-1).trim()}`));
 }
 """
+# How far the page can be scrolled, and what reaches so far without a frame that scrolls by itself.
+_WIDEST: Final = """
+() => {
+  const width = document.documentElement.clientWidth;
+  const clipped = (one) => one.closest(".table-scroll, pre, dialog") ?? getComputedStyle(one).position === "fixed";
+  const wide = [...document.body.querySelectorAll("*")].filter((one) => one.getBoundingClientRect().right > width + 1 && !clipped(one));
+  return [document.documentElement.scrollWidth, wide.slice(0, 5).map((one) => `${one.localName}.${one.className}`).join(", ")];
+}
+"""
 _TAGS: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -140,7 +149,8 @@ async def assert_accessible(page: Page) -> None:
     for theme in THEMES:
         await page.evaluate("(theme) => { document.documentElement.dataset.theme = theme; }", theme)
         await page.evaluate(_SETTLED)
-        assert await page.evaluate(_VIOLATIONS, _TAGS) == [], theme
+        found = await page.evaluate(_VIOLATIONS, _TAGS)
+        assert not found, "\n".join([theme, *found])
     await page.evaluate(
         "(theme) => { if (theme) document.documentElement.dataset.theme = theme;"
         " else delete document.documentElement.dataset.theme; }",
@@ -154,6 +164,6 @@ async def assert_fits(page: Page, width: int = NARROWEST) -> None:
     assert before is not None
     await page.set_viewport_size({"width": width, "height": 740})
     await page.evaluate(_SETTLED)
-    wide = await page.evaluate("document.documentElement.scrollWidth")
+    wide, who = await page.evaluate(_WIDEST)
     await page.set_viewport_size(before)
-    assert wide <= width, f"{wide} pixels are shown in {width}"
+    assert wide <= width, f"{wide} pixels are shown in {width}: {who}"

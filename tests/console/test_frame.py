@@ -45,7 +45,10 @@ async (text) => {
 
 async def offered(page: Page) -> list[str]:
     """The pages that the navigation offers."""
-    return [text.strip() for text in await page.get_by_role("navigation", name="Pages").get_by_role("link").all_inner_texts()]
+    return [
+        text.strip()
+        for text in await page.get_by_role("navigation", name="Pages").get_by_role("link").all_inner_texts()
+    ]
 
 
 async def sign_in(page: Page, key: str) -> None:
@@ -150,7 +153,9 @@ async def test_the_theme_is_chosen_and_kept(console: Console) -> None:
     await page.get_by_text("Light", exact=True).click()
     light = await ground(page)
     assert light != dark
-    await page.add_init_script("document.addEventListener('readystatechange', () => window.early ??= document.documentElement.dataset.theme)")
+    await page.add_init_script(
+        "document.addEventListener('readystatechange', () => window.early ??= document.documentElement.dataset.theme)"
+    )
     await page.reload()
     assert await page.evaluate("window.early") == "light"
     assert await ground(page) == light

@@ -9,7 +9,7 @@ import { dataTable } from "./data-table.js";
 
 /**
  * <x-chart>
- *   .caption  what it shows; `.level` of its heading (3)
+ *   .caption  what it shows; `.level` of its heading (2)
  *   .kind     "bars" (stacked), "lines" or "histogram" (bars that touch)
  *   .labels   what each place along the axis is: ["2026-11-01", …]; `.labelHead` names them ("Day")
  *   .series   [{label, values: [number | null, …], colour: 1…8}]
@@ -18,7 +18,7 @@ import { dataTable } from "./data-table.js";
  */
 export class XChart extends HTMLElement {
   caption = "";
-  level = 3;
+  level = 2;
   kind = "bars";
   labels = [];
   labelHead = "";
