@@ -44,8 +44,9 @@ _WIDEST: Final = """
 () => {
   const width = document.documentElement.clientWidth;
   const clipped = (one) => one.closest(".table-scroll, pre, dialog") ?? getComputedStyle(one).position === "fixed";
-  const wide = [...document.body.querySelectorAll("*")].filter((one) => one.getBoundingClientRect().right > width + 1 && !clipped(one));
-  return [document.documentElement.scrollWidth, wide.slice(0, 5).map((one) => `${one.localName}.${one.className}`).join(", ")];
+  const isWide = (one) => one.getBoundingClientRect().right > width + 1 && !clipped(one);
+  const wide = [...document.body.querySelectorAll("*")].filter(isWide).slice(0, 5);
+  return [document.documentElement.scrollWidth, wide.map((one) => `${one.localName}.${one.className}`).join(", ")];
 }
 """
 _TAGS: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]

@@ -24,8 +24,9 @@ REFUSED: Final = r"Failed to load resource: the server responded with a status o
 MARKUP: Final = "<img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>"
 MARKDOWN: Final = f"""{MARKUP}
 
-**{MARKUP}** [a link](javascript:document.title='run') [another](https://example.org/) ![picture](https://example.org/x.png)
-<a href="javascript:document.title='run'">raw</a> <svg onload="document.title='run'"> <style>* {{ display: none }}</style>
+**{MARKUP}** [a link](javascript:document.title='run') [another](https://example.org/)
+![picture](https://example.org/x.png) <a href="javascript:document.title='run'">raw</a>
+<svg onload="document.title='run'"> <style>* {{ display: none }}</style>
 
 ```html
 {MARKUP}
@@ -63,7 +64,7 @@ async def is_signed_in(console: Console, context: BrowserContext) -> bool:
 
 
 async def test_a_key_opens_the_door_and_is_kept_nowhere(console: Console) -> None:
-    """A wrong key is told; a good one leads to the page that was asked for; it is in no storage, URL, cookie or page."""
+    """A wrong key is told; a good one leads to the page that was asked for; it is in no storage, URL or cookie."""
     context = await console.visitor()
     page = await context.new_page()
     console.watch_of(page).allow(REFUSED)
@@ -134,7 +135,7 @@ async def test_what_a_key_may_not_do_is_not_offered(console: Console, scopes: tu
 
 
 async def test_an_administrator_is_offered_everything(console: Console) -> None:
-    """The administrator's navigation has every page, and leads to each by a click; none has a violation in the frame."""
+    """The administrator's navigation has every page and leads to each, and each fits the narrowest screen."""
     page = await console.visit("/keys", ADMIN_KEY)
     assert await offered(page) == ALL
     for name in ALL:
