@@ -1,0 +1,34 @@
+"""The console in Firefox: a newcomer's path, from the address to the first answer."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.console.firefox import firefox
+from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama
+from tests.service import ORDINARY_KEY, Service
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+
+TEXT = "".join(DEFAULT_WORDS).strip()
+
+
+async def test_a_newcomer_gets_an_answer_by_three_clicks(service: Service, fake: FakeOllama) -> None:
+    """Sign in, an example, "Send": the reply stands in the page; Firefox says nothing, and asks nobody else."""
+    async with firefox() as browser:
+        await browser.goto(f"{service.url}/console")
+        await browser.click("textbox", "API key")
+        await browser.type(ORDINARY_KEY)
+        await browser.click("button", "Sign in")
+        await browser.find("heading", "Playground")
+        await browser.click("button", await browser.text("document.querySelector('.example')"))
+        await browser.click("button", "Send")
+        await browser.reads("document.querySelector('main')", re.escape(TEXT))
+        assert [text for text in browser.said if "status of 401" not in text] == []
+        own = (f"{service.url}/", "data:", "blob:", "about:")
+        assert [url for url in browser.requests if not url.startswith(own)] == []
+        assert not [url for url in browser.requests if ORDINARY_KEY in url]
+    asked = [request.json()["messages"][-1]["content"] for request in fake.requests if request.path == "/api/chat"]
+    assert len(asked) == 1
