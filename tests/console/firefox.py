@@ -61,7 +61,8 @@ class Firefox:
     async def tell(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Send a command and wait for its result."""
         number = next(self._numbers)
-        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
         await self.socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
         async with asyncio.timeout(PATIENCE):
             return await answer
