@@ -19,6 +19,11 @@ RUN set -e; \
     if [ "$TRACING" = "true" ]; then \
         python -m pip --python /opt/venv/bin/python install --no-cache-dir --require-hashes -r requirements-tracing.txt; \
     fi
+# The console's libraries, by npm out of a wheel that stays in this stage; where they cannot be had, this says what is lost.
+COPY requirements-npm.txt ./
+COPY scripts/console_libraries.py scripts/
+COPY mlops_backend/console/package.json mlops_backend/console/package-lock.json mlops_backend/console/
+RUN python scripts/console_libraries.py /opt/venv
 COPY mlops_backend /app/mlops_backend
 COPY wsgi.py hypercorn_conf.py /app/
 # Readable by any user, whatever the umask of the checkout; compiled, since nothing is written at run time.

@@ -41,16 +41,20 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: install
-install: ## Make or refresh .venv: the service and its embedded engine
-	@$(find_python); exec "$$python" scripts/make_env.py install $(VENV) requirements.txt --optional requirements-embedded.txt
+install: ## Make or refresh .venv: the service, its embedded engine, the console's libraries
+	@$(find_python); exec "$$python" scripts/make_env.py install $(VENV) requirements.txt --optional requirements-embedded.txt --console
 
 .PHONY: install-dev
 install-dev: ## The same with everything that tests and checks need
-	@$(find_python); exec "$$python" scripts/make_env.py install $(VENV) requirements.txt requirements-dev.txt --optional requirements-embedded.txt
+	@$(find_python); exec "$$python" scripts/make_env.py install $(VENV) requirements.txt requirements-dev.txt --optional requirements-embedded.txt --console
 
 .PHONY: install-tracing
 install-tracing: install ## Add to .venv what traces need (docs/traces.md)
 	@$(find_python); exec "$$python" scripts/make_env.py install $(VENV) requirements.txt requirements-tracing.txt
+
+.PHONY: console
+console: install ## Try again to get the JavaScript libraries of the console, where make install could not
+	@exec $(BIN)/python scripts/console_libraries.py --again $(VENV)
 
 .PHONY: run
 run: install ## Start the service; writes .env with a fresh random key if there is none

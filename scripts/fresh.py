@@ -103,9 +103,10 @@ class Bare:
             for name, value in os.environ.items()
             if name.lower().endswith("_proxy")
             or (name.startswith("PIP_") and name not in {"PIP_FIND_LINKS", "PIP_CERT"})
+            or name.lower() == "npm_config_registry"
         }
         if certificates():
-            passed |= {"PIP_CERT": "/certificates.pem", "SSL_CERT_FILE": "/certificates.pem"}
+            passed |= dict.fromkeys(("PIP_CERT", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"), "/certificates.pem")
         return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", **passed, **variables}
 
 

@@ -254,7 +254,7 @@ def make_base(buildah: Buildah, folder: Path) -> str:
     if (trusted := certificates()) is not None:
         shutil.copy(trusted, folder / "certificates.pem")
         buildah("copy", "--quiet", container, str(folder / "certificates.pem"), "/certificates.pem")
-        variables += ["--env=PIP_CERT=/certificates.pem"]
+        variables += ["--env=PIP_CERT=/certificates.pem", "--env=NODE_EXTRA_CA_CERTS=/certificates.pem"]
     buildah("config", *variables, container)
     buildah("run", "--isolation", "chroot", container, "--", "ln", "-s", "/usr/bin/python3", "/usr/local/bin/python")
     buildah("commit", "--quiet", "--rm", container, f"docker.io/library/{name}")

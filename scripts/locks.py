@@ -73,6 +73,12 @@ LOCKS = (
         ("--group=supply", "--constraint=requirements-dev.txt"),
         ("requirements-dev.txt",),
     ),
+    Lock(
+        "requirements-npm.txt",
+        ("npm",),
+        ("--group=npm", "--constraint=requirements-dev.txt"),
+        ("requirements-dev.txt",),
+    ),
     Lock("requirements-embedded.txt", ("embedded",), ("--group=embedded", "--no-deps")),
 )
 

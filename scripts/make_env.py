@@ -20,6 +20,7 @@ from pathlib import Path
 
 NEWEST_TESTED = (3, 14)
 ROOT = Path(__file__).resolve().parent.parent
+CONSOLE_LIBRARIES = ROOT / "scripts" / "console_libraries.py"
 PIP_OPTIONS = ("--disable-pip-version-check", "--no-input", "--require-hashes")
 # What the optional packages require is not used, and building them from source would take minutes.
 OPTIONAL_OPTIONS = ("--no-deps", "--only-binary=:all:")
@@ -41,15 +42,25 @@ class Environment:
         self.python = folder / "bin" / "python"
         self.stamps = folder / ".locks"
 
-    def ensure(self, locks: Sequence[Path], optional: Sequence[Path]) -> None:
+    def ensure(self, locks: Sequence[Path], optional: Sequence[Path], *, console: bool = False) -> None:
         """Make the environment unless this interpreter made it already, then bring every lock up to date."""
         self.create_if_needed()
-        for lock in locks:
-            if self.stale(lock):
-                self.install(lock)
-        for lock in optional:
-            if self.stale(lock):
-                self.install_optional(lock)
+        with self.console_libraries() if console else contextlib.nullcontext():
+            for lock in locks:
+                if self.stale(lock):
+                    self.install(lock)
+            for lock in optional:
+                if self.stale(lock):
+                    self.install_optional(lock)
+
+    @contextlib.contextmanager
+    def console_libraries(self) -> Iterator[None]:
+        """Get the console's libraries beside what the block does; both wait for the network most of the time."""
+        beside = subprocess.Popen([str(self.python), str(CONSOLE_LIBRARIES), str(self.folder)])
+        try:
+            yield
+        finally:
+            beside.wait()
 
     def create_if_needed(self) -> None:
         """Build the environment anew unless it was made by this very interpreter."""
@@ -202,6 +213,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     install.add_argument("folder", type=Path)
     install.add_argument("locks", nargs="+", type=Path)
     install.add_argument("--optional", action="append", default=[], type=Path, metavar="LOCK")
+    install.add_argument("--console", action="store_true", help="the console's libraries too")
     commands.add_parser("dotenv", help="write .env if there is none")
     find = commands.add_parser("find", help="print the path of an interpreter of this minor version")
     find.add_argument("version")
@@ -218,7 +230,7 @@ def run_command(arguments: argparse.Namespace) -> int:
         print(found or "", end="")
         return 0 if found else 1
     with alone():
-        Environment(arguments.folder).ensure(arguments.locks, arguments.optional)
+        Environment(arguments.folder).ensure(arguments.locks, arguments.optional, console=arguments.console)
     return 0
 
 

@@ -14,10 +14,11 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from scripts import supply_console
 from scripts.locks import LOCKS, ROOT, pins
 
 OUTPUT = ROOT / "build" / "sbom"
@@ -69,6 +70,10 @@ def write_bill(name: str, locks: Sequence[str]) -> Path:
     listed = [(part["name"], part["version"]) for part in json.loads(file.read_text("utf-8"))["components"]]
     if sorted(listed) != sorted(pins(locked(locks)).items()):
         raise SupplyError(f"{file.name} is not what {', '.join(locks)} name")
+    try:
+        supply_console.add_to(file)
+    except ValueError as error:
+        raise SupplyError(str(error)) from None
     return file
 
 
@@ -106,7 +111,8 @@ def make_bills(python: str) -> None:
     made = [write_bill(name, locks) for name, locks in SHIPPED.items()]
     made.append(OUTPUT / "licences.md")
     every = pins(locked(dict.fromkeys(name for names in SHIPPED.values() for name in names)))
-    made[-1].write_text(licence_list(every, licences(python)), "utf-8")
+    every |= supply_console.versions()
+    made[-1].write_text(licence_list(every, {**licences(python), **supply_console.licences()}), "utf-8")
     for file in made:
         print(file.relative_to(ROOT))
 
@@ -165,19 +171,43 @@ def asked(requirements: str, options: Sequence[str]) -> Mapping[str, Any] | str:
     return report
 
 
-def audit(options: Sequence[str], today: datetime.date) -> int:
-    """Ask for the holes in all that the locks name, of the first package alone before; return the exit status."""
-    borne = exceptions(EXCEPTIONS.read_text("utf-8"), today)
+def python_packages(options: Sequence[str]) -> list[Mapping[str, Any]] | str:
+    """What is told of all that the locks name, of the first package alone before; or a sentence: why nothing is."""
     pinned = [f"{name}=={version}\n" for name, version in sorted(pins(locked(lock.name for lock in LOCKS)).items())]
     for requirements in (pinned[:1], pinned):
         report = asked("".join(requirements), options)
-        if isinstance(report, str) or len(judge(report, borne).unanswered) == len(requirements):
-            print("NOT AUDITED: nobody here tells advisories. pip-audit asks the package index for its JSON, which")
-            print("a mirror may not have, or OSV: make audit ARGS='--vulnerability-service=osv'.")
-            print(report if isinstance(report, str) else report["dependencies"][0]["skip_reason"])
-            return UNANSWERED
-    assert not isinstance(report, str)
-    return tell(judge(report, borne), len(pinned))
+        if isinstance(report, str):
+            return report
+        told: list[Mapping[str, Any]] = report["dependencies"]
+        if all("skip_reason" in package for package in told):
+            return str(told[0]["skip_reason"])
+    return told
+
+
+def audit(options: Sequence[str], today: datetime.date) -> int:
+    """Ask for the holes in all that the locks name, npm's too; return the exit status."""
+    borne = exceptions(EXCEPTIONS.read_text("utf-8"), today)
+    packages, libraries = python_packages(options), supply_console.asked()
+    if isinstance(packages, str):
+        print("NOT AUDITED: nobody here tells advisories. pip-audit asks the package index for its JSON, which")
+        print(f"a mirror may not have, or OSV: make audit ARGS='--vulnerability-service=osv'.\n{packages}")
+    if isinstance(libraries, str):
+        print("NOT AUDITED: the console's libraries. npm asks its registry, which may be a mirror without advisories.")
+        print(libraries)
+    answers = [answer for answer in (packages, libraries) if not isinstance(answer, str)]
+    return conclude(answers, borne, of=2)
+
+
+def conclude(answers: Sequence[Sequence[Mapping[str, Any]]], borne: Mapping[str, Exempted], of: int) -> int:
+    """Tell what came; the status says whether something is to be done, or else whether somebody did not answer."""
+    if not answers:
+        return UNANSWERED
+    every = [package for answer in answers for package in answer]
+    verdict = judge({"dependencies": every}, borne)
+    if len(answers) < of:
+        # An exception may be for what nobody told of.
+        verdict = replace(verdict, idle=frozenset())
+    return tell(verdict, len(every)) or (UNANSWERED if len(answers) < of else 0)
 
 
 def tell(verdict: Verdict, count: int) -> int:

