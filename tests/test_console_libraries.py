@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from mlops_backend.services.other.console import Files
 from scripts import console_libraries, make_env, supply, supply_console
 from tests.e2e.processes import REPOSITORY
 
@@ -83,6 +84,18 @@ def test_npm_installs_what_the_lock_names_and_runs_none_of_it(
     }
     assert all(any("LICENSE" in name for name in one["files"]) and one["license"] for one in listed)
     assert (vendor / "uplot.js").read_text() == "// dist/uPlot.esm.js\n"
+
+
+def test_the_page_names_what_was_installed(tmp_path: Path, environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's scripts are told the files by their whole names, and without any where there are none."""
+    install_npm(tmp_path, monkeypatch, GOOD)
+    without = Files(libraries=environment / console_libraries.VENDOR)
+    console_libraries.main([str(environment)])
+    files = Files(libraries=environment / console_libraries.VENDOR)
+    named = b'content="marked.esm.js purify.js uplot.css uplot.js"'
+    assert (named in files.index.content, named in without.index.content) == (True, False)
+    assert b'name="libraries" content=""' in without.index.content
+    assert all(files.find(f"vendor/{name}") for name in files.libraries)
 
 
 def test_a_second_call_does_nothing(

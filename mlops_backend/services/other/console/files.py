@@ -65,9 +65,9 @@ class Files:
 
     @property
     def libraries(self) -> list[str]:
-        """The scripts of others that are there, by the name without its end."""
+        """The scripts and style sheets of others that are there, by their names below `vendor/`."""
         found = [name.removeprefix("vendor/") for name in self._files if name.startswith("vendor/")]
-        return sorted(name.removesuffix(".js") for name in found if name.endswith(".js"))
+        return sorted(name for name in found if name.endswith((".js", ".css")))
 
     @cached_property
     def index(self) -> File:
