@@ -1,34 +1,19 @@
-// Markdown of a model, made HTML and cleaned; where the libraries are missing it is shown as it was written.
+// A text in Markdown that may still grow: what is complete is left alone, only its end is drawn again.
 
 import { h } from "../lib/element.js";
-import { marked, purify } from "../lib/libraries.js";
-import { copyButton } from "./copy-button.js";
+import { levelled, markdown as libraries } from "../lib/markdown.js";
 
-const ALLOWED = {
-  ALLOWED_TAGS: "a,blockquote,br,code,del,em,h1,h2,h3,h4,h5,h6,hr,input,li,ol,p,pre,strong,table,tbody,td,th,thead,tr,ul".split(","),
-  ALLOWED_ATTR: ["align", "checked", "class", "disabled", "href", "start", "title", "type"],
-  ALLOW_ARIA_ATTR: false,
-  ALLOW_DATA_ATTR: false,
-  RETURN_TRUSTED_TYPE: true,
-};
-const WHERE = /^(?:https?|mailto):/i;
-// Markup in a text is shown as it was written, and an image by its address: nothing is fetched because a model says so.
-const RENDERER = {
-  html: ({ text }) => escaped(text),
-  image: ({ href, text }) => escaped(`${text || "image"} (${href})`),
-};
-let tools = null;
+// Milliseconds between two drawings of a text that grows; a slow machine gets more.
+const PAUSE = 80;
 
-async function prepare() {
-  const [parser, cleaner] = await Promise.all([marked(), purify()]);
-  if (!parser || !cleaner) return null;
-  return { parser: new parser.Marked({ gfm: true, breaks: true, renderer: RENDERER }), cleaner };
-}
-
-/** <x-markdown>: `.text` may be set again and again while it grows; it is drawn once a frame. */
+/** <x-markdown>: `.text` sets the whole, `grow(piece)` adds to it, `finish()` says that nothing more comes. */
 export class XMarkdown extends HTMLElement {
   #text = "";
-  #waits = false;
+  #blocks = [];
+  #settled = 0;
+  #grows = false;
+  #timer = 0;
+  #tools = undefined;
 
   get text() {
     return this.#text;
@@ -36,57 +21,84 @@ export class XMarkdown extends HTMLElement {
 
   set text(text) {
     this.#text = text;
-    if (this.#waits) return;
-    this.#waits = true;
-    requestAnimationFrame(() => this.#draw());
+    this.finish();
+  }
+
+  /** Add a piece; it is drawn within a moment. */
+  grow(piece) {
+    this.#text += piece;
+    this.#grows = true;
+    this.#timer ||= setTimeout(() => this.#draw(), PAUSE);
+  }
+
+  /** The text is whole: draw it as such. */
+  finish() {
+    this.#grows = false;
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.#draw();
   }
 
   async #draw() {
-    tools ??= prepare();
-    const ready = await tools;
-    this.#waits = false;
-    if (!ready) {
-      this.classList.add("as-written");
-      this.textContent = this.#text;
-      return;
+    if (this.#tools === undefined) {
+      if (!this.firstChild) this.#plain();
+      this.#tools = (await libraries()) ?? null;
     }
-    const parsed = ready.parser.parse(this.#text, { async: false });
-    this.innerHTML = ready.cleaner.sanitize(parsed, ALLOWED);
-    this.#finish();
+    if (this.#tools === null) this.#plain();
+    else this.#measured();
   }
 
-  #finish() {
-    for (const link of this.querySelectorAll("a")) leadAway(link);
-    for (const box of this.querySelectorAll("input")) {
-      if (box.type !== "checkbox") box.remove();
-      else Object.assign(box, { disabled: true, ariaLabel: box.checked ? "Done" : "Not done" });
-    }
-    for (const block of this.querySelectorAll("pre")) this.#frameCode(block);
-    for (const table of this.querySelectorAll("table")) {
-      const frame = h("div", { class: "table-scroll", tabindex: "0", role: "region", "aria-label": "Table" });
-      table.replaceWith(frame);
-      frame.append(table);
-    }
+  #plain() {
+    this.#timer = 0;
+    this.classList.add("as-written");
+    this.textContent = this.#text;
   }
 
-  #frameCode(block) {
-    const language = block.querySelector("code")?.className.match(/language-([\w+#.-]+)/)?.[1] ?? "";
-    const frame = h("figure", { class: "code-block" });
-    block.replaceWith(frame);
-    block.tabIndex = 0;
-    frame.append(h("figcaption", null, h("span", null, language || "code"), copyButton(() => block.textContent, { compact: true, label: "Copy code" })), block);
+  // A drawing takes a quarter of the time at the most.
+  #measured() {
+    const before = performance.now();
+    if (this.classList.contains("as-written")) this.#clear();
+    this.#drawBlocks(this.#text.replace(/\r\n?/g, "\n"));
+    this.#timer = 0;
+    if (!this.#grows) return;
+    const pause = Math.max(PAUSE, 3 * (performance.now() - before));
+    const drawn = this.#text.length;
+    this.#timer = setTimeout(() => (this.#text.length > drawn ? this.#draw() : (this.#timer = 0)), pause);
+  }
+
+  #clear() {
+    this.classList.remove("as-written");
+    this.replaceChildren();
+    this.#blocks = [];
+    this.#settled = 0;
+  }
+
+  #drawBlocks(text) {
+    const from = this.#grows ? this.#settled : 0;
+    const start = this.#blocks.slice(0, from).reduce((length, { raw }) => length + raw.length, 0);
+    const blocks = this.#tools.blocks(text.slice(start));
+    // An address that stands at the end of the text may make links of what was none.
+    if (Object.keys(blocks.links ?? {}).length) this.#cut(from);
+    let same = 0;
+    while (same < blocks.length && this.#blocks[from + same]?.raw === blocks[same].raw) same += 1;
+    this.#cut(from + same);
+    for (const block of blocks.slice(same)) this.#add(block);
+    this.#settled = Math.max(this.#blocks.findLastIndex(({ type }) => type !== "space"), 0);
+  }
+
+  #cut(first) {
+    for (const { nodes } of this.#blocks.splice(first)) nodes.forEach((node) => node.remove());
+  }
+
+  #add(block) {
+    const level = levelled(block, this.#blocks.at(-1)?.level);
+    const fragment = this.#tools.fragment(block);
+    const nodes = [...fragment.childNodes];
+    this.append(fragment);
+    this.#blocks.push({ raw: block.raw, type: block.type, level, nodes });
   }
 }
 customElements.define("x-markdown", XMarkdown);
-
-function escaped(text) {
-  return text.replace(/[&<>"']/g, (one) => `&#${one.charCodeAt(0)};`);
-}
-
-function leadAway(link) {
-  if (WHERE.test(link.getAttribute("href") ?? "")) Object.assign(link, { target: "_blank", rel: "noopener noreferrer nofollow" });
-  else link.removeAttribute("href");
-}
 
 /** A text in Markdown. */
 export function markdown(text) {
