@@ -65,6 +65,7 @@ def row(number: int, started_at: int, **values: Any) -> dict[str, Any]:
         "requested_model": "",
         "passed_over": "",
         "end_user": "",
+        "streamed": True,
         **values,
     }
 

@@ -17,6 +17,14 @@ from mlops_backend.end_users import EndUsers
 from mlops_backend.errors import DatabaseDown, InvalidBody
 from mlops_backend.middleware.request_context import record, service
 from mlops_backend.openapi import CSV, document_media_types
+from mlops_backend.schemas.latency import (
+    AnyLatencyQuery,
+    AnyNewestQuery,
+    LatencyQuery,
+    LatencyResponse,
+    NewestQuery,
+    NewestResponse,
+)
 from mlops_backend.schemas.usage import (
     AnyGenerationsQuery,
     AnyUsageQuery,
@@ -33,6 +41,7 @@ from mlops_backend.services.other.usage import (
     csv_head,
     csv_lines,
     generation_object,
+    latency_object,
     table_columns,
     table_json,
     table_rows,
@@ -61,6 +70,33 @@ async def get_usage(query_args: UsageQuery) -> ResponseReturnValue:
     in the span, and a series of hours does not have them. With `Accept: text/csv` the rows come as CSV.
     """
     return await _table(query_args, _span(query_args).of_key(g.principal.id))
+
+
+@blueprint.get("/usage/latency")
+@tag(["usage"])
+@document_response(LatencyResponse, 200)
+@validate_querystring(LatencyQuery)
+async def get_latency(query_args: LatencyQuery) -> ResponseReturnValue:
+    """Show how long the generations of one's own key took.
+
+    The time to the first token, the queue included, and the time of each token behind it, are those of streams; the
+    second where the backend told how many tokens there were. Each is counted in buckets that grow by a tenth of a
+    decade. Without `outcome` those that are done count. Days older than `USAGE_RETENTION_DAYS` are not in it.
+    """
+    return await _latency(query_args, _span(query_args).of_key(g.principal.id))
+
+
+@blueprint.get("/usage/generations")
+@tag(["usage"])
+@document_response(NewestResponse, 200)
+@validate_querystring(NewestQuery)
+async def list_generations(query_args: NewestQuery) -> ResponseReturnValue:
+    """List the generations of one's own key, the newest first.
+
+    A page at a time: `next`, unless it is `null`, is the next page's `after`. A generation appears within half a second
+    of its end. `outcome=error,timeout` are the last failures, each with its `request_id`.
+    """
+    return await _newest(query_args, _span(query_args).of_key(g.principal.id))
 
 
 @blueprint.get("/usage/generations/<generation_id>")
@@ -102,6 +138,30 @@ async def get_all_usage(query_args: AnyUsageQuery) -> ResponseReturnValue:
     return await _table(query_args, _span(query_args))
 
 
+@blueprint.get("/admin/usage/latency")
+@tag(["usage"])
+@document_response(LatencyResponse, 200)
+@validate_querystring(AnyLatencyQuery)
+async def get_all_latency(query_args: AnyLatencyQuery) -> ResponseReturnValue:
+    """Show how long the generations of all keys took, or of one.
+
+    As `/api/usage/latency`, with `key` as a further filter.
+    """
+    return await _latency(query_args, _span(query_args))
+
+
+@blueprint.get("/admin/usage/generations")
+@tag(["usage"])
+@document_response(NewestResponse, 200)
+@validate_querystring(AnyNewestQuery)
+async def list_all_generations(query_args: AnyNewestQuery) -> ResponseReturnValue:
+    """List the generations of all keys, or of one, the newest first.
+
+    As `/api/usage/generations`, with `key` as a further filter.
+    """
+    return await _newest(query_args, _span(query_args))
+
+
 @blueprint.get("/admin/usage/generations/<generation_id>")
 @tag(["usage"])
 @document_response(GenerationResponse, 200)
@@ -131,13 +191,16 @@ def _span(query: GenerationsQuery) -> Span:
     month = calendar.start(calendar.day_at(end // 1000) - _DEFAULT_DAYS) * 1000
     start = max(0, month) if query.start is None else _moment(query.start, calendar)
     if start >= end:
-        wrong = {"loc": ["from"], "msg": "must be before `to`, which is now if it is not given", "type": "value_error"}
-        raise InvalidBody("The query does not fit the schema.", [wrong])
+        raise _misfit("from", "must be before `to`, which is now if it is not given")
     told = {dimension: getattr(query, dimension.value, None) for dimension in Dimension}
     if whom := told[Dimension.END_USER]:
         told[Dimension.END_USER] = service(EndUsers).meant(whom)
     only = tuple((dimension, value) for dimension, value in told.items() if value is not None)
     return Span(start, end, only, calendar)
+
+
+def _misfit(name: str, wrong: str) -> InvalidBody:
+    return InvalidBody("The query does not fit the schema.", [{"loc": [name], "msg": wrong, "type": "value_error"}])
 
 
 def _moment(told: int | datetime, calendar: Calendar) -> int:
@@ -149,15 +212,33 @@ def _moment(told: int | datetime, calendar: Calendar) -> int:
 
 async def _table(query: UsageQuery, span: Span) -> Response:
     """Thousands of rows are written beside the event loop, which gets its turn every few milliseconds."""
-    table = await service(Usage).table(span, query.group_by, query.interval, query.limit)
+    if query.top is not None and len(query.group_by) != 1:
+        raise _misfit("top", "is for one `group_by`")
+    table = await service(Usage).table(span, query.group_by, query.interval, query.limit, query.top)
     if CSV not in request.headers.get("Accept", "").lower():
         told = await asyncio.to_thread(lambda: table_json(table, span, query.interval, query.group_by))
         return Response(told, content_type="application/json", headers=_UNSTORED)
-    columns = table_columns(query.interval, query.group_by)
+    columns = table_columns(query.interval, query.group_by, with_rest=query.top is not None)
     lines = await asyncio.to_thread(
         lambda: csv_head(columns) + csv_lines(columns, table_rows(table, span.calendar.zone))
     )
     return Response(lines, content_type=f"{CSV}; charset=utf-8", headers=_UNSTORED)
+
+
+async def _latency(query: LatencyQuery, span: Span) -> ResponseReturnValue:
+    dimension = None if query.group_by is None else Dimension(query.group_by)
+    table = await service(Usage).latency(span, dimension, query.limit)
+    return latency_object(table, span, query.group_by), 200, _UNSTORED
+
+
+async def _newest(query: NewestQuery, span: Span) -> ResponseReturnValue:
+    moment, _, known_as = (query.after or "").partition("-")
+    rows, following = await service(Usage).newest(span, (int(moment), known_as) if known_as else None, query.limit)
+    told = {
+        "generations": [generation_object(row) for row in rows],
+        "next": None if following is None else "{}-{}".format(*following),
+    }
+    return told, 200, _UNSTORED
 
 
 async def _generation(generation_id: str, key_id: str | None) -> ResponseReturnValue:

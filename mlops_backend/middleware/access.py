@@ -102,9 +102,13 @@ TABLE: Final[Mapping[str, Methods]] = {
     # usage
     "/api/usage": _OWN_USAGE,
     "/api/usage/generations/<generation_id>": _OWN_USAGE,
+    "/api/usage/generations": _OWN_USAGE,
+    "/api/usage/latency": _OWN_USAGE,
     "/api/usage/export": _OWN_USAGE,
     "/api/admin/usage": _ALL_USAGE,
     "/api/admin/usage/generations/<generation_id>": _ALL_USAGE,
+    "/api/admin/usage/generations": _ALL_USAGE,
+    "/api/admin/usage/latency": _ALL_USAGE,
     "/api/admin/usage/export": _ALL_USAGE,
     # conversations
     "/api/database/conversations": {**_READ_OWN, **_CHANGE_OWN},

@@ -11,6 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJso
 from mlops_backend.schemas.schema import Schema
 
 MOST_ROWS: Final = 1000
+MOST_TOP: Final = 50
+DONE: Final = "done"
 _WRITTEN: Final = "write it as 2026-01-31, 2026-01-31T12:00:00Z (a + as %2B), or in seconds since 1970"
 _LAST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -85,7 +87,8 @@ class GenerationsQuery(Schema):
     model: Text = Field(None, description="As the client named it, or the model that stands behind that name")
     backend: Text = Field(None, description="Its address")
     outcome: Text = Field(
-        None, description="`done`, `refused`, `error`, `timeout`, `client_gone`, `drained` or `cancelled`"
+        None,
+        description="`done`, `refused`, `error`, `timeout`, `client_gone`, `drained`, `cancelled`; several with commas",
     )
     dialect: Text = Field(None, description="`ollama`, `openai` or `anthropic`")
     route: Text = Field(None, description="Such as `/v1/chat/completions`")
@@ -99,6 +102,9 @@ class UsageQuery(GenerationsQuery):
         [], description="Any of `key`, `model`, `backend`, `outcome`, `dialect`, `route`, `end_user`, with commas"
     )
     interval: Interval = Field(Interval.NONE, description="A series by hour, day or month of the operator's zone")
+    top: int | None = Field(
+        None, ge=1, le=MOST_TOP, description="So many of the largest groups; all others are one, whose `rest` is true"
+    )
     limit: int = Field(MOST_ROWS, ge=1, le=MOST_ROWS, description="Rows at most; `truncated` says that there are more")
 
 
@@ -129,7 +135,7 @@ class UsageAmounts(Schema):
 
 
 class UsageRow(UsageAmounts):
-    """One group; it has what it was asked to be told apart by, and `start` in a series."""
+    """One group; it has what it was asked to be told apart by, and `start` in a series; with `top`, `rest`, too."""
 
     start: str | None = None
     key: str | None = None
@@ -140,6 +146,7 @@ class UsageRow(UsageAmounts):
     dialect: str | None = None
     route: str | None = None
     end_user: str | None = None
+    rest: bool | None = None
 
 
 class UsageResponse(Schema):
@@ -160,7 +167,7 @@ class GenerationResponse(Schema):
 
     `requested_model` is what the client named, where `model` has another name; `passed_over` are the addresses of the
     backends that were asked before `backend`, with commas between them; `end_user` is for whom the client said that it
-    asked.
+    asked. `streamed` says that the answer came in pieces; it is `null` where that is not known any more.
     """
 
     id: str
@@ -187,3 +194,4 @@ class GenerationResponse(Schema):
     requested_model: str
     passed_over: str
     end_user: str
+    streamed: bool | None

@@ -180,7 +180,7 @@ async def test_texts_from_before_are_folded_and_found(empty: Database, monkeypat
 
 async def test_a_ledger_from_before_goes_on(empty: Database) -> None:
     """What is there passed nobody over; a service of the version before writes on; going back all rows are there."""
-    known = row(1, 1).keys() - {"requested_model", "passed_over", "end_user"}
+    known = row(1, 1).keys() - {"requested_model", "passed_over", "end_user", "streamed"}
     older = [{name: value for name, value in row(number, number).items() if name in known} for number in (1, 2)]
     old = insert(table("generations", *map(column, known)))
     told = select(generations.c.id, generations.c.requested_model, generations.c.passed_over)
@@ -220,7 +220,7 @@ async def test_keys_from_before_are_ordinary(empty: Database) -> None:
 
 async def test_a_ledger_from_before_names_nobody(empty: Database) -> None:
     """What is there, and what a service of the version before writes; going back, all rows are there."""
-    known = row(1, 1).keys() - {"end_user"}
+    known = row(1, 1).keys() - {"end_user", "streamed"}
     older = [{name: value for name, value in row(number, number).items() if name in known} for number in (1, 2)]
     old = insert(table("generations", *map(column, known)))
     async with empty.migrating() as connection:
@@ -236,6 +236,26 @@ async def test_a_ledger_from_before_names_nobody(empty: Database) -> None:
         await downgrade(connection, "0006")
         assert await connection.run_sync(columns_of, "generations") == known
         assert len((await connection.execute(select(generations.c.id))).all()) == 3
+
+
+async def test_nobody_knows_whether_a_ledger_from_before_streamed(empty: Database) -> None:
+    """Neither of what is there nor of what a service of the version before writes; going back, all rows are there."""
+    known = row(1, 1).keys() - {"streamed"}
+    older = [{name: value for name, value in row(number, number).items() if name in known} for number in (1, 2)]
+    old = insert(table("generations", *map(column, known)))
+    async with empty.migrating() as connection:
+        await upgrade(connection, "0009")
+        await connection.execute(old, older[:1])
+    async with empty.migrating() as connection:
+        await upgrade(connection)
+        await connection.execute(old, older[1:])
+        await connection.execute(insert(generations), [row(3, 3, streamed=False), row(4, 4)])
+        told = select(generations.c.streamed).order_by(generations.c.id)
+        assert list((await connection.execute(told)).scalars()) == [None, None, False, True]
+    async with empty.migrating() as connection:
+        await downgrade(connection, "0009")
+        assert await connection.run_sync(columns_of, "generations") == known
+        assert len((await connection.execute(select(generations.c.id))).all()) == 4
 
 
 async def test_keys_from_before_limit_no_people(empty: Database) -> None:
@@ -303,7 +323,7 @@ async def test_a_newer_database_is_left_alone(database_url: str) -> None:
     await database.aclose()
 
 
-@pytest.mark.parametrize("target", ["0009", "", "head", "-1", "0002"])
+@pytest.mark.parametrize("target", ["0011", "", "head", "-1", "0002"])
 async def test_one_goes_back_to_known_steps_only(empty: Database, target: str) -> None:
     """What is no step, or a later one than the tables are at, is refused in a sentence."""
 

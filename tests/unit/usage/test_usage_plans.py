@@ -1,8 +1,10 @@
-"""A million generations: every question of the routes goes over an index."""
+"""A million generations: every question of the routes goes over an index, and SQLite plans alike."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from time import time
 from typing import Any, Final
@@ -10,13 +12,14 @@ from typing import Any, Final
 import pytest
 import pytest_asyncio
 from sqlalchemy import Select, text
+from sqlalchemy.dialects import sqlite as of_sqlite
 
 from mlops_backend.schemas.usage import Dimension, Interval
 from mlops_backend.services.other.database.database import Database
-from mlops_backend.services.other.database.tables import generations
-from mlops_backend.services.other.usage.queries import DAY, Span, amounts, one, page, tokens_since
+from mlops_backend.services.other.usage.latency import distributions
+from mlops_backend.services.other.usage.queries import DAY, Span, amounts, newest, one, page, tokens_since
 from mlops_backend.setting_stores import database_url as with_driver
-from tests.databases import Postgres
+from tests.databases import Postgres, sqlite_template
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -27,13 +30,23 @@ NOW: Final = int(time() * 1000)
 TODAY: Final = NOW // DAY * DAY
 MONTH: Final = Span(TODAY - 30 * DAY, NOW)
 YESTERDAY: Final = Span(TODAY - DAY, TODAY)
+FAILED: Final = Span(0, NOW, ((Dimension.OUTCOME, "timeout,error"),))
+# By which index SQLite finds what is asked for, where it has a choice.
+CHOSEN: Final = {
+    "the newest of a key": "ix_generations_key_id (key_id=? AND started_at>? AND started_at<?)",
+    "the last failures": "ix_generations_not_done (started_at>? AND started_at<?)",
+    "the last failures of a key": "ix_generations_key_not_done (key_id=? AND started_at>? AND started_at<?)",
+    "an end user's month": "ix_generations_end_user (end_user=? AND started_at>? AND started_at<?)",
+}
 # Ninety days, fifty keys, twenty models.
 FILL: Final = f"""
 INSERT INTO generations
 SELECT lpad(i::text, 32, '0'), 'r' || i, {NOW} - ({COUNT} - i) * {90 * DAY // COUNT}::bigint, 'key_' || i % 50,
        '/api/chat', 'ollama', 'model-' || i % 20, 'http://b' || i % 3, CASE i % 10 WHEN 0 THEN 'error' ELSE 'done' END,
-       200, '', i % 1000, i % 300, i % 7 = 0, 20, 1000, 100, 1000, i % 100000
+       200, '', i % 1000, i % 300, i % 7 = 0, 20, 1000, 100, 1000, i % 100000, '', '',
+       CASE i % 3 WHEN 0 THEN 'user-' || i % 500 ELSE '' END, i % 4 > 0
 FROM generate_series(1, {COUNT}) i"""
+INDEXES: Final = "SELECT indexname, indexdef FROM pg_indexes WHERE indexname LIKE 'ix_generations_%'"
 QUESTIONS: Final[dict[str, Select[Any]]] = {
     "a key's month": amounts(MONTH.of_key("key_7"), [Dimension.MODEL], Interval.NONE, 1001),
     "a key's month by day": amounts(MONTH.of_key("key_7"), [], Interval.DAY, 1001),
@@ -48,6 +61,14 @@ QUESTIONS: Final[dict[str, Select[Any]]] = {
     "a page of a key's export": page(Span(0, NOW).of_key("key_7"), (NOW - 40 * DAY, "5"), 1000),
     "a page of all": page(Span(0, NOW), (NOW - 40 * DAY, "5"), 1000),
     "a key's tokens of the month": tokens_since("key_7", MONTH.start),
+    "a key's latencies of the month": distributions(MONTH.of_key("key_7"), Dimension.MODEL, 20),
+    "latencies of a day": distributions(YESTERDAY, Dimension.BACKEND, 20),
+    "the newest of all": newest(Span(0, NOW), (NOW - DAY, "5"), 51),
+    "the newest of a key": newest(Span(0, NOW).of_key("key_7"), None, 51),
+    "the newest of a model": newest(Span(0, NOW, ((Dimension.MODEL, "model-3"),)), None, 51),
+    "the newest of an end user": newest(Span(0, NOW, ((Dimension.END_USER, "somebody"),)), None, 51),
+    "the last failures": newest(FAILED, None, 51),
+    "the last failures of a key": newest(FAILED.of_key("key_7"), None, 51),
     "a request's": one("request_id", "r77", "key_7"),
     "an id's": one("id", "77".zfill(32), None),
 }
@@ -67,11 +88,12 @@ async def explain(address: str) -> AsyncIterator[Explain]:
     async with database.writing() as connection:
         await connection.execute(text("ALTER TABLE generations SET UNLOGGED"))
         await connection.execute(text("SET LOCAL maintenance_work_mem = '256MB'"))
-        for index in generations.indexes:
-            await connection.run_sync(index.drop)
+        written = (await connection.execute(text(INDEXES))).tuples().all()
+        for name, _ in written:
+            await connection.execute(text(f"DROP INDEX {name}"))
         await connection.execute(text(FILL))
-        for index in generations.indexes:
-            await connection.run_sync(index.create)
+        for _, definition in written:
+            await connection.execute(text(definition))
         await connection.execute(text("ANALYZE generations"))
 
     async def plan_of(query: Select[Any]) -> str:
@@ -91,3 +113,22 @@ async def test_a_question_goes_over_an_index(explain: Explain, question: str) ->
     plan = await explain(QUESTIONS[question])
     assert "Seq Scan on generations" not in plan, plan
     assert "Index Cond" in plan, plan
+
+
+@pytest.fixture(scope="module")
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    """An empty database in SQLite, which plans by the indexes and not by what is in them."""
+    file = tmp_path_factory.mktemp("plans") / "empty.db"
+    file.write_bytes(sqlite_template())
+    with closing(sqlite3.connect(file)) as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+async def test_sqlite_goes_over_an_index(sqlite: sqlite3.Connection, question: str) -> None:
+    """It neither reads the whole ledger nor sorts more of it than what has one moment in common."""
+    written = QUESTIONS[question].compile(dialect=of_sqlite.dialect(), compile_kwargs={"literal_binds": True})
+    plan = [str(row[3]) for row in sqlite.execute(f"EXPLAIN QUERY PLAN {written}")]
+    assert not {"SCAN generations"} & {line.partition(" USING")[0] for line in plan}, plan
+    assert "USE TEMP B-TREE FOR ORDER BY" not in plan or not question.startswith("the "), plan
+    assert any(CHOSEN.get(question, "USING INDEX") in line for line in plan), plan

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import sqlite3
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engine, event, text
@@ -22,6 +25,8 @@ _RECYCLED_AFTER: Final = 1800
 _COMMAND_TIMEOUT: Final = 60.0
 # A step of the tables may go over every row: a clock that ends it would have it begin anew, and end it again.
 _STEPS_TIMEOUT: Final = 86_400.0
+# Functions that SQLite has when it was built with its mathematics, as most are.
+_MATHEMATICS: Final[Mapping[str, Callable[[float], float]]] = {"log": math.log10, "floor": math.floor}
 _BEGIN_WRITING: Final = Prepared(text("BEGIN IMMEDIATE"))
 
 
@@ -73,6 +78,21 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+    for name, function in missing_functions().items():
+        connection.create_function(name, 1, function, deterministic=True)
+
+
+@cache
+def missing_functions() -> Mapping[str, Callable[[float], float]]:
+    """What this SQLite cannot count itself."""
+    memory = sqlite3.connect(":memory:")
+    try:
+        memory.execute(f"SELECT {', '.join(f'{name}(1.5)' for name in _MATHEMATICS)}")
+    except sqlite3.OperationalError:
+        return _MATHEMATICS
+    finally:
+        memory.close()
+    return {}
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from mlops_backend.folding import folding_of
 from mlops_backend.services.other.database.exact_text import ExactText
 
-HEAD: Final = "0009"
+HEAD: Final = "0010"
 
 _EXACT: Final = ExactText()
 
@@ -93,7 +93,8 @@ console_sessions: Final = Table(
 )
 
 # The ledger: one row for every generation. `id` is ours and grows with time; a client may choose the request's id.
-# `passed_over` has addresses with commas between them; `end_user` is for whom a client said that it asked.
+# `passed_over` has addresses with commas between them; `end_user` is for whom a client said that it asked. Whether it
+# `streamed` is not known of rows from before step 0010.
 generations: Final = Table(
     "generations",
     metadata,
@@ -119,13 +120,16 @@ generations: Final = Table(
     Column("requested_model", String(1024), nullable=False, server_default=""),
     Column("passed_over", String(2048), nullable=False, server_default=""),
     Column("end_user", String(256), nullable=False, server_default=""),
+    Column("streamed", Boolean),
     Index("ix_generations_started_at", "started_at"),
     Index("ix_generations_key_id", "key_id", "started_at"),
     Index("ix_generations_model", "model", "started_at"),
     Index("ix_generations_request_id", "request_id", "started_at"),
-    # Of the rows that have one, as the step of the tables says: here that would load the dialect of a database that is
-    # not used.
+    # Of the rows that have one, and of those that are not done, as the steps of the tables say: here that would load
+    # the dialect of a database that is not used.
     Index("ix_generations_end_user", "end_user", "started_at"),
+    Index("ix_generations_not_done", "started_at", "outcome"),
+    Index("ix_generations_key_not_done", "key_id", "started_at", "outcome"),
 )
 
 # What is left of the rows older than USAGE_RETENTION_DAYS; `day` counts days since the epoch.

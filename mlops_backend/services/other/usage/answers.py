@@ -9,11 +9,13 @@ from datetime import UTC, datetime, tzinfo
 from io import StringIO
 from typing import Any, Final
 
+from mlops_backend.schemas.latency import LatencyAmounts, Part
 from mlops_backend.schemas.usage import Dimension, GenerationResponse, Interval, UsageAmounts
 from mlops_backend.services.llm.dialects import dumped
+from mlops_backend.services.other.usage.latency import Counts, Latency, bounds, percentile
 from mlops_backend.services.other.usage.prices import written
 from mlops_backend.services.other.usage.queries import Amounts, Span
-from mlops_backend.services.other.usage.service import UsageTable
+from mlops_backend.services.other.usage.service import LatencyTable, UsageTable
 
 GENERATION_COLUMNS: Final = tuple(GenerationResponse.model_fields)
 _NO_ROWS: Final = b'"rows":[]'
@@ -66,17 +68,45 @@ def table_rows(table: UsageTable, zone: tzinfo = UTC) -> list[dict[str, Any]]:
     for group in table.groups:
         row: dict[str, Any] = {} if group.start is None else {"start": iso(group.start, zone)}
         row |= {dimension.value: value for dimension, value in group.values.items()}
-        if Dimension.KEY in group.values:
-            row["name"] = table.names[group.values[Dimension.KEY]]
+        if (key_id := group.values.get(Dimension.KEY)) is not None:
+            row["name"] = table.names[key_id]
+        if table.has_rest:
+            row["rest"] = None in group.values.values()
         rows.append({**row, **_amounts(group.amounts)})
     return rows
 
 
-def table_columns(interval: Interval, dimensions: Sequence[Dimension]) -> list[str]:
+def latency_object(table: LatencyTable, span: Span, part: Part | None) -> dict[str, Any]:
+    """The answer to a question about latencies."""
+    zone = span.calendar.zone
+    return {
+        "from": iso(span.start, zone),
+        "to": iso(span.end, zone),
+        "known_from": iso(table.known_from, zone),
+        "group_by": part,
+        "rows": [{str(part): group.value, **_distributions(group)} for group in table.groups],
+        "total": _distributions(table.total),
+        "truncated": table.truncated,
+    }
+
+
+def _distributions(latency: Latency) -> dict[str, Any]:
+    return {measure: _distribution(latency.counts[measure]) for measure in LatencyAmounts.model_fields}
+
+
+def _distribution(counts: Counts) -> dict[str, Any]:
+    percentiles = {f"p{hundredths}_ms": percentile(counts, hundredths / 100) for hundredths in (50, 90, 99)}
+    limits = [(*bounds(place), counts[place]) for place in sorted(counts)]
+    buckets = [{"from_ms": start, "to_ms": end, "generations": count} for start, end, count in limits]
+    return {"generations": sum(counts.values()), **percentiles, "buckets": buckets}
+
+
+def table_columns(interval: Interval, dimensions: Sequence[Dimension], *, with_rest: bool = False) -> list[str]:
     """The names of all that `table_rows` tells, in its order."""
     start = [] if interval is Interval.NONE else ["start"]
     name = ["name"] if Dimension.KEY in dimensions else []
-    return [*start, *(dimension.value for dimension in dimensions), *name, *UsageAmounts.model_fields]
+    rest = ["rest"] if with_rest else []
+    return [*start, *(dimension.value for dimension in dimensions), *name, *rest, *UsageAmounts.model_fields]
 
 
 def csv_head(columns: Sequence[str]) -> bytes:
@@ -86,7 +116,7 @@ def csv_head(columns: Sequence[str]) -> bytes:
 
 def csv_lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
     """A line for each row."""
-    return _lines([_cell(row[name]) for name in columns] for row in rows)
+    return _lines([_cell(row.get(name)) for name in columns] for row in rows)
 
 
 def _lines(rows: Iterable[Sequence[str]]) -> bytes:

@@ -49,6 +49,7 @@ class Noted(NamedTuple):
     requested_model: str
     passed_over: tuple[str, ...]
     end_user: str
+    streamed: bool
 
 
 def noted(record: RequestRecord, now: float) -> Noted:
@@ -77,6 +78,7 @@ def noted(record: RequestRecord, now: float) -> Noted:
         record.requested_model,
         record.passed_over,
         record.end_user,
+        record.streams,
     )
 
 

@@ -12,8 +12,10 @@ from sqlalchemy import (
     Row,
     Select,
     String,
+    Subquery,
     Table,
     and_,
+    case,
     cast,
     false,
     func,
@@ -25,7 +27,7 @@ from sqlalchemy import (
 )
 
 from mlops_backend.days import UTC_DAYS, Calendar
-from mlops_backend.schemas.usage import Dimension, Interval
+from mlops_backend.schemas.usage import DONE, Dimension, Interval
 from mlops_backend.services.other.database import api_keys, generations, usage_daily
 from mlops_backend.services.other.usage.series import Series, series_of
 
@@ -33,6 +35,7 @@ HOUR: Final = 3_600_000
 DAY: Final = 24 * HOUR
 _BILLION: Final = 10**9
 _NOBODY: Final[ColumnElement[str]] = literal_column("''", String)  # not a parameter: an index is chosen by it
+_DONE: Final[ColumnElement[str]] = literal_column(f"'{DONE}'", String)  # likewise
 # As late as a question may ask for, in milliseconds.
 _NEVER: Final = 253_370_764_800_000
 _SUMS: Final = ("prompt_tokens", "completion_tokens", "total_ms", "bytes_in", "bytes_out")
@@ -69,13 +72,22 @@ class Span:
 
 
 def _is(table: Table, name: str, value: str) -> list[ColumnElement[bool]]:
-    """Whether a column has that value; sums of old days do not tell end users apart."""
+    """Whether a column has that value, or one of several outcomes; sums of old days do not tell end users apart."""
     if name not in table.c:
         return [] if not value else [false()]
+    if name == Dimension.OUTCOME:
+        return _is_outcome(table, value.split(","))
     named = (
         [table.c[name] != _NOBODY] if name == column_of(Dimension.END_USER) and value else []
     )  # the index has no others
     return [table.c[name] == value, *named]
+
+
+def _is_outcome(table: Table, outcomes: Sequence[str]) -> list[ColumnElement[bool]]:
+    """Whether it ended in one of these ways; the indexes of what is not done have no others."""
+    column = table.c.outcome
+    chosen = column == outcomes[0] if len(outcomes) == 1 else column.in_(outcomes)
+    return [chosen] if DONE in outcomes else [chosen, column != _DONE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +113,23 @@ class Amounts:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One row of a table of usage: `start` in milliseconds where there is a series, `values` by dimension."""
+    """One row of a table of usage: `start` in milliseconds where there is a series, `values` by dimension.
+
+    A value is none for all groups that are not told apart.
+    """
 
     start: int | None
-    values: dict[Dimension, str]
+    values: dict[Dimension, str | None]
     amounts: Amounts
 
 
 def amounts(
-    span: Span, dimensions: Sequence[Dimension], interval: Interval, limit: int, until: int = _NEVER
+    span: Span,
+    dimensions: Sequence[Dimension],
+    interval: Interval,
+    limit: int,
+    until: int = _NEVER,
+    top: Sequence[str] | None = None,
 ) -> Select[Any]:
     """Sums by group, in the order of time and then the largest first; hours know nothing of rolled-up days.
 
@@ -119,6 +139,7 @@ def amounts(
         interval: and by this.
         limit: so many groups.
         until: no generation is later than this, in milliseconds.
+        top: these values of the one dimension; all others are one, whose value is null.
     """
     names = [column_of(dimension) for dimension in dimensions]
     series = series_of(span.calendar, interval, span.start, min(span.end, until, _NEVER))
@@ -126,11 +147,20 @@ def amounts(
     if interval is not Interval.HOUR:
         parts.append(_of_days(span, names, series))
     both = union_all(*parts).subquery()
+    if top is not None:
+        both = _told_apart(both, names[0], top)
     keys = [both.c[name] for name in _key_names(names, interval)]
     sums = [func.sum(both.c[name]).label(name) for name in ("generations", "estimated", *_SUMS, "units", "billionths")]
     size = func.sum(both.c.prompt_tokens + both.c.completion_tokens).desc()
     time = keys[:1] if interval is not Interval.NONE else []
     return select(*keys, *sums).group_by(*keys).order_by(*time, size, *keys).limit(limit)
+
+
+def _told_apart(rows: Subquery, name: str, top: Sequence[str]) -> Subquery:
+    """The same rows; where a column has another value than these it is null."""
+    values = {each.name: each for each in rows.c}
+    shown = case((values[name].in_(top), values[name])).label(name)
+    return select(*(shown if each == name else column for each, column in values.items())).subquery()
 
 
 def _key_names(names: Sequence[str], interval: Interval) -> list[str]:
@@ -206,6 +236,17 @@ def page(span: Span, after: tuple[int, str] | None, size: int) -> Select[Any]:
     moment, last = after
     behind = or_(rows.started_at > moment, rows.id > last)
     return chosen.where(and_(rows.started_at >= moment, behind))
+
+
+def newest(span: Span, before: tuple[int, str] | None, size: int) -> Select[Any]:
+    """Whole rows with the names of their keys, newest first, before the (started_at, id) of `before`."""
+    rows = generations.c
+    order = (rows.started_at.desc(), rows.id.desc())
+    chosen = _whole().where(*span.conditions(generations)).order_by(*order).limit(size)
+    if before is None:
+        return chosen
+    moment, last = before
+    return chosen.where(rows.started_at <= moment, or_(rows.started_at < moment, rows.id < last))
 
 
 def one(column: str, value: str, key_id: str | None) -> Select[Any]:

@@ -17,6 +17,7 @@ from mlops_backend.principal import person_in
 from mlops_backend.schemas.usage import Dimension, Interval
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.usage.generation_row import LONGEST_ID, fitting, row_of
+from mlops_backend.services.other.usage.latency import Latency, distributions, read
 from mlops_backend.services.other.usage.ledger import Ledger
 from mlops_backend.services.other.usage.prices import PriceList
 from mlops_backend.services.other.usage.queries import (
@@ -28,6 +29,7 @@ from mlops_backend.services.other.usage.queries import (
     column_of,
     last_rolled_up,
     names_of,
+    newest,
     one,
     page,
     tokens_since,
@@ -46,7 +48,8 @@ class UsageTable:
     """Usage by groups.
 
     `total` is of the whole span, whether or not all of it is in `groups`. `truncated`: there are more groups.
-    `names` are of keys, by their ids. `hourly_from` is where a series of hours can begin, in milliseconds.
+    `names` are of keys, by their ids. `hourly_from` is where a series of hours can begin, in milliseconds. `has_rest`:
+    only the largest groups are told apart.
     """
 
     groups: Sequence[Group]
@@ -54,6 +57,20 @@ class UsageTable:
     truncated: bool
     names: dict[str, str]
     hourly_from: int | None
+    has_rest: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyTable:
+    """How long generations took, all of them and by groups, the largest first.
+
+    `truncated`: there are more groups. `known_from` is where they are known one by one, in milliseconds.
+    """
+
+    total: Latency
+    groups: Sequence[Latency]
+    truncated: bool
+    known_from: int
 
 
 class Usage:
@@ -82,8 +99,15 @@ class Usage:
         self._others = others
         self._turns = Shares(AT_ONCE, _EACH, _PATIENCE)
 
-    async def table(self, span: Span, dimensions: Sequence[Dimension], interval: Interval, limit: int) -> UsageTable:
-        """Usage by groups, `limit` of them at most.
+    async def table(
+        self,
+        span: Span,
+        dimensions: Sequence[Dimension],
+        interval: Interval,
+        limit: int,
+        top: int | None = None,
+    ) -> UsageTable:
+        """Usage by groups, `limit` of them at most; with `top` the largest of them, and all others as one.
 
         Raises:
             Unavailable: too many others ask.
@@ -92,7 +116,8 @@ class Usage:
         await self._others_wrote()
         until = int(time() * 1000) + DAY
         # The first time that decades are asked for, their days are looked up one by one.
-        query = await asyncio.to_thread(amounts, span, dimensions, interval, limit + 1, until)
+        apart = None if top is None else await self._largest(span, dimensions, top)
+        query = await asyncio.to_thread(amounts, span, dimensions, interval, limit + 1, until, apart)
         found = await self._all(query)
         groups = await asyncio.to_thread(lambda: [_group(row, dimensions) for row in found[:limit]])
         if len(found) > limit or interval is Interval.HOUR:
@@ -100,9 +125,35 @@ class Usage:
             total = Amounts.of(whole)
         else:
             total = _sum([group.amounts for group in groups])
-        ids = {group.values[Dimension.KEY] for group in groups if Dimension.KEY in group.values}
+        ids = {key_id for group in groups if (key_id := group.values.get(Dimension.KEY)) is not None}
         hourly_from = await self._hourly_from(span) if interval is Interval.HOUR else None
-        return UsageTable(groups, total, len(found) > limit, await self._names(ids), hourly_from)
+        return UsageTable(groups, total, len(found) > limit, await self._names(ids), hourly_from, top is not None)
+
+    async def latency(self, span: Span, dimension: Dimension | None, limit: int) -> LatencyTable:
+        """How long generations took; of the largest groups, `limit` of them at most.
+
+        Raises:
+            Unavailable: too many others ask.
+            DatabaseDown: it cannot be reached.
+        """
+        await self._others_wrote()
+        found = await self._all(distributions(span, dimension, limit + 1))
+        total, groups = await asyncio.to_thread(read, found)
+        return LatencyTable(total, groups[:limit], len(groups) > limit, await self._hourly_from(span))
+
+    async def newest(
+        self, span: Span, before: tuple[int, str] | None, limit: int
+    ) -> tuple[list[dict[str, Any]], tuple[int, str] | None]:
+        """A page of generations, the newest first, and before which one the next page begins.
+
+        Raises:
+            Unavailable: too many others ask.
+            DatabaseDown: it cannot be reached.
+        """
+        await self._others_wrote()
+        rows = [_named(row) for row in await self._all(newest(span, before, limit + 1))]
+        page = rows[:limit]
+        return page, (page[-1]["started_at"], page[-1]["id"]) if len(rows) > limit else None
 
     async def generation(self, known_as: str, key_id: str | None) -> dict[str, Any]:
         """One generation, by our id of it or by its request's: of a key, or of all; of several the newest.
@@ -155,6 +206,10 @@ class Usage:
     async def _others_wrote(self) -> None:
         if self._others is not None:
             await self._others()
+
+    async def _largest(self, span: Span, dimensions: Sequence[Dimension], top: int) -> list[str]:
+        rows = await self._all(amounts(span, dimensions, Interval.NONE, top))
+        return [row[0] for row in rows]
 
     async def _hourly_from(self, span: Span) -> int:
         ((day,),) = await self._all(last_rolled_up(span))
