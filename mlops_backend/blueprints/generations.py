@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from quart import Blueprint, g
@@ -12,7 +10,7 @@ from quart_schema import document_response, tag
 from mlops_backend.errors import NotFound
 from mlops_backend.middleware.request_context import service
 from mlops_backend.schemas.generations import EndedResponse, RunningResponse
-from mlops_backend.services.llm.generation import Running
+from mlops_backend.services.llm.generation import Running, told_generation
 
 blueprint = Blueprint("generations", __name__, url_prefix="/api/llm")
 
@@ -26,7 +24,8 @@ async def list_generations() -> dict[str, Any]:
     One's own; everybody's for the administrator, with their backends. What has ended is in `/api/usage`.
     """
     found = await service(Running).listed(_whose())
-    return {"generations": [_shown(generation) for generation in found], "count": len(found)}
+    shown = [told_generation(generation, everything=g.principal.admin) for generation in found]
+    return {"generations": shown, "count": len(shown)}
 
 
 @blueprint.delete("/generations/<request_id>")
@@ -48,11 +47,3 @@ async def end_generation(request_id: str) -> dict[str, Any]:
 
 def _whose() -> str | None:
     return None if g.principal.admin else str(g.principal.id)
-
-
-def _shown(generation: Mapping[str, Any]) -> dict[str, Any]:
-    at = datetime.fromtimestamp(generation["started_at"], UTC).isoformat(timespec="milliseconds")
-    shown = {**generation, "started_at": at}
-    if not g.principal.admin:
-        del shown["backend"]
-    return shown

@@ -9,7 +9,7 @@ from quart_schema import document_response, tag
 
 from mlops_backend.middleware.request_context import service
 from mlops_backend.schemas.queue import QueueResponse
-from mlops_backend.services.llm.leases import Lessor
+from mlops_backend.services.llm.leases import Lessor, told_queue
 
 blueprint = Blueprint("queue", __name__, url_prefix="/api/llm")
 
@@ -22,27 +22,9 @@ async def show_queue() -> dict[str, Any]:
 
     A generation waits where every backend that has its model has `MAX_CONCURRENCY` of them. Keys take turns, by the
     tokens that they ask for and the `weight` of each; those with `X-Priority: batch`, or of a key with the `priority`
-    `batch`, give way to others until they have waited for half a minute.
+    `batch`, give way to others until they have waited for half a minute. The administrator sees each backend's slots,
+    and how many of each key wait.
     """
     leases = service(Lessor)  # type: ignore[type-abstract]
-    seen = await leases.view(g.principal.id)
-    shown: dict[str, Any] = {
-        "running": sum(backend.taken for backend in seen.backends),
-        "waiting": seen.waiting,
-        "max_waiting": leases.bounds.waiting,
-        "own": [
-            {
-                "class": "batch" if place.batch else "interactive",
-                "ahead": place.ahead,
-                "waited_seconds": round(place.waited, 3),
-                "expected_seconds": round(place.expected, 3),
-            }
-            for place in seen.own
-        ],
-    }
-    if g.principal.admin:
-        shown["backends"] = [
-            {"name": each.name, "running": each.taken, "max_concurrency": each.most, "waiting": each.waiting}
-            for each in seen.backends
-        ]
-    return shown
+    whose, everything = g.principal.id, g.principal.admin
+    return told_queue(await leases.view(None if everything else whose), leases.bounds, whose, everything=everything)

@@ -106,7 +106,7 @@ class _Signs:
         if state != "queued" or caller is None:
             return state
         try:
-            own = (await self._leases.view(caller.id)).own
+            own = (await self._leases.view(caller.id)).places
         except Unavailable:  # who gives the leases does not answer just now
             return state
         return f"queued, {min(place.ahead for place in own)} before it" if own else state

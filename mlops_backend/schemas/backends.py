@@ -9,6 +9,26 @@ from pydantic import Field
 from mlops_backend.schemas.schema import Schema
 
 
+class LoadedModel(Schema):
+    """A model in the memory of an Ollama; what it does not tell is `null`."""
+
+    name: str
+    bytes: int | None = Field(description="What it takes in all")
+    vram_bytes: int | None = Field(description="How much of that is the memory of graphics cards")
+    context_length: int | None = Field(description="Tokens, prompt and reply together")
+    expires_at: str | None = Field(description="When it is unloaded if nobody asks for it")
+
+
+class BreakerResponse(Schema):
+    """Whether a backend is left alone, since it could not be reached."""
+
+    state: Literal["closed", "open", "half-open"] = Field(
+        description="It is asked; it is left alone; the next request tries it"
+    )
+    seconds: float = Field(description="For how long it is left alone still")
+    openings: int = Field(description="How often in a row it was found to be away")
+
+
 class BackendResponse(Schema):
     """One backend: how it is, and what is said of it."""
 
@@ -25,6 +45,8 @@ class BackendResponse(Schema):
     loaded: list[str] | None = Field(
         description="Models that an Ollama has loaded; `null`: it did not say, or was not asked"
     )
+    loaded_models: list[LoadedModel] | None = Field(description="The same with what they take")
+    breaker: BreakerResponse
     drained: bool = Field(description="Whether it gets no new generation")
     max_concurrency: int | None = Field(description="Generations at once; `null`: as many as come")
     weight: float

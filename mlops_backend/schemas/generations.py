@@ -16,6 +16,7 @@ class RunningGeneration(Schema):
 
     id: str = Field(description="the request's `X-Request-ID`; a client may choose it, so several may share one")
     key_id: str
+    key_name: str
     route: str
     model: str
     backend: str | None = Field(None, description="for administrators")

@@ -29,6 +29,17 @@ class BackendSlots(Schema):
     waiting: int = Field(description="so many would take a slot of it")
 
 
+class WaitingKey(Schema):
+    """How many generations of a key wait, for administrators."""
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    key_id: str
+    class_: Literal["interactive", "batch"] = Field(alias="class")
+    waiting: int
+    longest_waited_seconds: float
+
+
 class QueueResponse(Schema):
     """The queue before the backends: all of it in numbers, and your own places."""
 
@@ -36,4 +47,5 @@ class QueueResponse(Schema):
     waiting: int
     max_waiting: int
     own: list[WaitingGeneration]
+    waiting_by: list[WaitingKey] | None = Field(None, description="for administrators: of each key and class")
     backends: list[BackendSlots] | None = None

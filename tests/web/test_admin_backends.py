@@ -76,6 +76,16 @@ async def test_all_that_is_known_is_shown(
         "note": None,
         "models": 1,
         "loaded": ["llama3:latest"],
+        "loaded_models": [
+            {
+                "name": "llama3:latest",
+                "bytes": 4_661_224_676,
+                "vram_bytes": 4_661_224_676,
+                "context_length": 4096,
+                "expires_at": "2036-08-21T10:05:00.5+02:00",
+            }
+        ],
+        "breaker": {"state": "closed", "seconds": 0.0, "openings": 0},
         "drained": False,
         "max_concurrency": None,
         "weight": 1.0,
@@ -135,6 +145,23 @@ async def test_when_all_are_drained_that_is_said(serve: ServeFactory, fake: Fake
             assert answer.headers["retry-after"]
         assert (await client.get("/health/ready")).status_code == 503
         assert (await client.get("/api/tags")).status_code == 200
+
+
+async def test_one_that_is_left_alone_says_for_how_long(
+    serve: ServeFactory, fake: FakeOllama, other: FakeOllama
+) -> None:
+    """Its breaker opens when it broke off three times in a row; until then it is closed."""
+    other.mode = Mode.CLOSE_BEFORE_HEADERS
+    async with serve(fake.url, other.url) as service:
+        closed = {"state": "closed", "seconds": 0.0, "openings": 0}
+        assert [each["breaker"] for each in await listed(service)] == [closed, closed]
+        for number in range(100):  # prompts that begin in another way each are spread
+            if (breaker := (await listed(service))[1]["breaker"]) != closed:
+                break
+            await service.client.post("/api/generate", json={**GENERATE, "prompt": f"{number} is a number"})
+        assert (await listed(service))[0]["breaker"] == closed
+    assert breaker["state"] in {"open", "half-open"}
+    assert (breaker["openings"], 0 <= breaker["seconds"] <= 1) == (1, True)
 
 
 async def test_a_probe_asks_now(serve: ServeFactory, fake: FakeOllama) -> None:

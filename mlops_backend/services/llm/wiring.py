@@ -157,6 +157,6 @@ def build_llm(
     builder = BackendBuilder(upstream, settings.model_capabilities)
     named = services.add(NamedBackends(settings.backends_file, settings.named_backends, builder, pool, news))
     services.add(Lookout(pool, settings.probe_interval))
-    services.add(BackendDesk(pool, news, named))
+    services.add(BackendDesk(pool, news, named, breakers.find))
     _measure(services, leases, pool, upstream, admission)
     return upstream, Inference(settings, engine, leases, bus, services)

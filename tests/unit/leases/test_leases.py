@@ -223,6 +223,7 @@ async def test_each_knows_where_it_stands() -> None:
     assert (own.batch, own.ahead, own.waited, own.expected) == (False, 1, 1.0, 8.0)
     assert (batch.batch, batch.ahead) == (True, 3)
     assert leases.places("c") == []
+    assert sorted((place.key, place.ahead) for place in leases.places(None)) == [("a", 0), ("a", 2), ("b", 1), ("b", 3)]
     assert list(leases.standing()) == [Standing("gpu", 1, 1, 4)]
     for task in tasks:
         task.cancel()

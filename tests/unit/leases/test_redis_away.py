@@ -68,7 +68,7 @@ async def test_while_redis_is_away_each_process_keeps_its_bound(server: RedisSer
         assert [leases.at_once(["gpu"]) for leases in pair] == [None, None]
         late = [asyncio.create_task(one.take(["gpu"], of("d"))) for _ in range(2)]
         await until(lambda: len(one) == 2)
-        assert ((await one.view("d")).waiting, len((await one.view("d")).own)) == (2, 2)
+        assert ((await one.view("d")).waiting, len((await one.view("d")).places)) == (2, 2)
         held[2].give_back()
         held[2] = await late[0]
         assert [leases.without_redis for leases in pair] == [2, 1]
@@ -289,7 +289,7 @@ async def test_what_comes_too_late_does_nothing(server: RedisServer) -> None:
         book.epoch = 1
         with pytest.raises(Forgotten):
             await book.join([], {"gpu": 2})
-        page = await book.page("")
+        page = await book.page()
         assert page.taken == {"gpu": 1}
 
 
@@ -301,7 +301,7 @@ async def test_nobody_gives_back_what_is_anothers(server: RedisServer) -> None:
         await one.take("lease", {"gpu": 1})
         await one.wait("place", {"gpu": 1}, of("a"), 1, again=False)
         await two.back(["lease", "place"])
-        page = await one.page("")
+        page = await one.page()
         assert (page.taken, len(page.waiting)) == ({"gpu": 1}, 1)
 
 

@@ -168,7 +168,7 @@ async def test_what_was_waited_before_counts(pair: list[RedisLeases]) -> None:
     with pytest.raises(QueueTimedOut):
         await two.take(["gpu"], Asking("b", lambda: 1, waited=29.99))
     (patient,) = await queued(two, Asking("b", lambda: 1, waited=20))
-    (place,) = (await one.view("b")).own
+    (place,) = (await one.view("b")).places
     assert 20 <= place.waited < 30
     for lease in held:
         lease.give_back()
@@ -251,8 +251,16 @@ async def test_each_knows_where_it_stands(pair: list[RedisLeases]) -> None:
     tasks += await queued(two, of("b"), of("b", batch=True))
     for leases in pair:
         view = await leases.view("b")
-        assert [(place.batch, place.ahead, place.expected) for place in view.own] == [(False, 1, 1.0), (True, 3, 2.0)]
-        assert (view.waiting, (await leases.view("c")).own) == (4, [])
+        places = [(place.batch, place.ahead, place.expected) for place in view.places]
+        assert places == [(False, 1, 1.0), (True, 3, 2.0)]
+        assert (view.waiting, (await leases.view("c")).places) == (4, [])
+        everybody = (await leases.view(None)).places
+        assert sorted((place.key, place.batch, place.ahead) for place in everybody) == [
+            ("a", False, 0),
+            ("a", False, 2),
+            ("b", False, 1),
+            ("b", True, 3),
+        ]
     assert (len(one), len(two)) == (2, 2)
     for task in tasks:
         task.cancel()

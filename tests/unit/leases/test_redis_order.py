@@ -91,12 +91,12 @@ class Both:
 
     async def compare(self) -> None:
         """What is shown is what is there, in its order."""
-        page = await self.books[0].page("a")
+        page = await self.books[0].page()
         assert page.taken == page.most == dict.fromkeys(SLOTS, 1)
         for slot in SLOTS:
-            shown = sorted((one.batch, one.start, one.number, one.mine) for one in page.waiting if slot in one.names)
-            inside = [(each.batch, each.start, each.key == "a") for each in self.queue.in_order(frozenset({slot}))]
-            assert [(batch, start, mine) for batch, start, _, mine in shown] == inside
+            shown = sorted((one.batch, one.start, one.number, one.key) for one in page.waiting if slot in one.names)
+            inside = [(each.batch, each.start, each.key) for each in self.queue.in_order(frozenset({slot}))]
+            assert [(batch, start, key) for batch, start, _, key in shown] == inside
 
 
 @pytest.fixture

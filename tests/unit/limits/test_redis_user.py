@@ -115,7 +115,7 @@ async def keep_leases(url: str) -> None:
         for each in "bc":
             assert (await book.wait(each, {"gpu": 1}, asking, 1, again=False)).waiting
         await book.use(["cpu"], {"gpu": 2}, ["c"])
-        assert len((await book.page("k1")).waiting) == 2
+        assert len((await book.page()).waiting) == 2
         async with asyncio.timeout(10):
             while not (await book.beat(["b"]))[1]:  # nothing is given before all have told what they have
                 await asyncio.sleep(0.05)

@@ -73,6 +73,7 @@ async def test_each_sees_their_own(serve: ServeFactory, fake: FakeOllama) -> Non
         while len(everything := await listed(service, ADMIN_KEY)) < 3:
             await asyncio.sleep(0.005)
         assert [each["key_id"] for each in everything] == ["settings:tester", "settings:tester", "settings:other"]
+        assert [each["key_name"] for each in everything] == ["tester", "tester", "other"]
         assert everything[0]["backend"] == fake.url
         fake.release()
         await asyncio.gather(*tasks)

@@ -72,6 +72,23 @@ async def test_a_backend_is_never_given_more_than_it_takes(serve: ServeFactory, 
     assert fake.max_active == 3
 
 
+async def test_the_administrator_sees_whose_wait(held: Service) -> None:
+    """How many of each key and class, and for how long the first of them; others see that of their own alone."""
+    tasks = begun(held, 3)  # one of them has the slot
+    await until_waiting(held, 2)
+    tasks += begun(held, 1, **{"X-API-Key": OTHER, "X-Priority": "batch"})
+    await until_waiting(held, 3)
+    seen = await queue(held, ADMIN_KEY)
+    groups = [(each["key_id"], each["class"], each["waiting"]) for each in seen["waiting_by"]]
+    assert groups == [("settings:tester", "interactive", 2), ("settings:other", "batch", 1)]
+    assert seen["waiting_by"][0]["longest_waited_seconds"] > seen["waiting_by"][1]["longest_waited_seconds"] >= 0
+    assert seen["own"] == []
+    assert "waiting_by" not in await queue(held, OTHER)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def test_two_backends_are_both_used(serve: ServeFactory, fake: FakeOllama) -> None:
     """Whoever has a slot is asked; nobody waits for one while the other is idle."""
     async with FakeOllama() as other, serve(fake.url, other.url, max_concurrency=2) as service:

@@ -7,7 +7,13 @@ from mlops_backend.services.llm.generation.breakers import Breakers, BreakersOfW
 from mlops_backend.services.llm.generation.forwarding import Forwarded, Forwarder
 from mlops_backend.services.llm.generation.metering import Meter
 from mlops_backend.services.llm.generation.relay import Clocks
-from mlops_backend.services.llm.generation.running import Running, RunningEverywhere, RunningOfWorkers, state_of
+from mlops_backend.services.llm.generation.running import (
+    Running,
+    RunningEverywhere,
+    RunningOfWorkers,
+    state_of,
+    told_generation,
+)
 from mlops_backend.services.llm.generation.token_estimate import estimate_prompt_tokens
 
 __all__ = [
@@ -24,4 +30,5 @@ __all__ = [
     "estimate_prompt_tokens",
     "outcome_of",
     "state_of",
+    "told_generation",
 ]

@@ -57,6 +57,10 @@ class Breakers:
         """That of a backend."""
         return self._breakers[name]
 
+    def find(self, name: str) -> Breaker | None:
+        """The same, where that was ever asked."""
+        return self._breakers.get(name)
+
     def __iter__(self) -> Iterator[Breaker]:
         """All of them."""
         return iter(self._breakers.values())

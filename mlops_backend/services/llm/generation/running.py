@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from time import time
 from typing import Any, Final
 
@@ -123,6 +124,7 @@ def _shown(generation: Generation) -> dict[str, Any]:
     return {
         "id": record.id,
         "key_id": "" if record.caller is None else record.caller.id,
+        "key_name": "" if record.caller is None else record.caller.name,
         "route": record.route,
         "model": record.model,
         "backend": record.backend,
@@ -132,6 +134,15 @@ def _shown(generation: Generation) -> dict[str, Any]:
         "seconds": round(time() - record.at, 3),
         "bytes_out": record.bytes_out,
     }
+
+
+def told_generation(generation: Mapping[str, Any], *, everything: bool) -> dict[str, Any]:
+    """One of those that are listed as JSON tells it; its backend is for administrators, who are told `everything`."""
+    at = datetime.fromtimestamp(generation["started_at"], UTC).isoformat(timespec="milliseconds")
+    told = {**generation, "started_at": at}
+    if not everything:
+        del told["backend"]
+    return told
 
 
 def state_of(record: RequestRecord) -> str:

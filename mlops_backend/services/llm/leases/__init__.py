@@ -15,6 +15,7 @@ from mlops_backend.services.llm.leases.lessor import (
     queue_bounds,
 )
 from mlops_backend.services.llm.leases.of_workers import LeasesForWorkers, WorkersLeases
+from mlops_backend.services.llm.leases.told import told_queue
 from mlops_backend.services.llm.leases.wiring import build_leases
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "WorkersLeases",
     "build_leases",
     "queue_bounds",
+    "told_queue",
 ]

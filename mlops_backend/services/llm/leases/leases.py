@@ -110,8 +110,8 @@ class Leases:
         self._serve(name)
         self._forget(name)
 
-    async def view(self, key: str) -> View:
-        """The queue, and where a key's own stand."""
+    async def view(self, key: str | None) -> View:
+        """The queue, and where a key's own stand, or everybody's with `None`."""
         return View(len(self._queue), self.places(key), list(self.standing()))
 
     async def open(self) -> None:
@@ -120,15 +120,15 @@ class Leases:
     async def aclose(self) -> None:
         """See `open`."""
 
-    def places(self, key: str) -> list[Place]:
-        """Where a key's own stand."""
+    def places(self, key: str | None) -> list[Place]:
+        """Where a key's own stand, or everybody's with `None`."""
         now = self._clock()
         found = []
-        for slots in {ticket.slots for ticket in self._queue.waiting() if ticket.key == key}:
+        for slots in {ticket.slots for ticket in self._queue.waiting() if key in (None, ticket.key)}:
             for ahead, ticket in enumerate(self._queue.in_order(slots)):
-                if ticket.key == key and ticket.slots == slots:
+                if key in (None, ticket.key) and ticket.slots == slots:
                     expected = self._expected(slots, ahead)
-                    found.append(Place(ticket.batch, ahead, now - ticket.since, expected))
+                    found.append(Place(ticket.batch, ahead, now - ticket.since, expected, ticket.key))
         return found
 
     def standing(self) -> Iterator[Standing]:

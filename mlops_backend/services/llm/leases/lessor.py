@@ -50,12 +50,13 @@ class Asking:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One that waits: so many are before it, and it is to be expected to wait for so many seconds more."""
+    """One of a key that waits: so many are before it, and it is to be expected to wait for so many seconds more."""
 
     batch: bool
     ahead: int
     waited: float
     expected: float
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +71,15 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The queue as it is shown: how many wait, a key's own places, and the backends."""
+    """The queue as it is shown: how many wait, the places that were asked for, and the backends."""
 
     waiting: int
-    own: Sequence[Place]
+    places: Sequence[Place]
     backends: Sequence[Standing]
+
+    def of(self, key: str) -> Sequence[Place]:
+        """Those places that are a key's."""
+        return [place for place in self.places if place.key == key]
 
 
 class Lease:
@@ -135,7 +140,7 @@ class Lessor(Protocol):
         """See `Leases.take`."""
         ...
 
-    async def view(self, key: str) -> View:
+    async def view(self, key: str | None) -> View:
         """See `Leases.view`."""
         ...
 

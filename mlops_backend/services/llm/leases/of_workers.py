@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import astuple
 from functools import partial
 from itertools import count
 from typing import Any, Final
@@ -48,7 +49,7 @@ class LeasesForWorkers:
         hears.on(HOLD, self._hold, tuple[int, str])
         hears.on(WAIT, self._wait, _Wait)
         hears.on(GIVEN_BACK, self._given_back, int)
-        hears.on(VIEW, self._view, str)
+        hears.on(VIEW, self._view, str | None)
 
     def lose(self, worker: Any) -> None:
         """A worker is gone: what it held comes back, and nobody of it waits."""
@@ -101,10 +102,10 @@ class LeasesForWorkers:
         if (lease := self._held[worker].pop(number, None)) is not None:
             lease.give_back()
 
-    def _view(self, _: Any, key: str) -> tuple[int, list[Any], list[Any]]:
-        own = [(place.batch, place.ahead, place.waited, place.expected) for place in self.leases.places(key)]
+    def _view(self, _: Any, key: str | None) -> tuple[int, list[Any], list[Any]]:
+        places = [astuple(place) for place in self.leases.places(key)]
         backends = [(each.name, each.taken, each.most, each.waiting) for each in self.leases.standing()]
-        return len(self.leases), own, backends
+        return len(self.leases), places, backends
 
 
 class WorkersLeases:
@@ -189,16 +190,16 @@ class WorkersLeases:
             del self._held[name]
         self._parent.tell(GIVEN_BACK, number)
 
-    async def view(self, key: str) -> View:
+    async def view(self, key: str | None) -> View:
         """See `Leases.view`.
 
         Raises:
             Unavailable: the parent does not answer.
         """
-        waiting, own, backends = await self._parent.ask(VIEW, key)
+        waiting, places, backends = await self._parent.ask(VIEW, key)
         free = [Standing(name, self.taken(name), None, 0) for name in self._most if name in self._unbounded]
         bounded = [Standing(*each) for each in backends if each[0] not in self._unbounded]
-        return View(waiting, [Place(*each) for each in own], [*bounded, *free])
+        return View(waiting, [Place(*each) for each in places], [*bounded, *free])
 
     async def open(self) -> None:
         """The parent is there for as long as the worker."""

@@ -42,7 +42,7 @@ class Answer(NamedTuple):
 class Waiting(NamedTuple):
     """One who waits, as the queue is shown."""
 
-    mine: bool
+    key: str
     batch: bool
     start: float
     number: int
@@ -117,9 +117,9 @@ class LeaseBook(RedisLink):
         """Give everything back."""
         await self._do("leave")
 
-    async def page(self, key: str) -> Page:
-        """The whole book; a key's own are marked."""
-        _, taken, most, shown = _TAKEN.decode(await self._ask("view", key=key))
+    async def page(self) -> Page:
+        """The whole book."""
+        _, taken, most, shown = _TAKEN.decode(await self._ask("view"))
         return Page(_numbers(taken), _numbers(most), [Waiting(*each) for each in shown])
 
     async def listen(self, heard: Callable[[str, str], None], listening: Callable[[bool], None]) -> None:

@@ -129,16 +129,16 @@ class RedisLeases:
             again = True
         return lease
 
-    async def view(self, key: str) -> View:
+    async def view(self, key: str | None) -> View:
         """See `Leases.view`."""
         if self._upkeep.joined.is_set():
             epoch = self._book.epoch
             try:
-                page = await asyncio.shield(self._steps.start(self._in_turn(lambda: self._book.page(key))))
+                page = await asyncio.shield(self._steps.start(self._in_turn(self._book.page)))
             except REDIS_ERRORS as error:
                 self._failed(error, epoch)
             else:
-                return view_of(page, self._most, self._local.taken, self._expected)
+                return view_of(page, self._most, self._local.taken, self._expected, key)
         return await self._local.view(key)
 
     def queued(self) -> list[str]:

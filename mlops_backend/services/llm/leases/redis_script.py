@@ -275,8 +275,7 @@ function steps.view()
   local all, shown = call('HGETALL', tickets), {{}}
   for i = 2, #all, 2 do
     local ticket = cmsgpack.unpack(all[i])
-    local mine = ticket.key == told.key
-    shown[i / 2] = {{mine, ticket.batch, ticket.start, ticket.number, now - ticket.since, ticket.names}}
+    shown[i / 2] = {{ticket.key, ticket.batch, ticket.start, ticket.number, now - ticket.since, ticket.names}}
   end
   return answer({DONE}, call('HGETALL', taken), call('HGETALL', most), shown)
 end

@@ -14,6 +14,7 @@ def view_of(
     most: Mapping[str, int | None],
     taken: Callable[[str], int],
     expected: Callable[[Sequence[str], int], float],
+    key: str | None,
 ) -> View:
     """What a page of the book shows.
 
@@ -22,18 +23,19 @@ def view_of(
         most: the backends of this process, each with its bound.
         taken: how many leases of one this process has.
         expected: the seconds until it comes to one who waits for some of them, with so many before it.
+        key: whose places are shown; `None`: everybody's.
     """
-    return View(len(page.waiting), list(_places(page, expected)), list(_standing(page, most, taken)))
+    return View(len(page.waiting), list(_places(page, expected, key)), list(_standing(page, most, taken)))
 
 
-def _places(page: Page, expected: Callable[[Sequence[str], int], float]) -> Iterator[Place]:
-    """Where a key's own stand, as they would be taken if nothing else came."""
+def _places(page: Page, expected: Callable[[Sequence[str], int], float], key: str | None) -> Iterator[Place]:
+    """Where those that are shown stand, as they would be taken if nothing else came."""
     ordered = sorted(page.waiting, key=lambda one: (one.batch, one.start, one.number))
-    for names in {frozenset(one.names) for one in ordered if one.mine}:
+    for names in {frozenset(one.names) for one in ordered if key in (None, one.key)}:
         before = [one for one in ordered if not names.isdisjoint(one.names)]
         for ahead, one in enumerate(before):
-            if one.mine and names == frozenset(one.names):
-                yield Place(one.batch, ahead, one.waited, expected(one.names, ahead))
+            if key in (None, one.key) and names == frozenset(one.names):
+                yield Place(one.batch, ahead, one.waited, expected(one.names, ahead), one.key)
 
 
 def _standing(page: Page, most: Mapping[str, int | None], taken: Callable[[str], int]) -> Iterator[Standing]:
