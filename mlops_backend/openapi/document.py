@@ -111,6 +111,7 @@ def add_schema(app: Quart, version: str, *, docs_enabled: bool) -> None:
             Tag(name="keys", description="Keys: the administrator's, and one's own"),
             Tag(name="backends", description="Backends, for administrators"),
             Tag(name="usage", description="Usage: one's own, and everybody's for the administrator"),
+            Tag(name="console", description="Browsers that have signed in"),
             Tag(name="conversations", description="Conversations that are kept here, each for the key that made it"),
             Tag(name="other", description="Services that are not inference"),
             Tag(name="service", description="The service itself"),
