@@ -29,6 +29,8 @@ HYPERCORN = (sys.executable, "-m", "hypercorn")
 CONFIGURED = (*HYPERCORN, "-c", f"file:{REPOSITORY / 'hypercorn_conf.py'}", "wsgi:app")
 QUART = (sys.executable, "-m", "quart", "run")
 SECRET = "hunter2-secret"
+# How our own command begins the line that says why it does not serve.
+OURS = "The service cannot start: "
 # What a module map holds for a package that cannot be imported.
 NO_ENGINE = "import sys\nsys.modules['xllamacpp'] = None\n"
 
@@ -134,13 +136,13 @@ async def test_wrong_setting_stops_every_entry_point(tmp_path: Path, command: tu
         assert line.startswith("API_KEY: must not be empty")
 
 
-@pytest.mark.parametrize(("command", "status"), [(COMMAND, 2), (CONFIGURED, 1), ((*QUART, "--port", "0"), 1)])
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "command", "status"),
     [
-        ("PASSTHROUGH_ROUTES", "POST /api/chat"),
-        ("PASSTHROUGH_ROUTES", "POST /v1/a,POST /v1/a"),
-        ("DEFAULT_MODEL", "gpt-oss:120b-cloud"),
+        ("PASSTHROUGH_ROUTES", "POST /api/chat", COMMAND, 2),
+        ("PASSTHROUGH_ROUTES", "POST /v1/a,POST /v1/a", CONFIGURED, 1),
+        ("DEFAULT_MODEL", "gpt-oss:120b-cloud", COMMAND, 2),
+        ("DEFAULT_MODEL", "gpt-oss:120b-cloud", (*QUART, "--port", "0"), 1),
     ],
 )
 async def test_what_only_the_application_can_tell_stops_every_entry_point(
@@ -153,13 +155,12 @@ async def test_what_only_the_application_can_tell_stops_every_entry_point(
         assert line.startswith(f"{name}: ")
 
 
-@pytest.mark.parametrize(("command", "before"), [(COMMAND, "The service cannot start: "), (CONFIGURED, "")])
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "words", "command", "before"),
     [
-        ("garbage.db", "cannot be used: file is not a database"),
-        ("folder", "is a directory"),
-        ("garbage.db/x.db", "cannot be made: {folder}/garbage.db is no folder"),
+        ("garbage.db", "cannot be used: file is not a database", COMMAND, OURS),
+        ("folder", "is a directory", CONFIGURED, ""),
+        ("garbage.db/x.db", "cannot be made: {folder}/garbage.db is no folder", COMMAND, OURS),
     ],
 )
 async def test_a_file_that_is_no_database_stops_start_up(
@@ -182,7 +183,7 @@ def refusing_postgres(postgres: Postgres) -> str:
     return postgres.empty().replace("postgres@", f"{role}@")
 
 
-@pytest.mark.parametrize(("command", "before"), [(COMMAND, "The service cannot start: "), (CONFIGURED, "")])
+@pytest.mark.parametrize(("command", "before"), [(COMMAND, OURS), (CONFIGURED, "")])
 async def test_a_postgresql_that_refuses_the_tables_stops_start_up(
     tmp_path: Path, refusing_postgres: str, command: tuple[str, ...], before: str
 ) -> None:
@@ -214,8 +215,15 @@ async def test_hypercorn_serves_with_its_configuration(fake: FakeOllama, tmp_pat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which libraries a process has loaded")
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-@pytest.mark.parametrize("command", [COMMAND, CONFIGURED], ids=["our own", "Hypercorn's"])
+@pytest.mark.parametrize(
+    ("command", "loop"),
+    [
+        pytest.param(COMMAND, "asyncio", id="our own-asyncio"),
+        pytest.param(COMMAND, "uvloop", id="our own-uvloop", marks=pytest.mark.long),
+        pytest.param(CONFIGURED, "asyncio", id="Hypercorn's-asyncio", marks=pytest.mark.long),
+        pytest.param(CONFIGURED, "uvloop", id="Hypercorn's-uvloop"),
+    ],
+)
 async def test_the_loop_that_is_named_serves(
     fake: FakeOllama, tmp_path: Path, command: tuple[str, ...], loop: str
 ) -> None:

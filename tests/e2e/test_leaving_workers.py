@@ -231,8 +231,15 @@ async def in_turn(scene: Scene, phase: str) -> list[float]:
     return late
 
 
-@pytest.mark.parametrize("workers", ["1", "2"], ids=["one_process", "two_workers"])
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize(
+    ("loop", "workers"),
+    [
+        pytest.param("uvloop", "1", id="uvloop-one_process", marks=pytest.mark.long),
+        pytest.param("uvloop", "2", id="uvloop-two_workers"),
+        pytest.param("asyncio", "1", id="asyncio-one_process"),
+        pytest.param("asyncio", "2", id="asyncio-two_workers", marks=pytest.mark.long),
+    ],
+)
 async def test_the_backend_is_let_go_of_in_every_phase(tmp_path: Path, loop: str, workers: str) -> None:
     """Its connection is closed, and nothing of the generation is left; in the queue it never had one."""
     settings: dict[str, Any] = {"EVENT_LOOP": loop, "WORKERS": workers, "MAX_CONCURRENCY": str(SLOTS)}

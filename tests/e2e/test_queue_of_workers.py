@@ -20,9 +20,9 @@ MOST = 7
 @pytest.mark.parametrize(
     ("kept", "count"),
     [
-        ("parent", 1000),
-        ("redis", 500),
-        ("restarted redis", 500),
+        ("parent", 500),
+        ("redis", 300),
+        ("restarted redis", 300),
         pytest.param("parent", 5000, marks=pytest.mark.long),
         pytest.param("redis", 5000, marks=pytest.mark.long),
         pytest.param("restarted redis", 5000, marks=pytest.mark.long),

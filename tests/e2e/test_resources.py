@@ -25,7 +25,7 @@ HUGE = ("x" * MEGABYTE,) * 64
 BODY = {"model": "llama3", "prompt": "Hi"}
 CHAT = {"model": "llama3", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
 SSE = "text/event-stream"
-ROUNDS, AT_ONCE = 50, 20
+AT_ONCE = 20
 Asking = Callable[[Service, RawClient], Awaitable[None]]
 
 
@@ -87,15 +87,19 @@ async def begin(service: Service, fake: FakeOllama, number: int) -> RawClient:
     return client
 
 
-async def test_a_thousand_cancelled_generations_leave_nothing(serve: ServeFactory, fake: FakeOllama) -> None:
-    """1,000 clients that leave - mid-stream, before headers, in a whole call - leave no slot, descriptor or task."""
+@pytest.mark.parametrize("rounds", [15, pytest.param(50, marks=pytest.mark.long)])
+async def test_cancelled_generations_leave_nothing(serve: ServeFactory, fake: FakeOllama, rounds: int) -> None:
+    """Clients that leave - mid-stream, before headers, in a whole call - leave no slot, descriptor or task.
+
+    So do 1,000 of them, and 300 in each run: a slot or a descriptor of each would be felt as well.
+    """
     fake.gate = AfterFirstLine()
     # With as many connections as generations at once, one slot that is lost would be felt.
     async with serve(fake.url, upstream_max_connections=AT_ONCE) as service:
         assert (await service.client.post("/api/llm/embed", json={"input": "Hi"})).status_code == 200
         process = psutil.Process()
         tasks, files, asked_before = len(asyncio.all_tasks()), process.num_fds(), len(fake.requests)
-        for number in range(ROUNDS):
+        for number in range(rounds):
             clients = await asyncio.gather(*(begin(service, fake, number) for _ in range(AT_ONCE)))
             await fake.wait_until(lambda: fake.active == AT_ONCE)
             await asyncio.gather(*(client.leave() for client in clients))
@@ -105,7 +109,7 @@ async def test_a_thousand_cancelled_generations_leave_nothing(serve: ServeFactor
         await eventually(lambda: len(asyncio.all_tasks()) <= tasks)
         await eventually(lambda: process.num_fds() <= files + 2)
         left = [request.disconnected_at is not None for request in fake.requests[asked_before:]]
-        assert left == [True] * ROUNDS * AT_ONCE
+        assert left == [True] * rounds * AT_ONCE
         fake.mode = Mode.NORMAL
         assert (await service.client.post("/api/llm/embed", json={"input": "Hi"})).status_code == 200
 
@@ -128,8 +132,9 @@ async def test_client_that_leaves_closes_upstream_at_once(
 ) -> None:
     """A client that leaves, politely or by a RST, closes the upstream within 100 ms, in every phase and form."""
     fake.gate = AfterFirstLine()
-    delays = []
-    for _ in range(3):  # the machine may be busy; the service must not be what takes the time
+    delays: list[float] = []
+    # The machine may be busy; the service must not be what takes the time.
+    while len(delays) < 3 and not any(delay < 0.1 for delay in delays):
         async with asked(service, fake, ask, mode) as client:
             left = time.monotonic()
             await vanish(client)

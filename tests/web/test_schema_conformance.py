@@ -43,8 +43,12 @@ def address() -> Iterator[str]:
         yield url
 
 
-def test_a_thousand_generated_requests(address: str) -> None:
-    """1,000 generated requests over all operations: no 5xx, and nothing answered that is not documented."""
+@pytest.mark.parametrize(("share", "least"), [(3, 400), pytest.param(1, 1000, marks=pytest.mark.long)])
+def test_generated_requests(address: str, share: int, least: int) -> None:
+    """1,000 generated requests over all operations: no 5xx, and nothing answered that is not documented.
+
+    A third of them in each run.
+    """
     schema: Any = schemathesis.openapi.from_url(f"{address}/openapi.json")
     operations = [result.ok() for result in schema.get_all_operations()]
     sent = 0
@@ -52,14 +56,14 @@ def test_a_thousand_generated_requests(address: str) -> None:
         tags = set(operation.tags or ())
         ours = not {"ollama", "openai", "anthropic"} & tags
         if "keys" in tags:
-            sent += send(operation, CASES_OF_KEYS, ADMIN_KEY)
+            sent += send(operation, CASES_OF_KEYS // share, ADMIN_KEY)
         elif "conversations" in tags:
-            sent += send(operation, CASES_OF_CONVERSATIONS, _key_for(operation.path))
+            sent += send(operation, CASES_OF_CONVERSATIONS // share, _key_for(operation.path))
         else:
             number = CASES[operation.method.upper()] if ours else RELAYED_CASES
-            sent += send(operation, number, _key_for(operation.path))
+            sent += send(operation, number // share, _key_for(operation.path))
     assert len(operations) >= 12
-    assert sent >= 1000
+    assert sent >= least
 
 
 def _key_for(path: str) -> str:
