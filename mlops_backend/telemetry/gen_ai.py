@@ -6,14 +6,15 @@ their own (`docs/decisions/0027`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from mlops_backend.telemetry.record import RequestRecord
 
-Attribute = str | bool | int | float | Sequence[str]
+Attribute = str | bool | int | float | tuple[str, ...]
 
 INPUT: Final = "gen_ai.input.messages"
 OUTPUT: Final = "gen_ai.output.messages"
@@ -30,62 +31,67 @@ _MOST: Final = 10**12
 _LONGEST: Final = 256
 _PATHS: Final = 256
 _MOST_REASONS: Final = 16
+# The objects in an object where dialects tell how an answer is, the keys that tell why it ended, and what was cached.
+_HOLDERS: Final = ("response", "message", "delta")
+_ENDS: Final = ("done_reason", "stop_reason")
+_READ: Final = "cache_read_input_tokens"
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Heard:
     """What the last objects of an answer tell, beside its usage."""
 
-    __slots__ = ("_reasons", "_told")
+    __slots__ = ("_reasons", "counts", "id", "model")
 
     def __init__(self) -> None:
-        self._told: dict[str, Attribute] = {}
+        self.model = self.id = ""
+        self.counts: dict[str, int] = {}
         self._reasons: dict[int, str] = {}
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why each of its answers ended."""
+        return tuple([self._reasons[at] for at in sorted(self._reasons)]) if self._reasons else ()
 
     def take(self, told: Mapping[str, Any]) -> None:
         """Take one of them, in whatever dialect; what a later one says again counts."""
         if told.get("done") is False:  # Ollama's, amid its answer
             return
-        for holder in _holders(told):
-            self._note("gen_ai.response.model", _text(holder.get("model")))
-            self._note("gen_ai.response.id", _text(holder.get("id")))
-            self._take_usage(holder.get("usage"))
-            self._finished(0, holder.get("done_reason"))
-            self._finished(0, holder.get("stop_reason"))
-            if holder.get("object") == "response":
-                self._finished(0, _why_incomplete(holder) or holder.get("status"))
-        for choice in _objects(told.get("choices")):
-            self._finished(choice.get("index"), choice.get("finish_reason"))
+        self._take_from(told)
+        for name in _HOLDERS:
+            if isinstance(inner := told.get(name), dict):
+                self._take_from(inner)
+        if choices := told.get("choices"):
+            for choice in _objects(choices):
+                self._finished(choice.get("index"), choice.get("finish_reason"))
 
-    def attributes(self) -> dict[str, Attribute]:
-        """All of it."""
-        if not self._reasons:
-            return self._told
-        return {**self._told, "gen_ai.response.finish_reasons": [self._reasons[at] for at in sorted(self._reasons)]}
+    def _take_from(self, holder: Mapping[str, Any]) -> None:
+        self.model = _text(holder.get("model")) or self.model
+        self.id = _text(holder.get("id")) or self.id
+        if isinstance(usage := holder.get("usage"), dict):
+            self._take_usage(usage)
+        for name in _ENDS:
+            if reason := holder.get(name):
+                self._finished(0, reason)
+        if holder.get("object") == "response":
+            self._finished(0, _why_incomplete(holder) or holder.get("status"))
 
-    def _take_usage(self, usage: object) -> None:
-        if not isinstance(usage, dict):
-            return
+    def _take_usage(self, usage: Mapping[str, Any]) -> None:
         prompt = usage.get("prompt_tokens_details") or usage.get("input_tokens_details")
         answer = usage.get("completion_tokens_details") or usage.get("output_tokens_details")
         cached = _count(prompt, "cached_tokens")
-        read = _count(usage, "cache_read_input_tokens") if cached is None else cached
-        self._note("gen_ai.usage.cache_read.input_tokens", read)
-        self._note("gen_ai.usage.cache_creation.input_tokens", _count(usage, "cache_creation_input_tokens"))
-        self._note("gen_ai.usage.reasoning.output_tokens", _count(answer, "reasoning_tokens"))
-
-    def _note(self, name: str, value: str | int | None) -> None:
-        if value is not None:
-            self._told[name] = value
+        for name, count in (
+            ("gen_ai.usage.cache_read.input_tokens", _count(usage, _READ) if cached is None else cached),
+            ("gen_ai.usage.cache_creation.input_tokens", _count(usage, "cache_creation_input_tokens")),
+            ("gen_ai.usage.reasoning.output_tokens", _count(answer, "reasoning_tokens")),
+        ):
+            if count is not None:
+                self.counts[name] = count
 
     def _finished(self, at: object, reason: object) -> None:
         index = at if type(at) is int else 0
         if (why := _text(reason)) and (index in self._reasons or len(self._reasons) < _MOST_REASONS):
             self._reasons[index] = why
-
-
-def operation_of(record: RequestRecord) -> str:
-    """What a generation does, in a word: `chat`, `text_completion`, `embeddings`, or what its route is called."""
-    return _operation(record.asked_path, record.route)
 
 
 @lru_cache(_PATHS)
@@ -102,59 +108,127 @@ def _operation(asked_path: str, route: str) -> str:
     return named[-1] if named else "unknown"
 
 
-def model_of(record: RequestRecord) -> str:
-    """What the client called the model."""
-    return record.requested_model or record.model
+class Common(NamedTuple):
+    """What is known of a generation at its end, and is the same for many of them."""
+
+    asked_path: str
+    route: str
+    requested_model: str
+    model: str
+    answered_model: str
+    reasons: tuple[str, ...]
+    provider: str
+    key_id: str
+    backend: str
+    url: str
+    route_reason: str
+    passed_over: tuple[str, ...]
+    status: int
+    outcome: str
+    error: str
+    streams: bool
+    estimated: bool
+
+    @property
+    def operation(self) -> str:
+        """What it does, in a word: `chat`, `text_completion`, `embeddings`, or what its route is called."""
+        return _operation(self.asked_path, self.route)
+
+    @property
+    def asked_model(self) -> str:
+        """What the client called the model."""
+        return self.requested_model or self.model
+
+    @property
+    def failure(self) -> str:
+        """Why it was not done: our error's code, the status that its backend answered, or how it ended."""
+        if self.outcome == "done":
+            return ""
+        return self.error or (str(self.status) if self.outcome in {"refused", "error"} else self.outcome)
+
+    def attributes(self) -> dict[str, Attribute]:
+        """In the words of the conventions; what is unknown is left out."""
+        told: dict[str, Attribute] = {
+            "gen_ai.operation.name": self.operation,
+            "gen_ai.request.model": self.asked_model,
+            "gen_ai.request.stream": self.streams,
+            "gen_ai.provider.name": self.provider,
+            "gen_ai.response.model": self.answered_model or (self.model if self.url else ""),
+            "gen_ai.response.finish_reasons": self.reasons,
+            "mlops_backend.usage.estimated": self.estimated,
+            "http.route": self.route,
+            "mlops_backend.key_id": self.key_id,
+            "mlops_backend.backend": self.backend,
+            "mlops_backend.route_reason": self.route_reason,
+            "mlops_backend.passed_over": self.passed_over,
+            "mlops_backend.outcome": self.outcome,
+            "error.type": self.failure,
+        }
+        known = {name: value for name, value in told.items() if value}
+        return {**known, "http.response.status_code": self.status, **_place(self.url)}
 
 
-def asked_attributes(record: RequestRecord) -> dict[str, Attribute]:
-    """What is known when a backend is asked: a sampler may look at it."""
-    told: dict[str, Attribute] = {"gen_ai.operation.name": operation_of(record)}
-    if model := model_of(record):
-        told["gen_ai.request.model"] = model
-    return told
+class Own(NamedTuple):
+    """What is known of a generation at its end, and is its own. Times are `perf_counter()` seconds."""
+
+    id: str
+    answered_id: str
+    counts: Mapping[str, int]
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    asked: float | None
+    first_byte: float | None
+    content: Mapping[str, str]
+
+    def attributes(self) -> dict[str, Attribute]:
+        """In the words of the conventions; what is unknown is left out."""
+        told: dict[str, Attribute] = {"mlops_backend.request_id": self.id, **self.counts}
+        if self.answered_id:
+            told["gen_ai.response.id"] = self.answered_id
+        if self.first_byte is not None and self.asked is not None:
+            told["gen_ai.response.time_to_first_chunk"] = max(0.0, self.first_byte - self.asked)
+        if self.prompt_tokens is not None:
+            told["gen_ai.usage.input_tokens"] = max(0, min(self.prompt_tokens, _MOST))
+        if self.completion_tokens is not None:
+            told["gen_ai.usage.output_tokens"] = max(0, min(self.completion_tokens, _MOST))
+        return told | self.content
 
 
-def attributes_of(record: RequestRecord, heard: Heard) -> dict[str, Attribute]:
-    """What is known of a generation at its end."""
-    told = asked_attributes(record)
-    told |= {name: value for name, value in _texts(record) if value}
-    told["http.response.status_code"] = record.status
-    told |= _place(record.upstream_url)
-    if record.streams:
-        told["gen_ai.request.stream"] = True
-        if record.first_byte is not None and record.sent_upstream is not None:
-            told["gen_ai.response.time_to_first_chunk"] = max(0.0, record.first_byte - record.sent_upstream)
-    told |= heard.attributes()
-    for name, count in (("input", record.prompt_tokens), ("output", record.completion_tokens)):
-        if count is not None:
-            told[f"gen_ai.usage.{name}_tokens"] = max(0, min(count, _MOST))
-    if record.estimated:
-        told["mlops_backend.usage.estimated"] = True
-    if record.passed_over:
-        told["mlops_backend.passed_over"] = record.passed_over
-    if record.outcome != "done":
-        told["error.type"] = error_type(record)
-    return told
+def common_of(record: RequestRecord, heard: Heard) -> Common:
+    """Of a generation that is over."""
+    return Common(
+        asked_path=record.asked_path,
+        route=record.route,
+        requested_model=record.requested_model,
+        model=record.model,
+        answered_model=heard.model,
+        reasons=heard.reasons,
+        provider=record.provider,
+        key_id="" if record.caller is None else record.caller.id,
+        backend=record.backend,
+        url=record.upstream_url,
+        route_reason=record.route_reason,
+        passed_over=record.passed_over,
+        status=record.status,
+        outcome=record.outcome,
+        error=record.error,
+        streams=record.streams,
+        estimated=record.estimated,
+    )
 
 
-def error_type(record: RequestRecord) -> str:
-    """Why a generation was not done: our error's code, the status that its backend answered, or how it ended."""
-    if record.error:
-        return record.error
-    return str(record.status) if record.outcome in {"refused", "error"} else record.outcome
-
-
-def _texts(record: RequestRecord) -> Iterator[tuple[str, str]]:
-    yield "gen_ai.provider.name", record.provider
-    yield "http.route", record.route
-    yield "mlops_backend.request_id", record.id
-    yield "mlops_backend.key_id", "" if record.caller is None else record.caller.id
-    yield "mlops_backend.backend", record.backend
-    yield "mlops_backend.route_reason", record.route_reason
-    yield "mlops_backend.outcome", record.outcome
-    if record.upstream_url:  # until an answer says otherwise
-        yield "gen_ai.response.model", record.model
+def own_of(record: RequestRecord, heard: Heard, content: Mapping[str, str] = _NONE) -> Own:
+    """Of a generation that is over, with what was asked and answered, where that is told."""
+    return Own(
+        record.id,
+        heard.id,
+        heard.counts,
+        record.prompt_tokens,
+        record.completion_tokens,
+        asked=record.sent_upstream,
+        first_byte=record.first_byte if record.streams else None,
+        content=content,
+    )
 
 
 def _place(url: str) -> dict[str, Attribute]:
@@ -164,14 +238,6 @@ def _place(url: str) -> dict[str, Attribute]:
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return {"server.address": parts.hostname or "", "server.port": port}
-
-
-def _holders(told: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """An object, and those in it where dialects tell how an answer is."""
-    yield told
-    for name in ("response", "message", "delta"):
-        if isinstance(inner := told.get(name), dict):
-            yield inner
 
 
 def _objects(value: object) -> Iterator[Mapping[str, Any]]:
@@ -186,7 +252,10 @@ def _why_incomplete(response: Mapping[str, Any]) -> object:
 
 
 def _text(value: object) -> str | None:
-    return value[:_LONGEST].encode("utf-8", "replace").decode() if isinstance(value, str) and value else None
+    if not isinstance(value, str) or not value:
+        return None
+    shown = value[:_LONGEST]
+    return shown if shown.isascii() else shown.encode("utf-8", "replace").decode()
 
 
 def _count(holder: object, name: str) -> int | None:

@@ -1,4 +1,4 @@
-"""The way of spans to a collector: counted, and told of in the log once, not for each batch."""
+"""The way of spans to a collector: written, counted, and told of in the log once, not for each batch."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from contextlib import suppress
 from typing import Final
 
 import structlog
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from mlops_backend.telemetry.logging import mask_url
+from mlops_backend.telemetry.otlp_spans import Ended, Writer
 from mlops_backend.telemetry.record import without_keys
 
 _LIBRARY: Final = "opentelemetry"
@@ -37,17 +39,26 @@ class Words(logging.Handler):
                 self.text = without_keys(record.getMessage()[-_LONGEST_CAUSE:])
 
 
+class Sender(OTLPSpanExporter):
+    """The library's way to a collector, with its variables, tries and certificates, for what is written already."""
+
+    def send(self, written: bytes) -> bool:
+        """Send the body of a request; whether the collector took it."""
+        return self._client.export(written).success
+
+
 class Exporter(SpanExporter):
-    """Counts what goes through it, and says once that the collector is away, and once that it is back.
+    """Writes and sends spans, counts them, and says once that the collector is away, and once that it is back.
 
     Args:
-        inner: sends.
+        writer: writes.
+        sender: sends.
         url: of the collector, for the log.
         words: what the library says.
     """
 
-    def __init__(self, inner: SpanExporter, url: str, words: Words) -> None:
-        self._inner = inner
+    def __init__(self, writer: Writer, sender: Sender, url: str, words: Words) -> None:
+        self._writer, self._sender = writer, sender
         self._url = mask_url(url)
         self._words = words
         self._away = False
@@ -62,27 +73,26 @@ class Exporter(SpanExporter):
         """Send them; called in the library's thread."""
         self._words.text = ""
         try:
-            result = self._inner.export(spans)
+            sent = self._sender.send(self._writer.written([span for span in spans if isinstance(span, Ended)]))
         except Exception as error:
-            self._words.text = type(error).__name__
-            result = SpanExportResult.FAILURE
-        if result is SpanExportResult.SUCCESS:
+            self._words.text, sent = type(error).__name__, False
+        if sent:
             self.exported += len(spans)
             self._note_back()
-        else:
-            self.failed += len(spans)
-            self._note_away()
-        return result
+            return SpanExportResult.SUCCESS
+        self.failed += len(spans)
+        self._note_away()
+        return SpanExportResult.FAILURE
 
     def shutdown(self) -> None:
         """Send no more."""
-        self._inner.shutdown()
+        self._sender.shutdown()
 
     def stop(self) -> None:
         """Give up what is being sent; that has been said."""
         self._away = True
         with suppress(Exception):
-            self._inner.shutdown()
+            self._sender.shutdown()
 
     def _note_away(self) -> None:
         if not self._away:

@@ -26,11 +26,11 @@ def _traces(settings: Settings) -> Traces:
     if not settings.otel_exporter_otlp_endpoint:
         return NOBODY
     try:
-        from mlops_backend.telemetry.otlp import OtlpTraces
+        from mlops_backend.telemetry.otlp import OtlpTraces, is_disabled
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != _LIBRARY:
             raise
         advice = f"OTEL_EXPORTER_OTLP_ENDPOINT is set, and {error.name} is not installed: {_INSTALL}"
         structlog.get_logger().warning("no traces: packages are missing", advice=advice)
         return NOBODY
-    return OtlpTraces(settings)
+    return NOBODY if is_disabled() else OtlpTraces(settings)

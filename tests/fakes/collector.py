@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +54,8 @@ class FakeCollector(RecordingServer):
         assert (request.method, request.path) == ("POST", "/v1/traces")
         assert request.header("content-type") == "application/x-protobuf"
         if self.status == 200:
-            self.spans += spans_in(request.body)
+            packed = request.header("content-encoding") == "gzip"
+            self.spans += spans_in(gzip.decompress(request.body) if packed else request.body)
         await connection.send(Reply(self.status, "application/x-protobuf", b""))
 
 

@@ -265,6 +265,42 @@ async def test_without_a_collector_nothing_is_traced(serve: ServeFactory, fake: 
     assert not any("trace_id" in line for line in logs)
 
 
+async def test_the_library_can_be_turned_off(
+    traced: Traced, fake: FakeOllama, collector: FakeCollector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its own variable: it is as it is without a collector."""
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    async with traced(fake.url) as service:
+        await service.client.post("/api/generate", json=COMPLETION, headers=CLIENT)
+    assert (asked_of(fake), collector.spans) == ([CLIENT["traceparent"]], [])
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip", ("content-encoding", "gzip")),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-team=ours", ("x-team", "ours")),
+    ],
+)
+async def test_the_librarys_own_variables_hold(
+    traced: Traced,
+    fake: FakeOllama,
+    collector: FakeCollector,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    expected: tuple[str, str],
+) -> None:
+    """Those of the way to the collector, and those of who tells."""
+    monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,team=a%20b")
+    async with traced(fake.url) as service:
+        await service.client.post("/api/generate", json=COMPLETION)
+    span = await only_span(collector)
+    assert collector.requests[0].header(expected[0]) == expected[1]
+    assert (span.resource["deployment.environment.name"], span.resource["team"]) == ("test", "a b")
+
+
 @pytest.mark.parametrize(
     ("sampler", "argument", "flags", "expected"),
     [
