@@ -6,7 +6,7 @@ import { accountMenu } from "./components/account-menu.js";
 import { h, replace } from "./lib/element.js";
 import { icon } from "./lib/icons.js";
 import { current, go, hash, route, start } from "./lib/router.js";
-import { changes, loadSession, may, session } from "./lib/session.js";
+import { ENDED, changes, hadSession, loadSession, may, session } from "./lib/session.js";
 
 // What each page needs of the key; what it may not do is not offered.
 const PAGES = [
@@ -35,13 +35,12 @@ class ConsoleApp extends HTMLElement {
 
   async #boot() {
     try {
-      await loadSession();
+      if (hadSession() && !(await loadSession())) return this.#begin(ENDED);
     } catch (error) {
       const again = () => location.reload();
-      replace(this, h("main", { class: "alone" }, failure(error, { title: "The service does not answer", again })));
-      return;
+      return replace(this, h("main", { class: "alone" }, failure(error, { title: "The service does not answer", again, level: 1 })));
     }
-    this.#begin();
+    return this.#begin();
   }
 
   #begin(reason = "") {
@@ -131,7 +130,7 @@ class ConsoleApp extends HTMLElement {
       element.params = current().params;
       return element;
     } catch (error) {
-      return failure(error, { title: "This page cannot be loaded", again: () => location.reload() });
+      return failure(error, { title: "This page cannot be loaded", again: () => location.reload(), level: 1 });
     }
   }
 

@@ -27,7 +27,6 @@ async def cost(console: Console) -> tuple[int, float]:
     """Bytes that came over the wire, and seconds of script, of a browser that has nothing yet."""
     context = await console.visitor()
     page = await context.new_page()
-    console.watch_of(page).allow("status of 401")
     tools = await context.new_cdp_session(page)
     sizes: list[int] = []
     tools.on("Network.loadingFinished", lambda event: sizes.append(int(event["encodedDataLength"])))

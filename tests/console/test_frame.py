@@ -67,8 +67,10 @@ async def test_a_key_opens_the_door_and_is_kept_nowhere(console: Console) -> Non
     """A wrong key is told; a good one leads to the page that was asked for; it is in no storage, URL or cookie."""
     context = await console.visitor()
     page = await context.new_page()
-    console.watch_of(page).allow(REFUSED)
     await page.goto(f"{console.service.url}/console")
+    await expect(page.get_by_label("API key", exact=True)).to_be_focused()
+    console.watch_of(page).check()
+    console.watch_of(page).allow(REFUSED)
     await page.evaluate("location.hash = '#/usage?by=model'")
     await sign_in(page, "wrong")
     await expect(page.get_by_label("API key", exact=True)).to_have_attribute("aria-invalid", "true")
@@ -151,7 +153,7 @@ async def test_the_theme_is_chosen_and_kept(console: Console) -> None:
     dark = await ground(page)
     await page.get_by_role("button", name="visitor").click()
     await assert_accessible(page)
-    await page.get_by_text("Light", exact=True).click()
+    await page.get_by_role("radio", name="Light").check()
     light = await ground(page)
     assert light != dark
     await page.add_init_script(
@@ -161,7 +163,7 @@ async def test_the_theme_is_chosen_and_kept(console: Console) -> None:
     assert await page.evaluate("window.early") == "light"
     assert await ground(page) == light
     await page.get_by_role("button", name="visitor").click()
-    await page.get_by_text("System", exact=True).click()
+    await page.get_by_role("radio", name="System").check()
     assert await ground(page) == dark
 
 

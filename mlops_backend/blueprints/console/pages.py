@@ -11,7 +11,10 @@ from quart.typing import ResponseReturnValue
 from quart_schema import hide
 
 from mlops_backend.errors import NotFound
+from mlops_backend.middleware.console_session import COOKIE
+from mlops_backend.middleware.request_context import service
 from mlops_backend.services.other.console import File, Files
+from mlops_backend.services.other.info import InfoService
 
 blueprint = Blueprint("console", __name__, url_prefix="/console")
 
@@ -41,9 +44,12 @@ async def lead_to_page() -> ResponseReturnValue:
 @blueprint.get("/")
 @hide
 async def show_page() -> Response:
-    """The page."""
+    """The page; a browser complains of each 401, so one without a cookie is told not to ask who has signed in."""
     files = await _files()
-    return _sent(files.index, "no-cache")
+    has_to_ask = COOKIE in request.cookies or not service(InfoService).features["auth"]
+    answer = _sent(files.index if has_to_ask else files.door, "no-cache")
+    answer.vary.add("Cookie")
+    return answer
 
 
 @blueprint.get("/assets/<build>/<path:filename>")

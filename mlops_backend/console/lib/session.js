@@ -5,6 +5,7 @@ import { address } from "./address.js";
 const ROUTE = "/api/console/session";
 /** Tells of "change" (signed in or out) and "ended" (by the service, with a reason as `detail`). */
 export const changes = new EventTarget();
+export const ENDED = "Your session has ended.";
 let current = null;
 let timer = 0;
 
@@ -23,12 +24,17 @@ export function csrfToken() {
   return current?.csrf_token ?? null;
 }
 
-/** Ask who is signed in; null when nobody is. */
+/** Ask who is signed in; null when nobody is. The page tells whether there is anything to ask about. */
 export async function loadSession() {
   const response = await fetch(address(ROUTE), { credentials: "same-origin", cache: "no-store" });
   if (response.status === 401) return keep(null);
   if (!response.ok) throw new Error(await reason(response));
   return keep(await response.json());
+}
+
+/** Whether the browser came with a cookie, be it of a session that has ended, or needs none. */
+export function hadSession() {
+  return document.querySelector('meta[name="session"]')?.content !== "none";
 }
 
 /** Exchange a key for a session; throws an Error that tells why not. */
@@ -56,7 +62,7 @@ export async function ended() {
   const before = current;
   const now = await loadSession().catch(() => before);
   if (now === before) current = before;
-  else if (!now) changes.dispatchEvent(new CustomEvent("ended", { detail: "Your session has ended." }));
+  else if (!now) changes.dispatchEvent(new CustomEvent("ended", { detail: ENDED }));
 }
 
 function keep(body) {

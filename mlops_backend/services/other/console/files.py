@@ -71,10 +71,22 @@ class Files:
 
     @cached_property
     def index(self) -> File:
+        """The page of a browser that may have signed in, which asks about that."""
+        return self._page("ask")
+
+    @cached_property
+    def door(self) -> File:
+        """The page of one that has not, which need not ask."""
+        return self._page("none")
+
+    def _page(self, session: str) -> File:
         """The page, which names the build and the libraries that are there."""
         page = self._files[INDEX]
-        filled = page.content.replace(b"{{build}}", self.build.encode())
-        return File(filled.replace(b"{{libraries}}", " ".join(self.libraries).encode()), page.content_type)
+        values = {"build": self.build, "libraries": " ".join(self.libraries), "session": session}
+        filled = page.content
+        for name, value in values.items():
+            filled = filled.replace(f"{{{{{name}}}}}".encode(), value.encode())
+        return File(filled, page.content_type)
 
 
 def _read(folder: Path, prefix: str) -> dict[str, File]:
