@@ -57,9 +57,8 @@ const RENDERER = {
     return level ? `<h${level}>${text}</h${level}>` : `<p><strong>${text}</strong></p>`;
   },
   image({ href, text }) {
-    const name = escaped(text || "Image");
-    if (PICTURE.test(href)) return `<img src="${escaped(href)}" alt="${name}">`;
-    return `<a href="${escaped(href)}">${name} (image)</a>`;
+    if (!PICTURE.test(href)) return escaped(`${text || "image"} (${href})`);
+    return `<img src="${escaped(href)}" alt="${escaped(text || "image")}">`;
   },
 };
 
@@ -80,7 +79,7 @@ function finished(fragment) {
 
 function outwards(link) {
   if (!link.hasAttribute("href")) link.replaceWith(...link.childNodes);
-  else Object.assign(link, { target: "_blank", rel: "noopener noreferrer" });
+  else Object.assign(link, { target: "_blank", rel: "noopener noreferrer nofollow" });
 }
 
 function frameCode(block) {
