@@ -83,8 +83,7 @@ def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -
     meter, room = GenerationMeter(limiter, metrics), services.get(ByteBudget)
     upstream, inference = build_llm(services, settings, meter, room, shared)
     replies = build_conversations(services, settings)
-    if settings.console_enabled:
-        add_console_services(services, settings)
+    console = [add_console_services(services, settings, shared)] if settings.console_enabled else []
     features = {"auth": settings.auth_enabled, "docs": settings.docs_enabled, "console": settings.console_enabled}
     services.add(InfoService(__version__, features))
     audit = services.add(AuditLog(settings.audit_log))
@@ -93,12 +92,14 @@ def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -
     services.add(Whole(metrics, lambda: State(admission.stopping, degraded=not database.up), shared))
     lag = LoopLag(metrics)
     kept: Sequence[Part] = (traces, audit, log_level, database, keys)
-    parts = (*kept, upstream, limiter, ledger, *retention, replies, inference, lag)
+    parts = (*kept, upstream, limiter, ledger, *retention, replies, inference, *console, lag)
     live_with(app, parts)
 
 
-def add_console_services(services: Services, settings: Settings) -> None:
+def add_console_services(services: Services, settings: Settings, shared: Shared | None) -> Part:
     """Build what the console needs; nothing of it is imported before."""
     from mlops_backend.services.other.console import build_console
+    from mlops_backend.services.other.live import build_live
 
     build_console(services, settings)
+    return build_live(services, shared)

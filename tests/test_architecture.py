@@ -54,7 +54,7 @@ LAYERS = (
 )
 # The houses of `services`, from the top; each may import from those on lower floors, through their faces.
 FLOORS = (
-    ("services.llm.wiring", "services.other.conversations", "services.other.console"),
+    ("services.llm.wiring", "services.other.conversations", "services.other.console", "services.other.live"),
     ("services.llm.startup", "services.llm.ollama_service"),
     ("services.llm.generation", "services.llm.embedded", "services.llm.streams"),
     ("services.other.keys", "services.other.usage", "services.llm.backends", "services.llm.leases"),

@@ -66,7 +66,7 @@ def add_routes(app: Quart, settings: Settings) -> None:
 
 def add_console(app: Quart) -> None:
     """Register what the console needs; nothing of it is imported before."""
-    from mlops_backend.blueprints.console import pages, session
+    from mlops_backend.blueprints.console import events, pages, session
 
-    for blueprint in (pages.blueprint, session.blueprint, session.admin_blueprint):
+    for blueprint in (pages.blueprint, events.blueprint, session.blueprint, session.admin_blueprint):
         app.register_blueprint(blueprint)

@@ -19,6 +19,7 @@
     + TooManyFailedKeys
     + KeyBodiesFull
     + KeyQueueFull
+    + KeyListenersFull
   - GenerationCancelled 499
   - BackendRejected          the backend's own 4xx, status kept
   - NotImplementedHere 501
@@ -35,6 +36,7 @@
     + QueueTimedOut
     + PoolFull
     + TooManyStreams
+    + ListenersFull
     + BodiesFull
     + Draining
     + DatabaseDown
@@ -63,6 +65,7 @@ from mlops_backend.errors.of_requests import (
     InvalidBody,
     InvalidJSON,
     KeyBodiesFull,
+    KeyListenersFull,
     KeyQueueFull,
     LimitExceeded,
     MethodNotAllowed,
@@ -91,6 +94,7 @@ from mlops_backend.errors.of_service import (
     FirstByteTimedOut,
     IdleTimedOut,
     LimitsUnavailable,
+    ListenersFull,
     NotImplementedHere,
     NoUsableBackend,
     PoolFull,
@@ -130,9 +134,11 @@ __all__ = [
     "InvalidBody",
     "InvalidJSON",
     "KeyBodiesFull",
+    "KeyListenersFull",
     "KeyQueueFull",
     "LimitExceeded",
     "LimitsUnavailable",
+    "ListenersFull",
     "MethodNotAllowed",
     "NoUsableBackend",
     "NotFound",

@@ -136,6 +136,13 @@ class KeyQueueFull(LimitExceeded):
     code = "key_queue_full"
 
 
+class KeyListenersFull(LimitExceeded):
+    """So many pages of this key listen to what happens as one key may have."""
+
+    code = "key_listeners_full"
+    default_headers: ClassVar[Mapping[str, str]] = {"Retry-After": "10"}
+
+
 class GenerationCancelled(AppError):
     """Its owner, or the administrator, has ended it (`DELETE /api/llm/generations/{id}`); 499 as nginx has it."""
 

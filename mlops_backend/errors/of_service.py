@@ -114,6 +114,12 @@ class TooManyStreams(Unavailable):
     code = "too_many_streams"
 
 
+class ListenersFull(Unavailable):
+    """So many pages listen to what happens as one process serves."""
+
+    code = "listeners_full"
+
+
 class BodiesFull(Unavailable):
     """The bodies of all requests take `BODY_MEMORY` already."""
 

@@ -75,6 +75,7 @@ TABLE: Final[Mapping[str, Methods]] = {
     "/console/assets/<build>/<path:filename>": _read(Access.OPEN),
     "/api/console/session": {**_read(Access.SERVICE), "POST": Access.SERVICE, "DELETE": Access.SERVICE},
     "/api/console/sessions": {"DELETE": Access.SERVICE},
+    "/api/console/events": {"GET": Access.SERVICE},
     # keys
     "/api/key": _read(Access.SERVICE),
     "/api/admin/keys": {**_read(Access.ADMIN), **_ADMIN},

@@ -52,6 +52,7 @@ def add_middleware(app: Quart, settings: Settings, shared: Shared | None = None)
         settings.console_enabled,
         sessions_in(services) if settings.console_enabled else None,
     )
+    services.add(gate)
     audit = services.get(AuditLog)
     guard = GuessGuard(build_failed_keys(settings, shared))
 

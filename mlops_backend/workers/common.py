@@ -26,7 +26,7 @@ WRITE: Final = "ledger.write"
 KEY_CHANGED: Final = "keys.changed"
 TRIPPED: Final = "breakers.tripped"
 # What is asked of all others, each of whom has its own.
-ASKED_OF_OTHERS: Final = ("generations.listed", "generations.ended")
+ASKED_OF_OTHERS: Final = ("generations.listed", "generations.ended", "failures.listed")
 _WITHIN: Final = 2.0
 # A worker's own clock for its ledger is shorter.
 _LEDGER_WITHIN: Final = 8.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -34,11 +34,16 @@ class Admission:
 
     def __init__(self) -> None:
         self._running: set[Generation] = set()
+        self._told: list[Callable[[], None]] = []
         self._idle = asyncio.Event()
         self._idle.set()
         self.draining = False
         # Still serving, but not for long: readiness says so.
         self.leaving = False
+
+    def when_draining(self, told: Callable[[], None]) -> None:
+        """Have somebody told as soon as the process drains."""
+        self._told.append(told)
 
     @property
     def stopping(self) -> bool:
@@ -86,6 +91,8 @@ class Admission:
     async def drain(self, seconds: float) -> None:
         """Refuse new generations, give the running ones `seconds`, then end the rest with `Draining`."""
         self.draining = True
+        for told in self._told:
+            told()
         if await self._wait_idle(seconds):
             return
         for generation in tuple(self._running):

@@ -13,7 +13,7 @@ from mlops_backend.services.other.usage.answers import (
     table_object,
     table_rows,
 )
-from mlops_backend.services.other.usage.generation_row import fitting
+from mlops_backend.services.other.usage.generation_row import Noted, fitting
 from mlops_backend.services.other.usage.ledger import Ledger
 from mlops_backend.services.other.usage.meter import GenerationMeter
 from mlops_backend.services.other.usage.queries import Span
@@ -24,6 +24,7 @@ __all__ = [
     "GENERATION_COLUMNS",
     "GenerationMeter",
     "Ledger",
+    "Noted",
     "Span",
     "Usage",
     "build_usage",

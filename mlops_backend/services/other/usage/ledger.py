@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from time import monotonic, time
@@ -40,6 +40,9 @@ class Ledger:
         database: where they go.
         prices: what they cost.
         capacity: how many may wait while the database is away; those that come then are lost.
+
+    Attributes:
+        heard: is told of each generation, too.
     """
 
     def __init__(self, database: Database, prices: PriceList, capacity: int) -> None:
@@ -50,6 +53,7 @@ class Ledger:
         self._some, self._many, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self.heard: Callable[[Noted], None] | None = None
         self._away = False
         self._quiet_until = 0.0
         self._left = 0
@@ -80,7 +84,10 @@ class Ledger:
             self._drop("the ledger is full: generations go unrecorded")
             return
         try:
-            self._waiting.append(noted(record, now))
+            row = noted(record, now)
+            self._waiting.append(row)
+            if self.heard is not None:
+                self.heard(row)
         except Exception as error:
             self._drop("a generation cannot be recorded", error=type(error).__name__)
             return
