@@ -2,6 +2,7 @@
 
 import { h, replace } from "../lib/element.js";
 import { icon } from "../lib/icons.js";
+import { keep } from "../lib/keep.js";
 
 /**
  * <data-table>
@@ -11,6 +12,7 @@ import { icon } from "../lib/icons.js";
  *   .sort      {key, descending}; a "sort" event tells of a change. With `.remote = true` the page sorts, not the table
  *   .empty     node or text shown when there are no rows
  *   .rowProps  (row) => props of the <tr>
+ *   .rowKey    (row) => a name of the row: drawn again, a row of the same name keeps what has not changed, and the focus
  */
 export class DataTable extends HTMLElement {
   #rows = [];
@@ -22,6 +24,7 @@ export class DataTable extends HTMLElement {
   remote = false;
   empty = "Nothing here.";
   rowProps = null;
+  rowKey = null;
 
   connectedCallback() {
     this.#drawn = true;
@@ -55,7 +58,7 @@ export class DataTable extends HTMLElement {
   }
 
   #head(column) {
-    const props = { scope: "col", class: column.align === "end" && "end", "aria-sort": this.#direction(column) };
+    const props = { scope: "col", class: [column.align === "end" && "end", column.class], "aria-sort": this.#direction(column) };
     if (column.sort === false) return h("th", props, column.hideLabel ? h("span", { class: "visually-hidden" }, column.label) : column.label);
     const button = h("button", { type: "button", class: "sort", onclick: () => this.#by(column) }, column.label, icon("chevron", { size: 14 }));
     return h("th", props, button);
@@ -79,9 +82,15 @@ export class DataTable extends HTMLElement {
   }
 
   #drawBody() {
-    const rows = this.#sorted().map((row) => h("tr", this.rowProps?.(row) ?? {}, this.#columns.map((column) => cell(column, row))));
+    const rows = this.#sorted().map((row) => h("tr", this.#propsOf(row), this.#columns.map((column) => cell(column, row))));
     const nothing = h("tr", { class: "nothing" }, h("td", { colspan: this.#columns.length }, this.empty));
-    replace(this.querySelector("tbody"), rows.length ? rows : nothing);
+    if (this.rowKey && rows.length) keep(this.querySelector("tbody"), rows);
+    else replace(this.querySelector("tbody"), rows.length ? rows : nothing);
+  }
+
+  #propsOf(row) {
+    const props = this.rowProps?.(row) ?? {};
+    return this.rowKey ? { ...props, dataset: { ...props.dataset, key: this.rowKey(row) } } : props;
   }
 
   #sorted() {
