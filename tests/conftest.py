@@ -24,6 +24,8 @@ KEYS = (ADMIN_KEY.encode(), ORDINARY_KEY.encode())
 ServeFactory = Callable[..., AbstractAsyncContextManager[Service]]
 
 compile_routes_once()
+# What is imported and collected stays: until all of it is there, the collector would look at it again and again.
+gc.disable()
 
 
 def pytest_report_header() -> str:
@@ -40,6 +42,7 @@ def pytest_collection_finish() -> None:
     """Take what was imported out of the garbage collector's sight: it stays, and a look at it all halts the service."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
