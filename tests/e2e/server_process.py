@@ -150,13 +150,13 @@ async def serving_process(folder: Path, *backends: str, **variables: str) -> Asy
         **variables,
     }
     if "DATABASE_URL" not in variables:
-        _put_tables(folder / "data" / "mlops_backend.db")
+        put_tables(folder / "data" / "mlops_backend.db")
     async with running(folder, COMMAND, settings) as process:
         await process.printed(_STARTED)
         yield process
 
 
-def _put_tables(file: Path) -> None:
+def put_tables(file: Path) -> None:
     """As the first start would leave them, which takes a second interpreter a second; a file that is there stays."""
     if not file.exists():
         file.parent.mkdir(mode=0o700, exist_ok=True)

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.e2e.processes import REPOSITORY, clean_environment, free_port
-from tests.e2e.server_process import COMMAND, KEY
+from tests.e2e.server_process import COMMAND, KEY, put_tables
 from tests.fakes.ollama import FakeOllama
 
 GENERATIONS = 300
@@ -59,6 +59,7 @@ def lower_limit() -> None:
 async def serving(folder: Path, fake: FakeOllama, output: int) -> AsyncIterator[tuple[Process, httpx.AsyncClient]]:
     """The service with a standard output of the test's choice."""
     port = free_port()
+    put_tables(folder / "data" / "mlops_backend.db")
     environment = clean_environment(
         PYTHONPATH=str(REPOSITORY),
         HOST="127.0.0.1",
@@ -82,7 +83,7 @@ async def serving(folder: Path, fake: FakeOllama, output: int) -> AsyncIterator[
     )
     try:
         async with client, asyncio.timeout(60):
-            for _ in range(200):
+            while True:
                 with suppress(httpx.TransportError):
                     await client.get("/health")
                     break
