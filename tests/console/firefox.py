@@ -90,20 +90,19 @@ class Firefox:
         """Open an address."""
         await self.tell("browsingContext.navigate", context=self.tab, url=url, wait="complete")
 
-    async def find(self, role: str, name: str | None = None) -> dict[str, Any]:
-        """Wait for an element as assistive technology knows it: by its role and its name."""
-        value = {"role": role, **({"name": name} if name else {})}
+    async def find(self, locator: dict[str, Any]) -> dict[str, Any]:
+        """Wait for the first element that is located so."""
         try:
             async with asyncio.timeout(PATIENCE):
-                while not (found := await self._located(value)):
+                while not (found := await self._located(locator)):
                     await asyncio.sleep(0.05)
         except TimeoutError:
-            raise AssertionError(f"no {role} {name or ''} in: {await self.text('document.body')}") from None
+            raise AssertionError(f"no {locator['value']} in: {await self.text('document.body')}") from None
         return found[0]
 
-    async def click(self, role: str, name: str | None = None) -> None:
+    async def click(self, locator: dict[str, Any]) -> None:
         """Click in the middle of an element."""
-        element = await self.find(role, name)
+        element = await self.find(locator)
         await self._call("(element) => element.scrollIntoView({ block: 'center' })", element)
         middle = {"type": "pointerMove", "x": 0, "y": 0, "origin": {"type": "element", "element": element}}
         press = [{"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}]
@@ -131,8 +130,7 @@ class Firefox:
         except TimeoutError:
             raise AssertionError(f"{pattern} is not in: {await self.text('document.body')}") from None
 
-    async def _located(self, value: dict[str, str]) -> list[dict[str, Any]]:
-        locator = {"type": "accessibility", "value": value}
+    async def _located(self, locator: dict[str, Any]) -> list[dict[str, Any]]:
         nodes = (await self.tell("browsingContext.locateNodes", context=self.tab, locator=locator))["nodes"]
         return [{"type": "node", "sharedId": node["sharedId"]} for node in nodes]
 
@@ -154,6 +152,16 @@ class Firefox:
             self.requests.append(parameters["request"]["url"])
         elif message.get("method") == "log.entryAdded":
             self.said.append(f"{parameters['level']}: {parameters['text']}")
+
+
+def named(role: str, name: str) -> dict[str, Any]:
+    """An element as assistive technology knows it: by its role and its name."""
+    return {"type": "accessibility", "value": {"role": role, "name": name}}
+
+
+def matching(selector: str) -> dict[str, Any]:
+    """An element by a selector of CSS."""
+    return {"type": "css", "value": selector}
 
 
 @asynccontextmanager
