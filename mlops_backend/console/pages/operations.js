@@ -3,7 +3,7 @@
 import { liveState } from "../components/live-state.js";
 import { pageHeader } from "../components/page-header.js";
 import { live } from "../lib/live.js";
-import { session } from "../lib/session.js";
+import { may, session } from "../lib/session.js";
 import { useStyles } from "../lib/styles.js";
 import { backendsSection } from "./operations/backends.js";
 import { errorsSection } from "./operations/errors.js";
@@ -21,11 +21,14 @@ export default class OperationsPage extends HTMLElement {
     await useStyles("operations.css");
     if (!this.isConnected || this.firstChild) return;
     const { admin } = session();
-    const parts = [tilesSection({ admin }), admin && backendsSection(), queueSection({ admin }), runningSection({ admin }), errorsSection({ admin })].filter(Boolean);
+    const sees = may("usage:read");
+    const tiles = tilesSection({ admin, sees });
+    const parts = [tiles, admin && backendsSection(), queueSection({ admin }), runningSection({ admin }), sees && errorsSection({ admin, changed: tiles.failures })].filter(Boolean);
     const description = admin ? "Backends, the queue, what runs now and what failed." : "Your generations: those that run, those that wait, and those that failed.";
     this.className = "stack operations";
     this.append(pageHeader("Operations", { description, actions: [liveState()] }), ...parts.map((part) => part.node));
     this.#hear(parts);
+    parts.forEach((part) => part.start?.());
   }
 
   disconnectedCallback() {

@@ -9,15 +9,17 @@ import { bytes, clock, duration, money, number, timeNode } from "../../lib/forma
 import { backendName, keyName, learn } from "./names.js";
 import { count, counter, section } from "./section.js";
 
+const MOST = 50;
 const OUTCOMES = { error: "Error", timeout: "Timed out", drained: "Cut by the drain" };
 
-/** A table; hears of failures. */
-export function errorsSection({ admin }) {
+/** A table; hears of failures, and begins with those that the ledger knows of before; tells `changed` what it lists. */
+export function errorsSection({ admin, changed }) {
   const badge = counter();
+  const known = new Map();
   const table = dataTable({
     caption: "The last generations that failed",
     captionHidden: true,
-    empty: "Nothing has failed since the service started.",
+    empty: "Nothing has failed.",
     rowKey: (row) => row.id,
     columns: [
       { key: "ended_at", label: "When", cell: (row) => timeNode(row.ended_at, clock) },
@@ -27,13 +29,25 @@ export function errorsSection({ admin }) {
       { key: "request_id", label: "Request", sort: false, cell: (row) => requestButton(row, admin) },
     ],
   });
-  const hears = {
-    errors: (told) => {
-      count(badge, told.errors.length);
-      table.rows = told.errors;
-    },
+  const take = (failures) => {
+    failures.forEach((one) => known.set(one.id, one));
+    const newest = [...known.values()].sort((one, other) => other.ended_at.localeCompare(one.ended_at)).slice(0, MOST);
+    count(badge, newest.length);
+    table.rows = newest;
+    changed(newest, newest.length < MOST);
   };
-  return { node: section(admin ? "Last errors" : "Your last errors", { count: badge }, h("div", { class: "card flush" }, table)), hears };
+  const start = async () => {
+    const query = { outcome: Object.keys(OUTCOMES).join(","), limit: MOST };
+    const told = await json("GET", admin ? "/api/admin/usage/generations" : "/api/usage/generations", { query }).catch(() => null);
+    if (told) take(told.generations.map(ofLedger));
+  };
+  return { node: section(admin ? "Last errors" : "Your last errors", { count: badge }, h("div", { class: "card flush" }, table)), hears: { errors: (told) => take(told.errors) }, start };
+}
+
+function ofLedger(row) {
+  learn(row.key, row.name);
+  const ended = new Date(new Date(row.started_at).getTime() + row.total_ms);
+  return { ...row, key_id: row.key, ended_at: ended.toISOString() };
 }
 
 function what(row) {

@@ -4,12 +4,12 @@ import { h } from "../../lib/element.js";
 import { number } from "../../lib/format.js";
 
 /** Tiles; hears of everything that they count. */
-export function tilesSection({ admin }) {
+export function tilesSection({ admin, sees }) {
   const running = tile(admin ? "Running" : "Yours that run");
   const waiting = tile(admin ? "Waiting" : "Yours that wait");
   const third = tile(admin ? "Backends up" : "Waiting in all");
   const failed = tile(admin ? "Failed lately" : "Yours that failed lately");
-  const node = h("dl", { class: "tiles" }, running.node, waiting.node, third.node, failed.node);
+  const node = h("dl", { class: "tiles" }, running.node, waiting.node, third.node, sees && failed.node);
   const hears = {
     generations: (told) => {
       const queued = told.generations.filter((one) => one.state === "queued").length;
@@ -20,11 +20,6 @@ export function tilesSection({ admin }) {
       if (admin) waiting.show(number(told.waiting), `of ${number(told.max_waiting)}`);
       else third.show(number(told.waiting), `of ${number(told.max_waiting)}`);
     },
-    errors: (told) => {
-      const recent = told.errors.filter((one) => Date.now() - new Date(one.ended_at) < HOUR).length;
-      failed.show(number(recent), "in the last hour");
-      failed.node.classList.toggle("bad", recent > 0);
-    },
   };
   if (admin) {
     hears.backends = (told) => {
@@ -33,7 +28,13 @@ export function tilesSection({ admin }) {
       third.node.classList.toggle("bad", up < told.backends.length);
     };
   }
-  return { node, hears };
+  // How many of those that are listed: there may have been more.
+  const failures = (listed, isAll) => {
+    const recent = listed.filter((one) => Date.now() - new Date(one.ended_at) < HOUR).length;
+    failed.show(`${number(recent)}${isAll || recent < listed.length ? "" : "+"}`, "in the last hour");
+    failed.node.classList.toggle("bad", recent > 0);
+  };
+  return { node, hears, failures };
 }
 
 const HOUR = 3_600_000;

@@ -118,10 +118,14 @@ def _digest(told: _Told) -> str:
     return blake2b(dumped(_still(told)), digest_size=_DIGEST).hexdigest()
 
 
-def _still(told: object) -> object:
+def _still(told: Mapping[str, Any]) -> _Told:
     """The same without what grows by itself."""
-    if isinstance(told, Mapping):
-        return {name: _still(value) for name, value in told.items() if name not in _GROWING}
-    if isinstance(told, Sequence) and not isinstance(told, str):
-        return [_still(each) for each in told]
-    return told
+    return {name: _still_value(value) for name, value in told.items() if name not in _GROWING}
+
+
+def _still_value(value: object) -> object:
+    if isinstance(value, Mapping):
+        return _still(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_still_value(each) for each in value]
+    return value
