@@ -78,8 +78,10 @@ TABLE: Final[Mapping[str, Methods]] = {
     "/api/console/events": {"GET": Access.SERVICE},
     # keys
     "/api/key": _read(Access.SERVICE),
+    "/api/key/limits": _read(Access.SERVICE),
     "/api/admin/keys": {**_read(Access.ADMIN), **_ADMIN},
     "/api/admin/keys/<key_id>": {**_read(Access.ADMIN), "PATCH": Access.ADMIN, "DELETE": Access.ADMIN},
+    "/api/admin/keys/<key_id>/limits": _read(Access.ADMIN),
     "/api/admin/keys/<key_id>/rotate": _ADMIN,
     "/api/admin/keys/<key_id>/conversations": {"DELETE": Access.ADMIN},
     "/api/admin/keys/<key_id>/sessions": {"DELETE": Access.ADMIN},

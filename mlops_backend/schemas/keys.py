@@ -171,6 +171,7 @@ class ListKeysQuery(Schema):
     owner: str | None = Field(None, max_length=200, description="Keys of this owner only")
     name: str | None = Field(None, max_length=200, description="Keys with this text in their name")
     revoked: bool = Field(False, description="Revoked keys too")
+    newest: bool = Field(False, description="Newest first")
 
 
 class KeyResponse(Schema):
@@ -200,10 +201,27 @@ class KeyWithSecretResponse(KeyResponse):
 
 
 class KeyListResponse(Schema):
-    """A page of keys, oldest first; `next` continues it."""
+    """A page of keys; `next` continues it."""
 
     keys: list[KeyResponse]
     next: str | None
+
+
+class LimitLeft(Schema):
+    """One limit of a key; of a rate no more than its burst can be left."""
+
+    name: Literal["requests", "tokens", "tokens_per_day", "tokens_per_month", "concurrent"]
+    limit: str | int = Field(description="As it is written")
+    most: int = Field(description="What is left when nothing is used")
+    remaining: int
+    reset_seconds: int | None = Field(description="So long until all of it is left; `null`: nobody knows")
+
+
+class KeyLeftResponse(Schema):
+    """How a key stands with its limits at this moment; what is no limit is not there."""
+
+    key_id: str
+    limits: list[LimitLeft]
 
 
 class OwnKeyResponse(Schema):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Final
 
 from pydantic import ValidationError
@@ -20,6 +21,7 @@ from mlops_backend.middleware.request_context import record, service
 from mlops_backend.middleware.root_path import public_path
 from mlops_backend.schemas.keys import (
     CreateKeyRequest,
+    KeyLeftResponse,
     KeyListResponse,
     KeyResponse,
     KeyWithSecretResponse,
@@ -28,6 +30,7 @@ from mlops_backend.schemas.keys import (
     UpdateKeyRequest,
 )
 from mlops_backend.services.other.keys import ApiKeys
+from mlops_backend.services.other.limits import LimitsLeft
 
 blueprint = Blueprint("admin_keys", __name__, url_prefix="/api/admin/keys")
 
@@ -56,7 +59,7 @@ async def create_key(data: CreateKeyRequest) -> ResponseReturnValue:
 @document_response(KeyListResponse, 200)
 @validate_querystring(ListKeysQuery)
 async def list_keys(query_args: ListKeysQuery) -> ResponseReturnValue:
-    """List the keys, oldest first.
+    """List the keys, oldest first, or newest first.
 
     A page at a time: `next`, unless it is `null`, is the next page's `after`. Keys of the environment are not listed.
     """
@@ -73,6 +76,18 @@ async def get_key(key_id: str) -> ResponseReturnValue:
     Revoked ones stay, since the ledger names them.
     """
     return (await service(ApiKeys).get(key_id)).shown()
+
+
+@blueprint.get("/<key_id>/limits")
+@tag(["keys"])
+@document_response(KeyLeftResponse, 200)
+async def get_limits_left(key_id: str) -> ResponseReturnValue:
+    """Say what is left of a key's limits.
+
+    Of those in force, as its generations count against them; nothing is taken. 503: the counters cannot be reached.
+    """
+    left = await service(LimitsLeft).of(await service(ApiKeys).principal(key_id))
+    return {"key_id": key_id, "limits": [asdict(one) for one in left]}
 
 
 @blueprint.patch("/<key_id>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from quart import Blueprint, g
@@ -9,8 +10,9 @@ from quart_schema import tag, validate_response
 
 from mlops_backend.middleware.request_context import service
 from mlops_backend.principal import Principal
-from mlops_backend.schemas.keys import OwnKeyResponse
+from mlops_backend.schemas.keys import KeyLeftResponse, LimitLeft, OwnKeyResponse
 from mlops_backend.services.other.keys import KeyCache
+from mlops_backend.services.other.limits import LimitsLeft
 
 blueprint = Blueprint("own_key", __name__, url_prefix="/api/key")
 
@@ -37,3 +39,16 @@ async def get_own_key() -> OwnKeyResponse:
         weight=principal.weight,
         expires_at=None if expiry is None else datetime.fromtimestamp(expiry, UTC).isoformat(timespec="milliseconds"),
     )
+
+
+@blueprint.get("/limits")
+@tag(["keys"])
+@validate_response(KeyLeftResponse)
+async def get_own_limits_left() -> KeyLeftResponse:
+    """Say what is left of the limits of the key that asks.
+
+    Asking takes nothing of them. 503: the counters cannot be reached.
+    """
+    principal: Principal = g.principal
+    left = [LimitLeft(**asdict(one)) for one in await service(LimitsLeft).of(principal)]
+    return KeyLeftResponse(key_id=principal.id, limits=left)

@@ -283,3 +283,33 @@ async def test_a_raised_rate_lets_its_key_in_at_once(serve: ServeFactory, fake: 
         async with asyncio.timeout(5):
             while (await ask()).status_code != 200:
                 await asyncio.sleep(0.05)
+
+
+async def test_what_is_left_of_a_keys_limits_is_told(serve: ServeFactory, fake: FakeOllama) -> None:
+    """To the administrator of any key, to a key of itself alone; the service's defaults count as its own."""
+    async with serve(fake.url, concurrent_generations=2) as service:
+        made = await make(service, limits={"requests": "2/hour", "tokens_per_day": 1000})
+        mine = {"X-API-Key": made["key"]}
+        await service.stranger.post("/api/generate", json={**PROMPT, "stream": False}, headers=mine)
+        path = f"/{made['id']}/limits"
+        told = await manage(service, "GET", path)
+        assert told.status_code == 200, told.text
+        left = {one["name"]: one for one in told.json()["limits"]}
+        assert list(left) == ["requests", "tokens_per_day", "concurrent"]
+        assert [left["requests"][name] for name in ("limit", "most", "remaining")] == ["2/hour", 2, 1]
+        assert 0 < left["tokens_per_day"]["remaining"] < 1000
+        assert left["concurrent"] == {
+            "name": "concurrent",
+            "limit": 2,
+            "most": 2,
+            "remaining": 2,
+            "reset_seconds": None,
+        }
+        own = await service.stranger.get("/api/key/limits", headers=mine)
+        assert own.json()["key_id"] == made["id"]
+        assert [one["remaining"] for one in own.json()["limits"]] == [one["remaining"] for one in left.values()]
+        assert (await service.stranger.get(f"{KEYS}{path}", headers=mine)).status_code == 403
+        await manage(service, "PATCH", f"/{made['id']}", {"enabled": False})
+        assert [one["name"] for one in (await manage(service, "GET", path)).json()["limits"]] == list(left)
+        assert_error(await manage(service, "GET", "/key_unknown00000/limits"), 404, "not_found")
+        assert (await service.stranger.get("/api/key/limits", headers=ADMIN)).json()["limits"] == []

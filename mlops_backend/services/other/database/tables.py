@@ -27,7 +27,7 @@ from sqlalchemy import (
 from mlops_backend.folding import folding_of
 from mlops_backend.services.other.database.exact_text import ExactText
 
-HEAD: Final = "0010"
+HEAD: Final = "0011"
 
 _EXACT: Final = ExactText()
 
@@ -58,6 +58,8 @@ api_keys: Final = Table(
     Column("weight", Float, nullable=False, server_default="1"),
     Column("end_user_limits", JSON, nullable=False, server_default="{}"),
     Index("ix_api_keys_revision", "revision"),
+    Index("ix_api_keys_created_at", "created_at", "id"),
+    Index("ix_api_keys_owner", "owner", "created_at", "id"),
 )
 
 # What a client presents: one of a key's secrets, by its SHA-256. A rotated key has two until the old one expires.

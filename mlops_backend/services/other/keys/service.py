@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
 from time import time
 from typing import Any, Final
 
 from sqlalchemy import RowMapping, delete, func, insert, select, tuple_
 
 from mlops_backend.errors import Conflict, InvalidBody
+from mlops_backend.principal import NO_LIMITS, Limits, Principal
 from mlops_backend.schemas.keys import CreateKeyRequest, ListKeysQuery, UpdateKeyRequest
 from mlops_backend.services.llm.model_names import canonical
 from mlops_backend.services.other.database import Database, api_key_secrets, api_keys
+from mlops_backend.services.other.keys.held_key import HeldKey
 from mlops_backend.services.other.keys.rows import (
     ApiKey,
     add_secret,
@@ -36,6 +39,7 @@ class ApiKeys:
         database: where they are.
         changed: called with a key when its change is committed.
         clock: seconds since the epoch.
+        defaults: the limits of a key that names none.
     """
 
     def __init__(
@@ -43,10 +47,12 @@ class ApiKeys:
         database: Database,
         changed: Callable[[Sequence[RowMapping]], Awaitable[None]],
         clock: Callable[[], float] = time,
+        defaults: Limits = NO_LIMITS,
     ) -> None:
         self._database = database
         self._changed = changed
         self._clock = clock
+        self._defaults = defaults
 
     async def create(self, asked: CreateKeyRequest) -> tuple[ApiKey, str]:
         """Make a key.
@@ -73,14 +79,16 @@ class ApiKeys:
         return ApiKey(**{"expires_at": None, "revoked_at": None, **row}), secret
 
     async def page(self, asked: ListKeysQuery) -> tuple[list[ApiKey], str | None]:
-        """A page of keys, oldest first, and the cursor of the next one.
+        """A page of keys, oldest first or newest, and the cursor of the next one.
 
         Raises:
             InvalidBody: the cursor is none.
             DatabaseDown: they cannot be read.
         """
         table = api_keys.c
-        query = select(api_keys).order_by(table.created_at, table.id).limit(asked.limit + 1)
+        place = (table.created_at, table.id)
+        order = [column.desc() for column in place] if asked.newest else place
+        query = select(api_keys).order_by(*order).limit(asked.limit + 1)
         if not asked.revoked:
             query = query.where(table.revoked_at.is_(None))
         if asked.owner is not None:
@@ -93,7 +101,8 @@ class ApiKeys:
                 found = (await connection.execute(start)).one_or_none()
                 if found is None:
                     raise _invalid("after", "There is no such key.")
-                query = query.where(tuple_(table.created_at, table.id) > tuple(found))
+                here = tuple_(*place)
+                query = query.where(here < tuple(found) if asked.newest else here > tuple(found))
             keys = [ApiKey(**row) for row in (await connection.execute(query)).mappings()]
         more = len(keys) > asked.limit
         return keys[: asked.limit], keys[asked.limit - 1].id if more else None
@@ -107,6 +116,16 @@ class ApiKeys:
         """
         async with self._database.reading() as connection:
             return await read(connection, key_id)
+
+    async def principal(self, key_id: str) -> Principal:
+        """Whoever presents a key, with the limits in force, whether the key works or not.
+
+        Raises:
+            NotFound: there is none of that id.
+            DatabaseDown: it cannot be read.
+        """
+        key = await self.get(key_id)
+        return HeldKey.read([{**asdict(key), "hash": None, "secret_expires_at": None}], self._defaults).principal
 
     async def update(self, key_id: str, asked: UpdateKeyRequest) -> ApiKey:
         """Change what was set in `asked`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mlops_backend.services.other.limits.byte_budget import SMALL, ByteBudget
 from mlops_backend.services.other.limits.decision import Standing, headers
 from mlops_backend.services.other.limits.failed_keys import FailedKeys
+from mlops_backend.services.other.limits.left import LimitsLeft
 from mlops_backend.services.other.limits.limiter import Limiter, Reservation
 from mlops_backend.services.other.limits.parent_counters import USED, ParentCounters
 from mlops_backend.services.other.limits.parent_failed_keys import ParentFailedKeys
@@ -17,6 +18,7 @@ __all__ = [
     "ByteBudget",
     "FailedKeys",
     "Limiter",
+    "LimitsLeft",
     "ParentCounters",
     "ParentFailedKeys",
     "Reservation",

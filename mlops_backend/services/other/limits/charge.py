@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from mlops_backend.principal import Limits, Rate, person_in
+from mlops_backend.principal import Limits, Principal, Rate, person_in
 
 # Lua counts in doubles, exact below 2**53. FAR is the year 2112 and MOST_ROOM is 71 years: they stay below it together.
 FAR: Final = 2**52
@@ -69,6 +69,11 @@ class Charge:
     def without_budgets(self) -> Charge:
         """The same, with nobody minding the day and the month."""
         return replace(self, limits=replace(self.limits, tokens_per_day=None, tokens_per_month=None))
+
+
+def nothing(principal: Principal) -> Charge:
+    """A charge that takes nothing, for whoever wants to see the counters."""
+    return Charge(principal.id, principal.limits, 0, 0)
 
 
 def prefix_of(principal_id: str) -> str:

@@ -95,6 +95,14 @@ class Limiter(Protocol):
         """
         ...
 
+    async def look(self, principal: Principal) -> Sequence[Standing]:
+        """How a key stands with its limits at this moment; nothing is taken.
+
+        Raises:
+            LimitsUnavailable: nobody knows.
+        """
+        ...
+
     async def take(self, principal_id: str, route: str, cost: int, room: int) -> tuple[int, int] | None:
         """Take `cost` from a route's rate if it fits: the time and the arrival time found; `None`: nobody knows."""
         ...

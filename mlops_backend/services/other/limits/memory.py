@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -11,8 +11,8 @@ from mlops_backend.days import UTC_DAYS, Calendar
 from mlops_backend.errors import AppError
 from mlops_backend.principal import Principal, person_in
 from mlops_backend.services.other.limits.account import Account, MemoryReservation, taken, unseeded
-from mlops_backend.services.other.limits.charge import Charge, whole_tokens
-from mlops_backend.services.other.limits.decision import Seen, exceeded, standings
+from mlops_backend.services.other.limits.charge import Charge, nothing, whole_tokens
+from mlops_backend.services.other.limits.decision import Seen, Standing, exceeded, standings
 from mlops_backend.services.other.limits.limiter import UNLIMITED, NoSeed, Reservation, Seed, WithoutRedis
 from mlops_backend.services.other.limits.pricing import price
 from mlops_backend.services.other.limits.seeds import Seeds
@@ -73,19 +73,40 @@ class MemoryLimiter(WithoutRedis):
         windows = self.windows(now)
         return None if unseeded(charge, account, windows) else taken(account, charge, now, windows)
 
+    async def look(self, principal: Principal) -> Sequence[Standing]:
+        """How a key stands with its limits at this moment."""
+        if not principal.limits:
+            return ()
+        charge = nothing(principal)
+        seen = await self.seen(charge)
+        return standings(charge, seen, self.windows(seen.now))
+
+    async def seen(self, charge: Charge) -> Seen:
+        """The counters that a charge would count against.
+
+        Raises:
+            AppError: those of its budgets cannot be begun.
+        """
+        while (seen := self._seen_at_once(charge)) is None:
+            await self._begin(charge)
+        return seen
+
+    def _seen_at_once(self, charge: Charge) -> Seen | None:
+        now = self._clock()
+        account, windows = self._account(charge.principal_id, now), self.windows(now)
+        if unseeded(charge, account, windows):
+            return None
+        account.follow(charge.limits, now)
+        return account.seen(now, windows)
+
     async def begun(self, charge: Charge) -> Charge:
         """The same charge once its counters exist; one without budgets where they can't, if that is wanted.
 
         Raises:
             AppError: they can't.
         """
-        now = self._clock()
-        unknown = unseeded(charge, self._account(charge.principal_id, now), self.windows(now))
         try:
-            for window in unknown:
-                tokens = whole_tokens(await self._seeds.used(charge.principal_id, window.start))
-                account = self._account(charge.principal_id, self._clock())
-                account.used.setdefault(window, tokens)
+            await self._begin(charge)
         except AppError:
             if self._budgets_fail_open:
                 self.failed_open += 1
@@ -93,6 +114,13 @@ class MemoryLimiter(WithoutRedis):
             self.failed_closed += 1
             raise
         return charge
+
+    async def _begin(self, charge: Charge) -> None:
+        now = self._clock()
+        for window in unseeded(charge, self._account(charge.principal_id, now), self.windows(now)):
+            tokens = whole_tokens(await self._seeds.used(charge.principal_id, window.start))
+            account = self._account(charge.principal_id, self._clock())
+            account.used.setdefault(window, tokens)
 
     async def take(self, principal_id: str, route: str, cost: int, room: int) -> tuple[int, int] | None:
         """Take `cost` from a route's rate if it fits: the time now and the arrival time found."""

@@ -19,6 +19,7 @@ RESERVE: Final = "limits.reserve"
 SETTLE: Final = "limits.settle"
 RELEASE: Final = "limits.release"
 TAKE: Final = "limits.take"
+LOOK: Final = "limits.look"
 USED: Final = "limits.used"
 
 # Whether it was admitted, its tokens, whether budgets were passed over, and the counters.
@@ -54,6 +55,7 @@ class ParentCounters:
         hears.on(SETTLE, self._settle, tuple[int, int])
         hears.on(RELEASE, self._release, int)
         hears.on(TAKE, self._take, tuple[str, str, int, int])
+        hears.on(LOOK, self._look, Charge)
 
     def lose(self, worker: object) -> None:
         """A worker is gone: what its generations hold comes back, and their requests stay counted."""
@@ -102,3 +104,6 @@ class ParentCounters:
 
     def _take(self, _: object, asked: tuple[str, str, int, int]) -> tuple[int, int]:
         return self.limiter.take_at_once(*asked)
+
+    async def _look(self, _: object, charge: Charge) -> Seen:
+        return await self.limiter.seen(charge)

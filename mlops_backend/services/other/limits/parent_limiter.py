@@ -9,10 +9,10 @@ from typing import Any
 from mlops_backend.days import UTC_DAYS, Calendar
 from mlops_backend.errors import Unavailable
 from mlops_backend.principal import Principal
-from mlops_backend.services.other.limits.charge import Charge, whole_tokens
+from mlops_backend.services.other.limits.charge import Charge, nothing, whole_tokens
 from mlops_backend.services.other.limits.decision import Seen, Standing, exceeded, standings
 from mlops_backend.services.other.limits.limiter import UNLIMITED, Reservation, Seed, WithoutRedis
-from mlops_backend.services.other.limits.parent_counters import RELEASE, RESERVE, SETTLE, TAKE, USED
+from mlops_backend.services.other.limits.parent_counters import LOOK, RELEASE, RESERVE, SETTLE, TAKE, USED
 from mlops_backend.services.other.limits.pricing import price
 from mlops_backend.services.other.limits.seeds import Seeds
 from mlops_backend.services.other.limits.windows import windows_at
@@ -85,6 +85,14 @@ class ParentLimiter(WithoutRedis):
         if not admitted:
             raise exceeded(charge, found, windows)
         return ParentReservation(self._shared, number, charge, tokens, standings(charge, found, windows))
+
+    async def look(self, principal: Principal) -> Sequence[Standing]:
+        """How a key stands with its limits at this moment."""
+        if not principal.limits:
+            return ()
+        charge = nothing(principal)
+        seen = Seen(*await self._shared.parent.ask(LOOK, charge))
+        return standings(charge, seen, windows_at(seen.now, self._calendar))
 
     async def take(self, principal_id: str, route: str, cost: int, room: int) -> tuple[int, int] | None:
         """Take `cost` from a route's rate if it fits: the time and the arrival time found."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeAlias
 
 from redis.exceptions import RedisError
 
@@ -15,7 +15,7 @@ from mlops_backend.principal import Principal
 from mlops_backend.redis_clients import REDIS_ERRORS
 from mlops_backend.redis_link import Steps
 from mlops_backend.services.other.limits import script
-from mlops_backend.services.other.limits.charge import Charge, cost_of, whole_tokens
+from mlops_backend.services.other.limits.charge import Charge, cost_of, nothing, whole_tokens
 from mlops_backend.services.other.limits.decision import Standing, exceeded, standings
 from mlops_backend.services.other.limits.limiter import UNLIMITED, NoSeed, Reservation, Seed
 from mlops_backend.services.other.limits.pricing import price
@@ -26,7 +26,9 @@ from mlops_backend.services.other.limits.windows import Windows, windows_at
 
 # One for each window that has to be begun, one for a clock that is not Redis's, and some to spare.
 _ATTEMPTS: Final = 8
-_Result = TypeVar("_Result")
+_Ask: TypeAlias = Callable[[Charge, Windows], Awaitable[Answer]]
+_Begin: TypeAlias = Callable[[Charge, Windows, Sequence[str]], Awaitable[Charge]]
+_UNREACHABLE: Final = "The budget of this key cannot be checked at present: its counters cannot be reached."
 
 
 class RedisReservation:
@@ -129,6 +131,24 @@ class RedisLimiter:
             taking.add_done_callback(_release)
             raise
 
+    async def look(self, principal: Principal) -> Sequence[Standing]:
+        """How a key stands with its limits at this moment."""
+        if not principal.limits:
+            return ()
+        if not self._upkeep.up:
+            raise LimitsUnavailable(_UNREACHABLE)
+        try:
+            return await asyncio.shield(self._steps.start(self._looked(nothing(principal))))
+        except REDIS_ERRORS as error:
+            self._upkeep.failed(error)
+            raise LimitsUnavailable(_UNREACHABLE) from error
+
+    async def _looked(self, charge: Charge) -> Sequence[Standing]:
+        _, answer = await self._answer(charge, self._store.look, self._begun)
+        if answer.seen is None:
+            raise LimitsUnavailable(_UNREACHABLE)
+        return standings(charge, answer.seen, self._windows(answer.now))
+
     async def take(self, principal_id: str, route: str, cost: int, room: int) -> tuple[int, int] | None:
         """Take `cost` from a route's rate if it fits: the time and the arrival time found; `None`: nobody knows."""
         if self._upkeep.up:
@@ -145,8 +165,12 @@ class RedisLimiter:
 
     async def _reserved(self, charge: Charge) -> Reservation:
         reservation = secrets.token_hex(8)
+
+        async def ask(asked: Charge, windows: Windows) -> Answer:
+            return await self._store.reserve(asked, reservation, windows)
+
         try:
-            charge, answer = await self._answer(charge, reservation)
+            charge, answer = await self._answer(charge, ask, self._seeded)
         except REDIS_ERRORS as error:
             self._upkeep.ended(Settlement(charge.principal_id, reservation, released=True, given_up=True))
             self._upkeep.failed(error)
@@ -161,18 +185,18 @@ class RedisLimiter:
     def _windows(self, now: int) -> Windows:
         return windows_at(now, self._calendar)
 
-    async def _answer(self, charge: Charge, reservation: str) -> tuple[Charge, Answer]:
+    async def _answer(self, charge: Charge, ask: _Ask, begin: _Begin) -> tuple[Charge, Answer]:
         """What Redis says, once the counters of the windows exist in it; and the charge that it was asked for."""
         windows = self._windows(self._store.now())
         for _ in range(_ATTEMPTS):
             async with self._steps.turns:
                 if not self._upkeep.up:
                     raise RedisError("went down while this waited for its turn")
-                answer = await self._store.reserve(charge, reservation, windows)
+                answer = await ask(charge, windows)
             if answer.code == script.OTHER_WINDOWS:
                 windows = self._windows(answer.now)
             elif answer.code == script.UNSEEDED:
-                charge = await self._seeded(charge, windows, answer.missing)
+                charge = await begin(charge, windows, answer.missing)
             else:
                 return charge, answer
         raise RedisError("the counters of a window vanish as soon as they are made")
@@ -180,17 +204,20 @@ class RedisLimiter:
     async def _seeded(self, charge: Charge, windows: Windows, missing: Sequence[str]) -> Charge:
         """The same charge once its counters exist; one without budgets where they can't, if that is wanted."""
         try:
-            for name in missing:
-                start = getattr(windows, name).start
-                tokens = whole_tokens(await self._seeds.used(charge.principal_id, start))
-                async with self._steps.turns:
-                    await self._store.seed(charge.principal_id, name, start, tokens)
+            return await self._begun(charge, windows, missing)
         except AppError:
             if self._budgets_fail_open:
                 self.failed_open += 1
                 return charge.without_budgets()
             self.failed_closed += 1
             raise
+
+    async def _begun(self, charge: Charge, windows: Windows, missing: Sequence[str]) -> Charge:
+        for name in missing:
+            start = getattr(windows, name).start
+            tokens = whole_tokens(await self._seeds.used(charge.principal_id, start))
+            async with self._steps.turns:
+                await self._store.seed(charge.principal_id, name, start, tokens)
         return charge
 
     def _without_redis(self, charge: Charge) -> Reservation:
@@ -198,9 +225,7 @@ class RedisLimiter:
         budgeted = limits.tokens_per_day is not None or limits.tokens_per_month is not None
         if budgeted and not self._budgets_fail_open:
             self.failed_closed += 1
-            raise LimitsUnavailable(
-                "The budget of this key cannot be checked at present: its counters cannot be reached."
-            )
+            raise LimitsUnavailable(_UNREACHABLE)
         self.failed_open += 1
         return UNLIMITED
 

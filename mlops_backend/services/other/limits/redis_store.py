@@ -51,7 +51,7 @@ class RedisStore(RedisLink):
     def __init__(
         self, url: str, *, clock: Callable[[], int] | None = None, life: int = LIFE, prefix: str = "mlops"
     ) -> None:
-        scripts = [script.RESERVE, script.SETTLE, script.SEED, script.RENEW, script.TAKE]
+        scripts = [script.RESERVE, script.LOOK, script.SETTLE, script.SEED, script.RENEW, script.TAKE]
         super().__init__(url, scripts, prefix=prefix)
         self._clock, self._life = clock, life
 
@@ -61,6 +61,13 @@ class RedisStore(RedisLink):
 
     async def reserve(self, charge: Charge, reservation: str, windows: Windows) -> Answer:
         """Take as much of a charge as there is, or nothing."""
+        return await self._charged(script.RESERVE, charge, reservation, windows)
+
+    async def look(self, charge: Charge, windows: Windows) -> Answer:
+        """See the counters that a charge would count against; nothing is taken."""
+        return await self._charged(script.LOOK, charge, "", windows)
+
+    async def _charged(self, what: str, charge: Charge, reservation: str, windows: Windows) -> Answer:
         arguments: list[str | int] = [
             reservation,
             self._moment(),
@@ -68,7 +75,7 @@ class RedisStore(RedisLink):
             _ttl(charge),
             *_arguments(charge, windows),
         ]
-        code, now, *rest = await self._run(script.RESERVE, self._keys(charge.principal_id, reservation), arguments)
+        code, now, *rest = await self._run(what, self._keys(charge.principal_id, reservation), arguments)
         if code == script.UNSEEDED:
             return Answer(code, now, missing=[name for name, no in zip(Windows._fields, rest, strict=True) if no])
         return Answer(code, now, rest[0], Seen(now, *rest[1:])) if rest else Answer(code, now)

@@ -54,10 +54,11 @@ local function close(id, used, cost, released)
 end
 """
 
+# The counters of a principal, once they follow the limits that now hold.
 # ARGV: id, moment, life, ttl, request cost and room, tokens, held and room, open at most, for the day and the month
 # limit, start and end; the least tokens, the part that they may be cut to and what that holds, what one token holds,
 # and the name of the rate of tokens. A room or a limit of -1 is none.
-RESERVE: Final = f"""{_COMMON}
+_SEEN: Final = f"""{_COMMON}
 local id, now, life, ttl = ARGV[1], moment(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local request, request_room = tonumber(ARGV[5]), tonumber(ARGV[6])
 local tokens, held, held_room = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -101,7 +102,9 @@ if held_room >= 0 and seen[6] ~= rate then
   redis.call('HSET', state, 'tokens', whole(tokens_at), 'held', whole(held_now), 'rate', rate)
   redis.call('PEXPIRE', state, ttl)
 end
+"""
 
+RESERVE: Final = f"""{_SEEN}
 local refused = request_room >= 0 and math.max(requests_at, now) + request > now + request_room
   or most >= 0 and count >= most
 local taken, left = tokens, held_room - math.max(tokens_at - now, 0) - held_now
@@ -140,6 +143,11 @@ local record = {{whole(now), ARGV[5], whole(taken), whole(held), day_counted, mo
 redis.call('HSET', records, id, table.concat(record, ' '))
 for i = 1, 3 do redis.call('PEXPIRE', KEYS[i], ttl) end
 return {{{ADMITTED}, now, taken, requests_at, tokens_at, held_now, day_used, month_used, count + 1}}
+"""
+
+# The same arguments, of a reservation that has no id and takes nothing.
+LOOK: Final = f"""{_SEEN}
+return {{{ADMITTED}, now, 0, requests_at, tokens_at, held_now, day_used, month_used, count}}
 """
 
 # ARGV: id, tokens used, their cost, 1 if everything comes back, milliseconds to remember one that never came or 0

@@ -8,6 +8,7 @@ from mlops_backend.config import Settings
 from mlops_backend.days import Calendar
 from mlops_backend.services.other.limits.byte_budget import ByteBudget
 from mlops_backend.services.other.limits.failed_keys import FailedKeys
+from mlops_backend.services.other.limits.left import LimitsLeft
 from mlops_backend.services.other.limits.limiter import Limiter, Seed
 from mlops_backend.services.other.limits.memory import MemoryLimiter
 from mlops_backend.services.other.limits.parent_failed_keys import WorkersFailedKeys
@@ -29,6 +30,7 @@ def build_limits(services: Services, settings: Settings, spent: Seed, shared: Sh
     """
     limiter = _limiter(settings, spent, shared, services.get(Calendar))
     services.add(RouteLimiter(limiter))
+    services.add(LimitsLeft(limiter))
     bodies = services.add(budget_of_bodies(settings))
     metrics = services.get(Metrics)
     metrics.gauge("body_bytes", "Bytes of request bodies in memory.", lambda: bodies.held)
