@@ -21,7 +21,7 @@ from mlops_backend.__main__ import main
 from tests.conftest import ServeFactory
 from tests.databases import Postgres
 from tests.e2e.processes import REPOSITORY, free_port
-from tests.e2e.server_process import COMMAND, KEY, ServerProcess, running, serving_process
+from tests.e2e.server_process import COMMAND, KEY, ServerProcess, put_tables, running, serving_process
 from tests.fakes.ollama import FakeOllama
 from tests.service import Service, serving, settings_for
 
@@ -198,6 +198,7 @@ async def test_a_postgresql_that_refuses_the_tables_stops_start_up(
 async def test_hypercorn_serves_with_its_configuration(fake: FakeOllama, tmp_path: Path, workers: int) -> None:
     """`hypercorn -c file:hypercorn_conf.py wsgi:app` serves by the same settings, with several workers as well."""
     settings = {"HOST": "127.0.0.1", "PORT": str(free_port()), "OLLAMA_BASE_URL": fake.url, "API_KEY": KEY}
+    put_tables(tmp_path / "data" / "mlops_backend.db")
     async with running(tmp_path, [*CONFIGURED, "-w", str(workers)], settings) as process:
         url = f"http://127.0.0.1:{settings['PORT']}"
         answer = await until_it_answers(url)
@@ -230,6 +231,7 @@ async def test_the_loop_that_is_named_serves(
     """Whoever starts it."""
     port = str(free_port())
     settings = {"HOST": "127.0.0.1", "PORT": port, "OLLAMA_BASE_URL": fake.url, "API_KEY": KEY, "EVENT_LOOP": loop}
+    put_tables(tmp_path / "data" / "mlops_backend.db")
     async with running(tmp_path, command, settings) as process:
         assert (await until_it_answers(f"http://127.0.0.1:{port}", 30)).status_code == 200
         started = psutil.Process(process.pid)
