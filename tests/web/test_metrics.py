@@ -12,6 +12,7 @@ import yaml
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_families
 from prometheus_client.parser import text_string_to_metric_families
 
+from mlops_backend.services.llm.generation import Breakers
 from mlops_backend.services.other.usage import Ledger
 from mlops_backend.telemetry.generation_metrics import MOST_KEYS, MOST_MODELS, GenerationMetrics
 from mlops_backend.telemetry.metrics import Bounded, Metrics
@@ -190,6 +191,16 @@ async def test_a_backend_that_is_passed_over_is_counted(serve: ServeFactory, fak
             told = await told_once(service, lambda told: together(told, "mlops_requests_total") >= 21)
         await gone.start()
     assert told["mlops_retries_total"] >= 1
+
+
+async def test_a_backend_that_is_left_alone_is_seen(service: Service, fake: FakeOllama) -> None:
+    """Its breaker is closed, open, and closed again."""
+    breaker = service.services.get(Breakers)[fake.url]
+    seen = [(await scraped(service))[f"mlops_backend_breaker backend={fake.url}"]]
+    for change in (lambda: breaker.tripped(30.0, 1), breaker.reset):
+        change()
+        seen.append((await scraped(service))[f"mlops_backend_breaker backend={fake.url}"])
+    assert seen == [0, 2, 0]
 
 
 def test_a_number_has_one_owner() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Final
 
 from mlops_backend import __version__
 from mlops_backend.config import Settings
@@ -41,6 +42,9 @@ from mlops_backend.services.llm.upstream import Upstream
 from mlops_backend.services.registry import Services
 from mlops_backend.shared import Bus, Shared
 from mlops_backend.telemetry.metrics import Labelled, Metrics
+
+# A circuit breaker as a number: the larger, the less comes through.
+_TRIPS: Final[Mapping[str, int]] = {"closed": 0, "half-open": 1, "open": 2}
 
 
 class Inference:
@@ -98,7 +102,9 @@ def _bus(settings: Settings) -> Bus | None:
     return RedisBus(address)
 
 
-def _measure(services: Services, leases: Lessor, pool: BackendPool, upstream: Upstream, admission: Admission) -> None:
+def _measure(
+    services: Services, leases: Lessor, pool: BackendPool, upstream: Upstream, admission: Admission, breakers: Breakers
+) -> None:
     """Tell monitoring how backends and generations are; a backend's name is the operator's."""
     metrics = services.get(Metrics)
     metrics.gauge("generations_running", "Generations that run now.", lambda: admission.running)
@@ -112,6 +118,8 @@ def _measure(services: Services, leases: Lessor, pool: BackendPool, upstream: Up
     metrics.labelled("backend_up", "1 while it answers looks.", ("backend",), up, of_all="most")
     drained = of_each(lambda each: each.drained)
     metrics.labelled("backend_drained", "1 while it gets nothing new.", ("backend",), drained, of_all="most")
+    trips = of_each(lambda each: _TRIPS[breakers[each.described.name].state])
+    metrics.labelled("backend_breaker", "0 closed, 1 half-open, 2 open.", ("backend",), trips, of_all="most")
     held = of_each(lambda each: leases.taken(each.described.name))
     metrics.labelled("backend_leases", "Generations that have a slot of it.", ("backend",), held)
     slots = of_each(lambda each: leases.most(each.described.name) or 0)
@@ -135,7 +143,8 @@ def build_llm(
     bus = _bus(settings)
     near = Running(admission) if shared is None else RunningOfWorkers(admission, shared)
     services.add(near if bus is None else RunningEverywhere(admission, near, bus), Running)
-    breakers = Breakers([*([] if shared is None else [BreakersOfWorkers(shared)]), *([] if bus is None else [bus])])
+    told = [*([] if shared is None else [BreakersOfWorkers(shared)]), *([] if bus is None else [bus])]
+    breakers = services.add(Breakers(told))
     clocks = Clocks(settings.first_byte_timeout, settings.idle_timeout)
     rules = ModelRules(allow_cloud=settings.allow_cloud_models)
     model = allowed_default(settings.default_model, allow_cloud=settings.allow_cloud_models)
@@ -158,5 +167,5 @@ def build_llm(
     named = services.add(NamedBackends(settings.backends_file, settings.named_backends, builder, pool, news))
     services.add(Lookout(pool, settings.probe_interval))
     services.add(BackendDesk(pool, news, named, breakers.find))
-    _measure(services, leases, pool, upstream, admission)
+    _measure(services, leases, pool, upstream, admission, breakers)
     return upstream, Inference(settings, engine, leases, bus, services)
