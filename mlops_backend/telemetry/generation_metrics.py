@@ -6,12 +6,11 @@ The names and buckets are those of the semantic conventions for generative AI
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
 from typing import Any, Final
 
 from prometheus_client import Counter, Histogram
 
+from mlops_backend.telemetry.gen_ai import operation_of
 from mlops_backend.telemetry.metrics import OTHER, Bounded, Metrics
 from mlops_backend.telemetry.record import RequestRecord
 
@@ -46,14 +45,6 @@ _TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 
 _WAITS: Final = (0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _OF_GENERATION: Final = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_OPERATIONS: Final[Mapping[str, str]] = {
-    "generate": "text_completion",
-    "stream": "text_completion",
-    "completions": "text_completion",
-    "embed": "embeddings",
-    "embeddings": "embeddings",
-    "transcriptions": "transcription",
-}
 
 
 class _Children(dict[tuple[str, ...], Any]):
@@ -134,7 +125,7 @@ class GenerationMetrics:
     def _note_generation(self, record: RequestRecord, now: float) -> None:
         model = self._models.of(record.model, proven=record.outcome == "done")
         key = self._keys.of(record.caller.id if record.caller is not None else "")
-        labels = (*_kind_of(record.route), model)
+        labels = operation_of(record.asked_path, record.route), record.provider, model
         self._generations[model, record.outcome].inc()
         self._key_generations[key, record.outcome].inc()
         error = "" if record.outcome == "done" else record.error or record.outcome
@@ -157,11 +148,3 @@ class GenerationMetrics:
             behind = (record.completion_tokens or 0) - 1
             if behind > 0 and not record.estimated and record.outcome == "done":
                 self._each[labels].observe((now - record.first_byte) / behind)
-
-
-@cache
-def _kind_of(route: str) -> tuple[str, str]:
-    """What a route does, and whose API it is: there are as many routes as the service has."""
-    provider = "anthropic" if route.startswith("/v1/messages") else "openai" if route.startswith("/v1/") else "ollama"
-    last = route.rpartition("/")[2]
-    return ("chat" if route.endswith("chat/completions") else _OPERATIONS.get(last, "chat")), provider

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from mlops_backend.telemetry import otlp
 from mlops_backend.telemetry.metrics import Metrics
+from mlops_backend.telemetry.numbers import parted
 from tests.conftest import ServeFactory
 from tests.fakes.collector import FakeCollector, Span
 from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
@@ -164,6 +165,33 @@ async def test_what_openai_counts_apart_is_told(traced: Traced, collector: FakeC
             assert span.attributes["gen_ai.usage.input_tokens"] == 7
             assert span.attributes["server.port"] == fake.port
         assert asked_of(fake) == [f"00-{TRACE}-{span.id}-01" for span in (native, translated)]
+
+
+async def test_metrics_and_spans_say_the_same_of_a_generation(
+    traced: Traced, fake: FakeOllama, collector: FakeCollector
+) -> None:
+    """What was done, and by whom: the backend that was asked, in whatever dialect its client speaks."""
+    async with FakeOpenAI() as other:
+        asked = (({}, "/v1/messages", CHAT | {"max_tokens": 9}), ({}, "/v1/chat/completions", CHAT))
+        for backends, path, body in (*asked, ({"openai_backends": other.url}, "/api/chat", CHAT)):
+            model = "Qwen/Qwen3-8B" if backends else "llama3"
+            async with traced(*([] if backends else [fake.url]), **backends) as service:
+                await service.client.post(path, json=body | {"model": model, "stream": False})
+                await _until(lambda: bool(kinds_in(service)))
+                kinds = kinds_in(service)
+            span = collector.spans[-1].attributes
+            assert kinds == {(span["gen_ai.operation.name"], span["gen_ai.provider.name"])}, path
+            assert span["gen_ai.provider.name"] == ("openai" if backends else "ollama")
+
+
+def kinds_in(service: Service) -> set[tuple[str, str]]:
+    """Operations and providers of the generations that were counted."""
+    labels = [parted(name) for name, _, _ in service.services.get(Metrics).told()]
+    return {
+        (said["gen_ai_operation_name"], said["gen_ai_provider_name"])
+        for name, said in labels
+        if name == "gen_ai_server_request_duration_seconds_count"
+    }
 
 
 class _Counting(FakeOpenAI):
