@@ -23,7 +23,7 @@ export default class Conversations extends HTMLElement {
     const styles = Promise.all([useStyles("playground.css"), useStyles("conversations.css")]);
     const models = listModels().catch(() => []);
     await styles;
-    this.list = h("conversation-list", { onsearch: ({ detail }) => setParams({ search: detail, message: null }, { replace: false }), onlisted: ({ detail }) => this.#listed(detail) });
+    this.list = h("conversation-list", { onsought: ({ detail }) => setParams({ search: detail, message: null }, { replace: false }), onlisted: ({ detail }) => this.#listed(detail) });
     this.reading = h("conversation-reading", { onchanged: () => this.list.refresh(), onmade: ({ detail }) => this.#made(detail), ondeleted: () => this.#deleted() });
     this.place = h("div", { class: "reading-place" });
     replace(this, this.#header(), h("div", { class: "conversations" }, this.list, this.place));

@@ -7,7 +7,7 @@ import { icon } from "../../lib/icons.js";
 import { hash } from "../../lib/router.js";
 import { list } from "./store.js";
 
-/** <conversation-list>: `find(search)`, `refresh()`, `.selected`. Tells of "search" with the words, and of "listed". */
+/** <conversation-list>: `find(search)`, `refresh()`, `.selected`. Tells of "sought" with the words, and of "listed". */
 export class ConversationList extends HTMLElement {
   #search = "";
   #selected = null;
@@ -54,7 +54,7 @@ export class ConversationList extends HTMLElement {
   }
 
   #tell() {
-    this.dispatchEvent(new CustomEvent("search", { detail: this.words.value.trim() }));
+    this.dispatchEvent(new CustomEvent("sought", { detail: this.words.value.trim() }));
   }
 
   async #page(after) {
