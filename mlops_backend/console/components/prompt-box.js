@@ -29,7 +29,8 @@ export class PromptBox extends HTMLElement {
     this.stop = h("button", { type: "button", class: "button", hidden: true, onclick: () => this.#tell("stop") }, icon("stop", { size: 16 }), "Stop");
     const help = h("span", { id: `${id}-help`, class: "muted prompt-help" }, coarse.matches ? "" : "Enter sends, Shift+Enter begins a line");
     const foot = h("div", { class: "prompt-foot" }, attach, this.file, this.before, help, this.stop, this.send);
-    this.append(h("form", { class: "prompt", onsubmit: (event) => this.#submit(event) }, h("label", { for: id }, hidden("Message")), this.tray, this.field, foot));
+    const escape = ({ key }) => key === "Escape" && this.#busy && this.#tell("stop");
+    this.append(h("form", { class: "prompt", onsubmit: (event) => this.#submit(event), onkeydown: escape }, h("label", { for: id }, hidden("Message")), this.tray, this.field, foot));
     this.#draw();
   }
 
@@ -88,7 +89,6 @@ export class PromptBox extends HTMLElement {
 
   // On a phone Enter begins a line, as there is no other key for it.
   #key(event) {
-    if (event.key === "Escape" && this.#busy) this.#tell("stop");
     if (event.key !== "Enter" || event.isComposing || event.shiftKey) return;
     if (coarse.matches && !event.ctrlKey && !event.metaKey) return;
     this.#submit(event);
