@@ -56,7 +56,7 @@ function axis(ink, rest) {
 }
 
 function labelsOf(chart) {
-  const name = (at) => (Number.isInteger(at) && at in chart.labels ? chart.labelFormat(chart.labels[at]) : "");
+  const name = (at) => (Number.isInteger(at) && at in chart.labels ? (chart.axisLabel ?? chart.labelFormat)(chart.labels[at]) : "");
   return { grid: { show: false }, space: 76, size: 28, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500], values: (_, ticks) => ticks.map(name) };
 }
 

@@ -12,6 +12,7 @@ import { dataTable } from "./data-table.js";
  *   .caption  what it shows; `.level` of its heading (2)
  *   .kind     "bars" (stacked), "lines" or "histogram" (bars that touch)
  *   .labels   what each place along the axis is: ["2026-11-01", …]; `.labelHead` names them ("Day")
+ *   .labelFormat  (label) => text; `.axisLabel` is a shorter one for the axis
  *   .series   [{label, values: [number | null, …], colour: 1…8}]
  *   .format   (value) => text, for the axis, the tip and the table
  * Where the library is not installed the table alone is shown.
@@ -23,6 +24,7 @@ export class XChart extends HTMLElement {
   labels = [];
   labelHead = "";
   labelFormat = (label) => label;
+  axisLabel = null;
   format = (value) => number(value, 2);
   axisFormat = compact;
   #series = [];
@@ -102,7 +104,7 @@ export class XChart extends HTMLElement {
       ...this.#series.map((one, at) => ({ key: at, label: one.label, align: "end", cell: (row) => this.format(row[at]) })),
     ];
     const rows = this.labels.map((label, at) => ({ label, ...this.#series.map((one) => one.values[at]) }));
-    return dataTable({ caption: this.caption, captionHidden: true, columns, rows });
+    return dataTable({ caption: `${this.caption}: numbers`, captionHidden: true, columns, rows });
   }
 }
 customElements.define("x-chart", XChart);
