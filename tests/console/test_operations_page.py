@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 import httpx
-import pytest
 import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
 
@@ -79,6 +78,7 @@ async def test_a_backend_is_drained_and_resumed(console: Console, fake: FakeOlla
     await card.get_by_role("button", name="Drain").click()
     await confirm(page, "Drain")
     await expect(card).to_contain_text("Drained")
+    await expect(card.get_by_role("button", name="Resume")).to_be_focused()
     await card.get_by_role("button", name="Resume").click()
     await confirm(page, "Resume")
     await expect(card).to_contain_text("Up")
@@ -115,6 +115,7 @@ async def test_what_runs_waits_and_fails_is_shown_as_it_happens(
     await confirm(page, "Cancel generation")
     assert (await tasks[0]).status_code == 499
     await expect(running.get_by_role("row")).to_have_count(3)
+    await expect(running.get_by_role("region")).to_be_focused()  # its row is gone
     fake.mode = Mode.ERROR_500
     fake.release()
     await asyncio.gather(*tasks)
@@ -169,8 +170,13 @@ async def test_a_broken_connection_is_shown_and_mends_itself(console: Console, s
     await expect(state).to_have_text("Live")
 
 
-@pytest.mark.parametrize("scope", ["models:read"])
-async def test_a_key_without_inference_is_offered_no_such_page(console: Console, scope: str) -> None:
-    """It runs nothing."""
-    page = await console.visit("/models", await console.key([scope]))
-    await expect(page.get_by_role("navigation", name="Pages").get_by_role("link", name="Operations")).to_have_count(0)
+async def test_a_session_that_ends_ends_the_page(console: Console, service: Service) -> None:
+    """Nobody has to touch it: it signs out as soon as its stream does, and says why."""
+    service.services.get(Live).check = 0.1
+    page = await console.visit("/operations", ADMIN_KEY)
+    console.watch_of(page).allow(r"Failed to load resource: the server responded with a status of 401")
+    await expect(page.locator("live-state")).to_have_text("Live")
+    ended = await service.stranger.delete("/api/console/sessions", headers={"X-API-Key": ADMIN_KEY})
+    assert ended.status_code == 204
+    await expect(page.get_by_label("API key", exact=True)).to_be_visible()
+    await expect(page.locator("page-sign-in")).to_contain_text("Your session has ended.")

@@ -1,6 +1,7 @@
 // Pulls under way. They go on while the console is open, whichever page is shown.
 
 import { lines } from "../../lib/api.js";
+import { changes } from "../../lib/session.js";
 
 /** Tells of "change". */
 export const pulls = new EventTarget();
@@ -85,6 +86,14 @@ function tell() {
   waiting = 0;
   pulls.dispatchEvent(new Event("change"));
 }
+
+// Who signs out ends what they pull; the next one sees nothing of it.
+function endAll() {
+  all.splice(0).forEach((one) => one.stop.abort());
+  tell();
+}
+changes.addEventListener("change", endAll);
+changes.addEventListener("ended", endAll);
 
 // Who leaves the console ends what it pulls; the browser asks first.
 addEventListener("beforeunload", (event) => {

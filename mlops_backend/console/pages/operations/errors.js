@@ -7,7 +7,7 @@ import { json } from "../../lib/api.js";
 import { h, replace, uniqueId } from "../../lib/element.js";
 import { bytes, clock, duration, money, number, timeNode } from "../../lib/format.js";
 import { backendName, keyName, learn } from "./names.js";
-import { count, counter, section } from "./section.js";
+import { ASKING, count, counter, section } from "./section.js";
 
 const MOST = 50;
 const OUTCOMES = { error: "Error", timeout: "Timed out", drained: "Cut by the drain" };
@@ -19,7 +19,7 @@ export function errorsSection({ admin, changed }) {
   const table = dataTable({
     caption: "The last generations that failed",
     captionHidden: true,
-    empty: "Nothing has failed.",
+    empty: ASKING,
     rowKey: (row) => row.id,
     columns: [
       { key: "ended_at", label: "When", cell: (row) => timeNode(row.ended_at, clock) },
@@ -33,6 +33,7 @@ export function errorsSection({ admin, changed }) {
     failures.forEach((one) => known.set(one.id, one));
     const newest = [...known.values()].sort((one, other) => other.ended_at.localeCompare(one.ended_at)).slice(0, MOST);
     count(badge, newest.length);
+    table.empty = "Nothing has failed.";
     table.rows = newest;
     changed(newest, newest.length < MOST);
   };

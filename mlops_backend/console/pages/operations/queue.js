@@ -3,8 +3,8 @@
 import { dataTable } from "../../components/data-table.js";
 import { h, replace } from "../../lib/element.js";
 import { duration, number } from "../../lib/format.js";
-import { count, counter, section } from "./section.js";
 import { keyName } from "./names.js";
+import { ASKING, count, counter, section } from "./section.js";
 import { Trail } from "./trail.js";
 
 /** The queue; an administrator sees whose wait, others where their own stand. */
@@ -20,7 +20,7 @@ function everybodys() {
   const table = dataTable({
     caption: "Who waits",
     captionHidden: true,
-    empty: "Nobody waits.",
+    empty: ASKING,
     rowKey: (row) => `${row.key_id} ${row.class}`,
     columns: [
       { key: "key_id", label: "Key", header: true, cell: (row) => keyName(row.key_id) },
@@ -32,6 +32,7 @@ function everybodys() {
   const draw = () => {
     if (!told) return;
     count(badge, told.waiting);
+    table.empty = "Nobody waits.";
     table.rows = told.waiting_by;
   };
   const hears = {
@@ -49,7 +50,7 @@ function everybodys() {
 
 function own() {
   const badge = counter();
-  const list = h("ol", { class: "places" });
+  const list = h("ol", { class: "places" }, h("li", { class: "muted" }, ASKING));
   let told = null;
   let at = 0;
   const draw = () => {

@@ -9,7 +9,7 @@ import { bytes, number } from "../../lib/format.js";
 import { icon } from "../../lib/icons.js";
 import { backendName, keyName, learn } from "./names.js";
 import { classOf, waited } from "./queue.js";
-import { count, counter, section } from "./section.js";
+import { ASKING, count, counter, section } from "./section.js";
 
 const STATES = {
   queued: ["warning", "Waiting", "It waits for a backend."],
@@ -26,7 +26,7 @@ export function runningSection({ admin }) {
   const table = dataTable({
     caption: admin ? "Generations that run or wait" : "Your generations that run or wait",
     captionHidden: true,
-    empty: admin ? "Nothing runs." : "None of yours runs.",
+    empty: ASKING,
     rowKey: (row) => row.name,
     columns: [
       { key: "state", label: "State", cell: (row) => stateOf(row.state) },
@@ -41,6 +41,7 @@ export function runningSection({ admin }) {
   const draw = () => {
     if (!told) return;
     count(badge, told.count);
+    table.empty = admin ? "Nothing runs." : "None of yours runs.";
     table.rows = named(told.generations);
     const left = told.count - told.generations.length;
     more.hidden = left <= 0;

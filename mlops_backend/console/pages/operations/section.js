@@ -13,6 +13,9 @@ export function section(title, { count = null, aside = null } = {}, ...children)
   );
 }
 
+/** What a table shows that has not been told anything yet. */
+export const ASKING = "Asking…";
+
 /** A number beside a heading. */
 export function counter() {
   return h("span", { class: "badge part-count", hidden: true });
