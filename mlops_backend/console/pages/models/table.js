@@ -21,7 +21,7 @@ export function modelTable(catalogue) {
     rowKey: (row) => row.name,
     columns: [
       { key: "name", label: "Model", header: true, cell: (row) => nameOf(row, catalogue) },
-      { key: "size", label: "Size", align: "end", cell: (row) => bytes(row.size) },
+      { key: "size", label: "Size", align: "end", class: "wide-only", cell: (row) => bytes(row.size) },
       { key: "parameters", label: "Parameters", align: "end", class: "wide-only", sort: (row) => parseFloat(row.parameters) || null, cell: (row) => row.parameters || "–" },
       { key: "family", label: "Family", class: "wide-only", cell: (row) => row.family || "–" },
       { key: "quantisation", label: "Quantisation", class: "wide-only", cell: (row) => row.quantisation || "–" },
@@ -51,7 +51,7 @@ function silent(count) {
 }
 
 function nameOf(row, catalogue) {
-  return h("span", { class: "model-name" }, h("button", { type: "button", class: "link", onclick: () => showDetails(row, catalogue) }, row.name), row.loaded && h("span", { class: "badge dot good" }, "Loaded"));
+  return h("span", { class: "model-name" }, h("button", { type: "button", class: "link", onclick: () => showDetails(row, catalogue) }, row.name), row.loaded && h("span", { class: "badge dot good" }, "Loaded"), h("span", { class: "muted small narrow-only" }, bytes(row.size)));
 }
 
 function places(row, catalogue) {

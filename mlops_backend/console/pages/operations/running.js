@@ -34,7 +34,7 @@ export function runningSection({ admin }) {
       ...(admin ? [{ key: "key_name", label: "Key", cell: (row) => keyName(row.key_id) }, { key: "backend", label: "Backend", class: "wide-only", cell: (row) => backendName(row.backend) }] : []),
       { key: "class", label: "Class", class: "wide-only", cell: (row) => classOf(row.class) },
       { key: "seconds", label: "Age", align: "end", cell: (row) => waited(row.seconds + (performance.now() - at) / 1000) },
-      { key: "bytes_out", label: "Sent", align: "end", cell: (row) => bytes(row.bytes_out) },
+      { key: "bytes_out", label: "Sent", align: "end", class: "wide-only", cell: (row) => bytes(row.bytes_out) },
       { key: "end", label: "End", hideLabel: true, sort: false, class: "actions-cell", cell: cancelButton },
     ],
   });
@@ -75,7 +75,7 @@ function stateOf(name) {
 
 function cancelButton(row) {
   const props = { type: "button", class: "button small danger-quiet", "aria-label": `Cancel ${row.model} (${row.id})`, title: row.id, onclick: () => cancel(row) };
-  return h("button", props, icon("stop", { size: 16 }), "Cancel");
+  return h("button", props, icon("stop", { size: 16 }), h("span", null, "Cancel"));
 }
 
 async function cancel({ id, model }) {
