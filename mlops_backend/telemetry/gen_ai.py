@@ -95,7 +95,8 @@ class Heard:
 
 
 @lru_cache(_PATHS)
-def _operation(asked_path: str, route: str) -> str:
+def operation_of(asked_path: str, route: str) -> str:
+    """What a generation does, in a word: one of the conventions, else what its route is called."""
     for path in (asked_path, route):
         if path.endswith("/chat/completions"):
             return "chat"
@@ -131,8 +132,8 @@ class Common(NamedTuple):
 
     @property
     def operation(self) -> str:
-        """What it does, in a word: `chat`, `text_completion`, `embeddings`, or what its route is called."""
-        return _operation(self.asked_path, self.route)
+        """What it does, in a word."""
+        return operation_of(self.asked_path, self.route)
 
     @property
     def asked_model(self) -> str:
@@ -191,7 +192,7 @@ class Own(NamedTuple):
             told["gen_ai.usage.input_tokens"] = max(0, min(self.prompt_tokens, _MOST))
         if self.completion_tokens is not None:
             told["gen_ai.usage.output_tokens"] = max(0, min(self.completion_tokens, _MOST))
-        return told | self.content
+        return {**told, **self.content}
 
 
 def common_of(record: RequestRecord, heard: Heard) -> Common:

@@ -18,7 +18,7 @@ from uuid import uuid4
 import structlog
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import (
@@ -26,11 +26,12 @@ from opentelemetry.sdk.trace.sampling import (
     ALWAYS_ON,
     DEFAULT_OFF,
     DEFAULT_ON,
+    Decision,
     ParentBasedTraceIdRatio,
     Sampler,
     TraceIdRatioBased,
 )
-from opentelemetry.trace import NoOpTracer, SpanContext, TraceFlags, get_current_span
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, NoOpTracer, SpanContext, TraceFlags, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from mlops_backend import __version__
@@ -79,7 +80,7 @@ class OtlpTraces(Traces):
         self._words = Words()
         self._words.listen()
         self._exporter: Exporter | None = None
-        self._batches: BatchSpanProcessor | None = None
+        self._batches: SpanProcessor | None = None
         self._ended = self._full = 0
         self._sampler = _SAMPLERS[settings.otel_traces_sampler](settings.otel_traces_sampler_arg)
         self._ids = RandomIdGenerator()
@@ -97,17 +98,22 @@ class OtlpTraces(Traces):
     def begin(self, headers: Iterable[tuple[bytes, bytes]]) -> _SpanOfRequest:
         """A request that has just come; what its client says of a trace is taken if it can be read."""
         told = [pair for pair in headers if pair[0] in _CARRY]
-        return _SpanOfRequest(self, _context(told) if told else _NOWHERE)
+        if not told:
+            return _SpanOfRequest(self, _NOWHERE, INVALID_SPAN_CONTEXT)
+        context = _context(told)
+        return _SpanOfRequest(self, context, get_current_span(context).get_span_context())
 
     def placed(self, context: Context, parent: SpanContext) -> _Place:
         """The place of a new span."""
-        if parent.is_valid:
+        if parent.trace_id:
             trace, is_random = parent.trace_id, parent.trace_flags.random_trace_id
         else:
             trace, is_random = self._ids.generate_trace_id(), self._ids.is_trace_id_random()
         result = self._sampler.should_sample(context, trace, "")
-        kept, state = result.decision.is_sampled(), result.trace_state
-        flags = kept * TraceFlags.SAMPLED | is_random * TraceFlags.RANDOM_TRACE_ID
+        state = result.trace_state
+        flags = (
+            result.decision is Decision.RECORD_AND_SAMPLE
+        ) * TraceFlags.SAMPLED | is_random * TraceFlags.RANDOM_TRACE_ID
         return _Place(trace, self._ids.generate_span_id(), flags, state.to_header() if state else "")
 
     def end(self, span: Ended) -> None:
@@ -165,18 +171,14 @@ class OtlpTraces(Traces):
 
 
 class _Place:
-    """A place in a trace: its ids, W3C's flags, and its state."""
+    """A place in a trace: its ids, W3C's flags, and its state; `kept` says whether its span is told of."""
 
-    __slots__ = ("flags", "id", "span", "state", "trace")
+    __slots__ = ("flags", "id", "kept", "span", "state", "trace")
 
     def __init__(self, trace: int, span: int, flags: int, state: str) -> None:
         self.trace, self.span, self.flags, self.state = trace, span, flags, state
         self.id = f"{trace:032x}" if trace else ""
-
-    @property
-    def kept(self) -> bool:
-        """Whether its span is told of."""
-        return bool(self.flags & TraceFlags.SAMPLED)
+        self.kept = bool(flags & TraceFlags.SAMPLED)
 
     def headers(self) -> Pairs:
         """In the words of W3C's Trace Context; none where it is no place."""
@@ -189,11 +191,11 @@ class _Place:
 class _SpanOfRequest:
     """One request: of a generation a span, of any other the client's own place in its trace."""
 
-    __slots__ = ("_content", "_context", "_heard", "_span", "_traces")
+    __slots__ = ("_content", "_context", "_heard", "_parent", "_span", "_traces")
 
-    def __init__(self, traces: OtlpTraces, context: Context) -> None:
+    def __init__(self, traces: OtlpTraces, context: Context, parent: SpanContext) -> None:
         self._traces = traces
-        self._context = context
+        self._context, self._parent = context, parent
         self._span: _Place | None = None
         self._heard = _NOTHING
         self._content: Mapping[str, str] = _NO_CONTENT
@@ -243,7 +245,7 @@ class _SpanOfRequest:
     def _ended(self, span: _Place, record: RequestRecord, now: float) -> Ended:
         came = record.started
         return Ended(
-            (span.trace, span.span, get_current_span(self._context).get_span_context().span_id),
+            (span.trace, span.span, self._parent.span_id),
             span.state,
             common_of(record, self._heard),
             own_of(record, self._heard, self._content),
@@ -258,12 +260,12 @@ class _SpanOfRequest:
 
     def _begun(self) -> _Place:
         if self._span is None:
-            self._span = self._traces.placed(self._context, get_current_span(self._context).get_span_context())
+            self._span = self._traces.placed(self._context, self._parent)
         return self._span
 
     def _clients(self) -> _Place:
         """Where its client is."""
-        place = get_current_span(self._context).get_span_context()
+        place = self._parent
         return _Place(place.trace_id, place.span_id, place.trace_flags, place.trace_state.to_header())
 
 

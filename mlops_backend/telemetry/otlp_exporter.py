@@ -59,6 +59,7 @@ class Exporter(SpanExporter):
 
     def __init__(self, writer: Writer, sender: Sender, url: str, words: Words) -> None:
         self._writer, self._sender = writer, sender
+        self._inner: SpanExporter = sender
         self._url = mask_url(url)
         self._words = words
         self._away = False
@@ -86,13 +87,13 @@ class Exporter(SpanExporter):
 
     def shutdown(self) -> None:
         """Send no more."""
-        self._sender.shutdown()
+        self._inner.shutdown()
 
     def stop(self) -> None:
         """Give up what is being sent; that has been said."""
         self._away = True
         with suppress(Exception):
-            self._sender.shutdown()
+            self._inner.shutdown()
 
     def _note_away(self) -> None:
         if not self._away:

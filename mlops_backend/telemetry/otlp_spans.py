@@ -87,16 +87,13 @@ class Writer:
         told = request.resource_spans.add(resource=self._resource).scope_spans.add(scope=self._scope)
         for span in spans:
             self._write(told, span)
-        return request.SerializeToString()
+        body: bytes = request.SerializeToString()
+        return body
 
     def _write(self, told: ScopeSpans, ended: Ended) -> None:
         (trace, span, parent), state, common, own, came, moments = ended.said
         times = [int((came + moment) * 1e9) if moment is not None else 0 for moment in moments]
-        events = [
-            {"name": name, "time_unix_nano": at}
-            for name, at in zip((*_EVENTS, common.outcome), times, strict=True)
-            if at
-        ]
+        events = [_event(name, at) for name, at in zip((*_EVENTS, common.outcome), times, strict=True) if at]
         attributes = list(own.attributes().items())
         kept_events, kept = _last(events, self._most_events), _last(attributes, self._most)
         room = None if self._most is None else self._most - len(kept)
@@ -127,7 +124,7 @@ class Writer:
         )
         return span.SerializeToString(), len(told) - len(kept)
 
-    def _pairs(self, told: _Pairs) -> list[dict[str, Any]]:
+    def _pairs(self, told: _Pairs) -> list[Any]:
         if self._longest is None:
             return [_pair(name, value) for name, value in told]
         return [_pair(name, _cut(value, self._longest)) for name, value in told]
@@ -144,7 +141,12 @@ def _cut(value: Attribute, longest: int) -> Attribute:
     return tuple([each[:longest] for each in value]) if isinstance(value, tuple) else value
 
 
-def _pair(name: str, value: object) -> dict[str, Any]:
+def _event(name: str, at: int) -> Any:
+    return {"name": name, "time_unix_nano": at}
+
+
+def _pair(name: str, value: object) -> Any:
+    """A `KeyValue` as protobuf takes it, and its types do not know."""
     return {"key": name, "value": _value(value)}
 
 

@@ -37,8 +37,9 @@ def told_by(heard: Heard, record: RequestRecord | None = None) -> dict[str, Attr
     """What a span says of an answer, or of its whole generation."""
     if record is not None:
         return {**common_of(record, heard).attributes(), **own_of(record, heard).attributes()}
-    told = {"gen_ai.response.model": heard.model, "gen_ai.response.id": heard.id, **heard.counts}
-    return {name: value for name, value in {**told, REASONS_TOLD: heard.reasons}.items() if value != () and value != ""}
+    told: dict[str, Attribute] = {"gen_ai.response.model": heard.model, "gen_ai.response.id": heard.id, **heard.counts}
+    told[REASONS_TOLD] = heard.reasons
+    return {name: value for name, value in told.items() if value not in ((), "")}
 
 
 @given(st.dictionaries(st.sampled_from(NAMES + REASONS) | st.text(), ANYTHING, max_size=6))

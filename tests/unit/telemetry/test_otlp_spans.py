@@ -27,7 +27,13 @@ from mlops_backend.telemetry.otlp_spans import Ended, Writer
 from tests.unit.telemetry.test_gen_ai import record_with
 
 SCOPE: Final = ("mlops_backend", "1.2.3")
-RESOURCE: Final = {"service.name": "ours", "replicas": 3, "weight": 0.5, "new": True, "zones": ("a", "b")}
+RESOURCE: Final[dict[str, Any]] = {
+    "service.name": "ours",
+    "replicas": 3,
+    "weight": 0.5,
+    "new": True,
+    "zones": ("a", "b"),
+}
 CAME: Final = 1_800_000_000.0
 MOMENTS: Final = {"queued": 0.25, "leased": 0.5, "first_token": 1.0}
 DONE: Final[dict[str, Any]] = {
@@ -80,7 +86,7 @@ def test_a_span_is_written_as_the_library_would(
         common,
         own,
         CAME,
-        (*MOMENTS.values(), 2.0),
+        (MOMENTS["queued"], MOMENTS["leased"], MOMENTS["first_token"], 2.0),
     )
     ours = Writer(RESOURCE, SCOPE).written([ended])
     assert sorted_request(ours) == sorted_request(theirs)
@@ -131,7 +137,7 @@ def written_by_the_library(
 
 def sorted_request(body: bytes) -> ExportTraceServiceRequest:
     """What a request says, its attributes by their names."""
-    request = ExportTraceServiceRequest.FromString(body)
+    request: ExportTraceServiceRequest = ExportTraceServiceRequest.FromString(body)
     for told in request.resource_spans:
         for span in told.scope_spans[0].spans:
             span.attributes.sort(key=lambda pair: pair.key)
