@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -197,7 +198,8 @@ async def test_a_backend_that_is_left_alone_is_seen(service: Service, fake: Fake
     """Its breaker is closed, open, and closed again."""
     breaker = service.services.get(Breakers)[fake.url]
     seen = [(await scraped(service))[f"mlops_backend_breaker backend={fake.url}"]]
-    for change in (lambda: breaker.tripped(30.0, 1), breaker.reset):
+    changes: tuple[Callable[[], None], ...] = (partial(breaker.tripped, 30.0, 1), breaker.reset)
+    for change in changes:
         change()
         seen.append((await scraped(service))[f"mlops_backend_breaker backend={fake.url}"])
     assert seen == [0, 2, 0]

@@ -172,8 +172,12 @@ async def test_metrics_and_spans_say_the_same_of_a_generation(
 ) -> None:
     """What was done, and by whom: the backend that was asked, in whatever dialect its client speaks."""
     async with FakeOpenAI() as other:
-        asked = (({}, "/v1/messages", CHAT | {"max_tokens": 9}), ({}, "/v1/chat/completions", CHAT))
-        for backends, path, body in (*asked, ({"openai_backends": other.url}, "/api/chat", CHAT)):
+        asked: list[tuple[dict[str, str], str, dict[str, Any]]] = [
+            ({}, "/v1/messages", CHAT | {"max_tokens": 9}),
+            ({}, "/v1/chat/completions", CHAT),
+            ({"openai_backends": other.url}, "/api/chat", CHAT),
+        ]
+        for backends, path, body in asked:
             model = "Qwen/Qwen3-8B" if backends else "llama3"
             async with traced(*([] if backends else [fake.url]), **backends) as service:
                 await service.client.post(path, json=body | {"model": model, "stream": False})

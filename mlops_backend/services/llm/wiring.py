@@ -36,6 +36,7 @@ from mlops_backend.services.llm.leases import Lessor, build_leases
 from mlops_backend.services.llm.model_names import ModelRules, allowed_default
 from mlops_backend.services.llm.ollama_service import OllamaService
 from mlops_backend.services.llm.pins import Pins
+from mlops_backend.services.llm.routing import Breaker
 from mlops_backend.services.llm.startup import EMBEDDED_HOST, choose_backends
 from mlops_backend.services.llm.streams import Room, StreamDesk, StreamTickets, WorkersDesk
 from mlops_backend.services.llm.upstream import Upstream
@@ -118,12 +119,16 @@ def _measure(
     metrics.labelled("backend_up", "1 while it answers looks.", ("backend",), up, of_all="most")
     drained = of_each(lambda each: each.drained)
     metrics.labelled("backend_drained", "1 while it gets nothing new.", ("backend",), drained, of_all="most")
-    trips = of_each(lambda each: _TRIPS[breakers[each.described.name].state])
+    trips = of_each(lambda each: _trips(breakers.find(each.described.name)))
     metrics.labelled("backend_breaker", "0 closed, 1 half-open, 2 open.", ("backend",), trips, of_all="most")
     held = of_each(lambda each: leases.taken(each.described.name))
     metrics.labelled("backend_leases", "Generations that have a slot of it.", ("backend",), held)
     slots = of_each(lambda each: leases.most(each.described.name) or 0)
     metrics.labelled("backend_slots", "How many there may be; 0: no bound.", ("backend",), slots, of_all="most")
+
+
+def _trips(breaker: Breaker | None) -> int:
+    return 0 if breaker is None else _TRIPS[breaker.state]
 
 
 def build_llm(
@@ -143,8 +148,8 @@ def build_llm(
     bus = _bus(settings)
     near = Running(admission) if shared is None else RunningOfWorkers(admission, shared)
     services.add(near if bus is None else RunningEverywhere(admission, near, bus), Running)
-    told = [*([] if shared is None else [BreakersOfWorkers(shared)]), *([] if bus is None else [bus])]
-    breakers = services.add(Breakers(told))
+    workers = [] if shared is None else [BreakersOfWorkers(shared)]
+    breakers = services.add(Breakers([*workers, *([] if bus is None else [bus])]))
     clocks = Clocks(settings.first_byte_timeout, settings.idle_timeout)
     rules = ModelRules(allow_cloud=settings.allow_cloud_models)
     model = allowed_default(settings.default_model, allow_cloud=settings.allow_cloud_models)
