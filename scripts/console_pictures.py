@@ -13,10 +13,11 @@ import random
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from mlops_backend.services.other.database.tables import generations  # noqa: E402
+from tests.databases import sqlite_template  # noqa: E402
 from tests.e2e.pages import chromium  # noqa: E402
 from tests.e2e.server_process import KEY, ServerProcess, serving_process  # noqa: E402
 from tests.fakes.ollama import FakeOllama  # noqa: E402
@@ -39,8 +41,12 @@ PATIENCE: Final = 120_000
 PAGES: Final = ("playground", "conversations", "usage", "keys", "operations", "models")
 THEMES: Final = ("light", "dark")
 DESKTOP: Final = {"width": 1280, "height": 800}
+# A picture of much text is large, whatever is done.
+FILM: Final = {"width": 1060, "height": 660}
 PHONE: Final = {"width": 390, "height": 780}
+SIZES: Final = {"desktop": DESKTOP, "phone": PHONE}
 EXAMPLE: Final = "Why is the sky blue?"
+TITLES: Final = ("Tea or coffee", "A name for a cat")
 OWNERS: Final = (("laptop", "alice"), ("website", "shop"), ("ci", "builds"), ("notebook", "bob"))
 MODELS: Final = (("smollm2:135m", 0.6, 9), ("llama3.2:3b", 0.3, 30), ("qwen3:8b", 0.1, 55))
 
@@ -65,14 +71,14 @@ class Scene:
         page = await context.new_page()
         await page.goto(f"{self.service.url}/console/#/{path}")
         await page.locator("#main h1").wait_for()
-        await page.locator(".loading").wait_for(state="detached")
+        await expect(page.locator(".loading")).to_have_count(0, timeout=PATIENCE)
         await page.wait_for_timeout(1_000)
         return page
 
 
 async def film(scene: Scene) -> None:
     """The newcomer's three clicks: sign in, an example, send."""
-    context = await scene.visitor()
+    context = await scene.visitor(size=FILM)
     page = await context.new_page()
     await page.goto(f"{scene.service.url}/console")
     await page.get_by_label("API key", exact=True).fill(KEY)
@@ -84,30 +90,41 @@ async def film(scene: Scene) -> None:
     reply = page.locator("x-markdown").first
     await expect(reply).to_contain_text(" ", timeout=PATIENCE)
     await take(page, "film-3-streaming")
-    await expect(page.get_by_role("button", name="Stop")).to_be_hidden(timeout=PATIENCE)
+    await expect(page.locator("form").get_by_role("button", name="Stop")).to_be_hidden(timeout=PATIENCE)
     await take(page, "film-4-answer")
     await context.close()
 
 
 async def portraits(scene: Scene) -> None:
-    """Each page in each theme, on each size of screen."""
+    """Each page in each theme, on each size of screen; operations while there is something to do."""
     for path in PAGES:
-        for theme in THEMES:
-            for name, size in (("desktop", DESKTOP), ("phone", PHONE)):
+        async with busy(scene) if path == "operations" else nullcontext():
+            for theme, (name, size) in product(THEMES, SIZES.items()):
                 context = await scene.visitor(theme, size)
                 page = await scene.page(context, path)
                 if path == "conversations" and name == "desktop":
-                    await open_first(page)
+                    await open_one(page)
                 await take(page, f"{path}-{theme}-{name}")
                 await context.close()
 
 
-async def open_first(page: Page) -> None:
-    """A list alone shows little: its first conversation is opened, if there is one."""
-    first = page.locator("#main a[href*='conversations']").first
-    if await first.count():
-        await first.click()
-        await page.wait_for_timeout(1_000)
+@asynccontextmanager
+async def busy(scene: Scene) -> AsyncIterator[None]:
+    """More is asked for than the engine does at once, until the block ends."""
+    body = {"model": "smollm2:135m", "prompt": "Tell a very long story.", "options": {"num_predict": 4000}}
+    async with scene.service.client() as client:
+        asked = [asyncio.create_task(client.post("/api/generate", json=body, timeout=None)) for _ in range(5)]
+        await asyncio.sleep(3)
+        yield
+        for one in asked:
+            one.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+
+
+async def open_one(page: Page) -> None:
+    """A list alone shows little: one of its conversations is opened."""
+    await page.get_by_role("link", name=TITLES[0]).click()
+    await page.wait_for_timeout(1_000)
 
 
 async def take(page: Page, name: str) -> None:
@@ -175,7 +192,7 @@ async def make_keys(client: httpx.AsyncClient) -> list[str]:
 
 async def converse(client: httpx.AsyncClient) -> None:
     """Conversations that were had."""
-    for title, question in (("Tea or coffee", "Tea or coffee?"), ("A name for a cat", "Name a cat, in one word.")):
+    for title, question in zip(TITLES, ("Tea or coffee?", "Name a cat, in one word."), strict=True):
         made = (await client.post("/api/database/conversations", json={"title": title})).raise_for_status().json()
         body = {"content": question, "options": {"num_predict": 60}, "stream": False}
         (await client.post(f"/api/database/conversations/{made['id']}/messages", json=body)).raise_for_status()
@@ -208,7 +225,9 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=("film", "pages"), default="")
-    asyncio.run(make(parser.parse_args().only))
+    only = parser.parse_args().only
+    sqlite_template()  # it is made by a loop of its own, and kept
+    asyncio.run(make(only))
 
 
 if __name__ == "__main__":
