@@ -105,6 +105,18 @@ async def test_signing_out_ends_the_session(console: Console) -> None:
     assert [await is_signed_in(console, page.context) for page in pages] == [False, False, False]
 
 
+async def test_tabs_have_one_session(console: Console) -> None:
+    """Who signs out in one tab has signed out in the others; who signs in there with another key is that in all."""
+    page = await console.visit("/usage")
+    other = await page.context.new_page()
+    await other.goto(console.address("/models"))
+    await leave(other, "Sign out")
+    await expect(page.get_by_text("You have signed out in another tab.")).to_be_visible()
+    await sign_in(other, await console.key(name="second"))
+    await expect(page.get_by_role("button", name="second")).to_be_visible()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Usage")
+
+
 async def leave(page: Page, how: str) -> None:
     """Sign out by the account's menu."""
     await page.get_by_role("button", name="visitor").click()

@@ -6,6 +6,10 @@ const ROUTE = "/api/console/session";
 /** Tells of "change" (signed in or out) and "ended" (by the service, with a reason as `detail`). */
 export const changes = new EventTarget();
 export const ENDED = "Your session has ended.";
+const LEFT = "You have signed out in another tab.";
+// Tabs have one cookie: what one of them does holds for all.
+const tabs = new BroadcastChannel("console.session");
+tabs.addEventListener("message", ({ data }) => follow(data));
 let current = null;
 let timer = 0;
 
@@ -43,7 +47,7 @@ export async function signIn(key) {
   const response = await fetch(address(ROUTE), { method: "POST", headers, credentials: "same-origin" });
   if (!response.ok) throw new Error(await reason(response));
   keep(await response.json());
-  changes.dispatchEvent(new Event("change"));
+  changed();
 }
 
 /** End this session, or with `everywhere` all of its key. */
@@ -53,7 +57,20 @@ export async function signOut({ everywhere = false } = {}) {
   const response = await fetch(address(path), { method: "DELETE", headers, credentials: "same-origin" });
   if (!response.ok && response.status !== 401) throw new Error(await reason(response));
   keep(null);
+  changed();
+}
+
+function changed() {
   changes.dispatchEvent(new Event("change"));
+  tabs.postMessage({ in: current !== null });
+}
+
+async function follow({ in: isIn }) {
+  const before = current?.id;
+  if (isIn) await loadSession().catch(() => {});
+  else keep(null);
+  if (before === current?.id) return;
+  changes.dispatchEvent(isIn ? new Event("change") : new CustomEvent("ended", { detail: LEFT }));
 }
 
 /** A call was refused as if by nobody: if the session has ended, the sign-in page says so. */
