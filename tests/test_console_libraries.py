@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 import os
 import re
@@ -179,7 +180,7 @@ def test_npm_of_the_lock_is_thrown_away(tmp_path: Path, monkeypatch: pytest.Monk
     """Where this environment has none either, pip puts it into a folder that goes with the block."""
     commands: list[list[str]] = []
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(console_libraries.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     monkeypatch.setattr(console_libraries, "run", lambda command, *_: commands.append(list(command)))
     with console_libraries.npm() as command:
         folder = Path(command[0]).parents[2]

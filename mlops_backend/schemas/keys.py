@@ -171,7 +171,7 @@ class ListKeysQuery(Schema):
     owner: str | None = Field(None, max_length=200, description="Keys of this owner only")
     name: str | None = Field(None, max_length=200, description="Keys with this text in their name")
     revoked: bool = Field(False, description="Revoked keys too")
-    newest: bool = Field(False, description="Newest first")
+    newest: bool = Field(default=False, description="Newest first")
 
 
 class KeyResponse(Schema):
