@@ -84,7 +84,8 @@ async def get_key(key_id: str) -> ResponseReturnValue:
 async def get_limits_left(key_id: str) -> ResponseReturnValue:
     """Say what is left of a key's limits.
 
-    Of those in force, as its generations count against them; nothing is taken. 503: the counters cannot be reached.
+    Of those in force, as its generations count against them; nothing is taken. One of `API_KEYS` is `settings:NAME`
+    here. 503: the counters cannot be reached.
     """
     left = await service(LimitsLeft).of(await service(ApiKeys).principal(key_id))
     return {"key_id": key_id, "limits": [asdict(one) for one in left]}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from time import time
+from types import MappingProxyType
 from typing import Any, Final
 
 from sqlalchemy import RowMapping, delete, func, insert, select, tuple_
@@ -40,6 +41,7 @@ class ApiKeys:
         changed: called with a key when its change is committed.
         clock: seconds since the epoch.
         defaults: the limits of a key that names none.
+        configured: whose keys the settings have, by their ids.
     """
 
     def __init__(
@@ -48,11 +50,13 @@ class ApiKeys:
         changed: Callable[[Sequence[RowMapping]], Awaitable[None]],
         clock: Callable[[], float] = time,
         defaults: Limits = NO_LIMITS,
+        configured: Mapping[str, Principal] = MappingProxyType({}),
     ) -> None:
         self._database = database
         self._changed = changed
         self._clock = clock
         self._defaults = defaults
+        self._configured = configured
 
     async def create(self, asked: CreateKeyRequest) -> tuple[ApiKey, str]:
         """Make a key.
@@ -118,12 +122,14 @@ class ApiKeys:
             return await read(connection, key_id)
 
     async def principal(self, key_id: str) -> Principal:
-        """Whoever presents a key, with the limits in force, whether the key works or not.
+        """Whoever presents a key, of the settings too, with the limits in force, whether the key works or not.
 
         Raises:
             NotFound: there is none of that id.
             DatabaseDown: it cannot be read.
         """
+        if (known := self._configured.get(key_id)) is not None:
+            return known
         key = await self.get(key_id)
         return HeldKey.read([{**asdict(key), "hash": None, "secret_expires_at": None}], self._defaults).principal
 

@@ -42,6 +42,11 @@ class SettingsKeyStore:
         self._known = [*ordinary, (api_key.encode(), ADMINISTRATOR)]
         self._digests = [(sha256(key).digest(), principal) for key, principal in self._known]
 
+    @property
+    def principals(self) -> Mapping[str, Principal]:
+        """Whose keys these are, by what limits and the ledger count by."""
+        return {principal.id: principal for _, principal in self._known}
+
     def find(self, key: bytes) -> Principal | None:
         """Compare with every key, in constant time each; the administrator's comes last and wins."""
         return _among(self._known, key)

@@ -17,11 +17,11 @@ def build_keys(services: Services, settings: Settings, shared: Shared | None = N
     database = services.get(Database)
     cache = services.add(KeyCache(database, settings.default_limits))
     changed = cache.changed if shared is None else KeyNews(cache, shared).changed
-    services.add(ApiKeys(database, changed, defaults=settings.default_limits))
     configured = SettingsKeyStore(
         settings.api_key.get_secret_value(),
         {name: key.get_secret_value() for name, key in settings.api_keys.items()},
         settings.default_limits,
     )
+    services.add(ApiKeys(database, changed, defaults=settings.default_limits, configured=configured.principals))
     services.add(KeyStores(configured, cache))
     return cache
