@@ -378,7 +378,7 @@ async def test_a_key_is_offered_its_models_only(console: Console, fake: FakeOlla
 
 
 async def test_a_reload_shows_draft_and_replies_and_an_edit_begins_there(console: Console, fake: FakeOllama) -> None:
-    """Nothing typed is lost by a reload; a message that is edited is sent again, and what followed it is gone."""
+    """Nothing typed is lost by a reload; an edited message goes without what followed; signing out clears all."""
     page = await console.visit("/playground")
     for text in ("One", "Two"):
         await say(page, text)
@@ -403,6 +403,10 @@ async def test_a_reload_shows_draft_and_replies_and_an_edit_begins_there(console
     await page.get_by_role("button", name="New", exact=True).click()
     await expect(page.get_by_role("heading", name="What would you like to try?")).to_be_visible()
     await expect(prompt(page)).to_have_value("Not sent yet")
+    await page.get_by_role("button", name="visitor").click()
+    await page.get_by_role("button", name="Sign out", exact=True).click()
+    await expect(page.get_by_label("API key", exact=True)).to_be_visible()
+    assert await page.evaluate("Object.keys(sessionStorage)") == []
 
 
 async def test_what_is_kept_can_be_gone_on_in(console: Console, fake: FakeOllama) -> None:

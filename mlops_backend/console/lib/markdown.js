@@ -71,6 +71,7 @@ function finished(fragment) {
   for (const image of fragment.querySelectorAll("img")) if (!PICTURE.test(image.getAttribute("src") ?? "")) image.remove();
   for (const link of fragment.querySelectorAll("a")) outwards(link);
   for (const one of fragment.querySelectorAll("[class]")) if (!LANGUAGE.test(one.className)) one.removeAttribute("class");
+  for (const item of fragment.querySelectorAll("li")) if (/^\s*[☑☐]/.test(item.textContent)) item.className = "task";
   document.adoptNode(fragment);
   for (const block of fragment.querySelectorAll("pre")) frameCode(block);
   for (const table of fragment.querySelectorAll("table")) frameTable(table);

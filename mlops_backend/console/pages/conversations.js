@@ -43,7 +43,7 @@ export default class Conversations extends HTMLElement {
     this.file = h("input", { type: "file", accept: "application/json,.json", hidden: true, onchange: () => this.#import() });
     const actions = [
       h("a", { class: "button primary", href: hash("/conversations", { id: NEW }) }, icon("plus"), "New"),
-      h("button", { type: "button", class: "button", onclick: () => this.file.click() }, icon("plus"), "Import"),
+      h("button", { type: "button", class: "button", onclick: () => this.file.click() }, icon("send"), "Import"),
       h("a", { class: "button", href: exportAddress("json"), download: true }, icon("download"), "Export all"),
       this.file,
     ];

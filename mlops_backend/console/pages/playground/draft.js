@@ -1,6 +1,14 @@
 // What is on the page: the draft, the settings, and what was said. A reload shows it again; another tab or key does not.
 
-import { session } from "../../lib/session.js";
+import { changes, session } from "../../lib/session.js";
+
+const PREFIX = "console.playground.";
+
+// Whoever signs out leaves nothing; of a session that ended by itself the draft is there when its key comes back.
+changes.addEventListener("change", () => {
+  if (session()) return;
+  for (const one of Object.keys(sessionStorage)) if (one.startsWith(PREFIX)) sessionStorage.removeItem(one);
+});
 
 /**
  * A draft: {text, images, models, settings, turns, kept}.
@@ -23,6 +31,7 @@ export function loadDraft() {
 
 /** Keep it; of one that is too large for the browser, as much as fits. */
 export function saveDraft(draft) {
+  if (!session()) return;
   const smaller = [draft, { ...draft, images: [], turns: draft.turns.map(light) }, { ...draft, images: [], turns: [], kept: [] }];
   for (const one of smaller) if (put(one)) return;
 }
@@ -68,5 +77,5 @@ function put(draft) {
 }
 
 function name() {
-  return `console.playground.${session()?.id ?? ""}`;
+  return PREFIX + (session()?.id ?? "");
 }
