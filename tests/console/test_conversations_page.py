@@ -173,6 +173,23 @@ async def test_the_list_goes_on_and_is_searched(console: Console) -> None:
     await expect(page.get_by_text("Nothing has these words.")).to_be_visible()
 
 
+async def test_a_long_one_is_shown_from_its_end(console: Console) -> None:
+    """Of hundreds of messages the last are shown, earlier ones when they are asked for; a match among those at once."""
+    owner = await owner_of(console)
+    messages = [user(f"Number {number} zebra") for number in range(150)]
+    key = await owner.begin(*messages)
+    first = (await owner.call("GET", f"/{key}"))["messages"][0]["id"]
+    page = await owner.visit(f"/conversations?id={key}")
+    shown = page.locator(".question-text")
+    await expect(shown).to_have_count(60)
+    await page.get_by_role("button", name="Show earlier messages (90)").click()
+    await page.get_by_role("button", name="Show earlier messages (30)").click()
+    await expect(shown).to_have_text([message["content"] for message in messages])
+    page = await owner.visit(f"/conversations?id={key}&message={first}")
+    await expect(page.locator(".message:focus")).to_contain_text("Number 0 zebra")
+    await expect(page.locator(".message:focus")).to_be_in_viewport()
+
+
 async def downloaded(page: Page, name: str) -> str:
     """What a link saves."""
     async with page.expect_download() as download:

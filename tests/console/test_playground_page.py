@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 from asyncio.subprocess import PIPE
+from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
@@ -301,7 +302,7 @@ def words_of(lines: str) -> str:
     return "".join(json.loads(line)["message"]["content"] for line in lines.splitlines()).strip()
 
 
-DONE_OF: Final = {"curl": words_of, "Python": str.strip, "JavaScript": str.strip}
+DONE_OF: Final[dict[str, Callable[[str], str]]] = {"curl": words_of, "Python": str.strip, "JavaScript": str.strip}
 
 
 FAILURES: Final = (

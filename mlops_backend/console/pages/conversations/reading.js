@@ -5,14 +5,15 @@ import { failure, loading } from "../../components/empty-state.js";
 import { toast } from "../../components/toast-list.js";
 import { troubleNote } from "../../components/trouble-note.js";
 import "../../components/prompt-box.js";
-import { h, hidden, replace, uniqueId } from "../../lib/element.js";
+import { h, replace } from "../../lib/element.js";
 import { follow } from "../../lib/follow.js";
 import { icon } from "../../lib/icons.js";
 import { troubleOf } from "../../lib/trouble.js";
 import { source } from "../../lib/attachments.js";
-import { pictures } from "../../components/chat-parts.js";
+import "./head.js";
 import { liveReply } from "./live.js";
-import { messageView } from "./message.js";
+import "./messages.js";
+import { elsewhereNote, grouped, pause, pendingQuestion, resultForm, unansweredNote } from "./parts.js";
 import * as store from "./store.js";
 
 // How long to wait for what came of a reply that was broken off, which is stored a moment later; then every 5 s.
@@ -20,11 +21,12 @@ const SOON = [0, 250, 500, 1000, 2000];
 const SELDOM = 5000;
 // So many looks without one, and another reply is offered.
 const AFTER = 2;
+// Refusals before the message was stored, after which it is in the prompt again.
+const NOT_STORED = new Set(["precondition_failed", "conversation_full", "validation_error", "database_busy", "database_down", "csrf_token_missing", "unreachable", "body_too_large"]);
 
 /** <conversation-reading>: `open(id, message)`, `begin()`. Tells of "changed", "made" (with an id) and "deleted". */
 export class ConversationReading extends HTMLElement {
   #conversation = null;
-  #shown = new Map();
   #asking = null;
   #watching = null;
   #follow = null;
@@ -40,7 +42,7 @@ export class ConversationReading extends HTMLElement {
 
   set title(title) {
     if (this.#conversation) this.#conversation.title = title;
-    if (this.heading) this.heading.textContent = title || "Untitled";
+    if (this.head) this.head.title = title;
   }
 
   /** A new one: it is made with its first message. */
@@ -73,9 +75,7 @@ export class ConversationReading extends HTMLElement {
 
   /** Show a message. */
   goTo(message) {
-    const found = this.#shown.get(message)?.element;
-    found?.scrollIntoView({ block: "center" });
-    found?.focus({ preventScroll: true });
+    this.list?.goTo(message);
   }
 
   #leave() {
@@ -83,20 +83,18 @@ export class ConversationReading extends HTMLElement {
     this.#asking = null;
     this.#watching?.abort();
     this.#follow?.end();
-    this.#shown.clear();
-    this.heading = null;
+    this.head = this.list = null;
   }
 
   #frame() {
-    this.heading = h("h2", { tabindex: "-1" }, this.#conversation.title || "Untitled");
-    this.headPlace = h("header", { class: "reading-head" });
-    this.list = h("ol", { class: "messages", onclick: (event) => this.#act(event) });
+    const { id, title } = this.#conversation;
+    this.head = h("reading-head", { ".about": { id, title }, onrenamed: ({ detail }) => this.#renamed(detail), ondeleted: ({ detail }) => this.#deleted(detail) });
+    this.list = h("message-list", { onact: ({ detail }) => this.#act(detail) });
     this.after = h("div", { class: "after-messages" });
     this.announcement = h("p", { class: "visually-hidden", role: "status" });
     const choice = this.#modelChoice();
     this.prompt = h("prompt-box", { ".placeholder": "Go on", ".before": choice ? [choice] : [], onsend: () => this.#send(), onstop: () => this.#stop() });
-    this.#drawHead();
-    replace(this, this.headPlace, h("div", { class: "thread" }, this.list, this.after), this.prompt, this.announcement);
+    replace(this, this.head, h("div", { class: "thread" }, this.list, this.after), this.prompt, this.announcement);
     this.prompt.takes(this);
     this.#follow = follow(this.list);
     this.#follow.begin();
@@ -111,32 +109,9 @@ export class ConversationReading extends HTMLElement {
     return this.choice;
   }
 
-  #drawHead() {
-    const { id } = this.#conversation;
-    const actions = id && [
-      h("button", { type: "button", class: "button small", onclick: () => this.#rename() }, icon("pencil", { size: 16 }), "Rename"),
-      download("markdown", "Markdown", id),
-      download("json", "JSON", id),
-      h("button", { type: "button", class: "button small danger-quiet", onclick: () => this.#delete() }, icon("trash", { size: 16 }), "Delete"),
-    ];
-    replace(this.headPlace, h("a", { class: "back", href: "#/conversations" }, icon("chevron", { size: 16 }), "All conversations"), this.heading, h("div", { class: "actions" }, actions));
-  }
-
-  // What is there already, and has not changed, stays as it is.
   #draw() {
-    const groups = grouped(this.#conversation.messages);
-    const wanted = groups.map(({ message, earlier }) => {
-      const state = JSON.stringify([message, earlier.length]);
-      const before = this.#shown.get(message.id);
-      if (before?.state === state) return [message.id, before];
-      return [message.id, { state, element: messageView(message, { conversation: this.id, earlier }) }];
-    });
-    this.#shown = new Map(wanted);
-    const elements = wanted.map(([, { element }]) => element);
-    elements.forEach((one, at) => one !== this.list.children[at] && this.list.insertBefore(one, this.list.children[at] ?? null));
-    while (this.list.children.length > elements.length) this.list.lastChild.remove();
-    elements.forEach((one, at) => one.classList.toggle("is-last", at === elements.length - 1));
-    const model = this.#conversation.model;
+    this.list.show(this.#conversation);
+    const { model } = this.#conversation;
     if (this.choice && [...this.choice.options].some(({ value }) => value === model)) this.choice.value = model;
   }
 
@@ -178,18 +153,11 @@ export class ConversationReading extends HTMLElement {
   }
 
   #showElsewhere(ids) {
-    if (this.after.querySelector(".elsewhere")) return;
-    const end = async () => {
-      for (const id of ids) await store.endWriting(id).catch(() => {});
-    };
-    const stop = h("button", { type: "button", class: "button small", onclick: end }, icon("stop", { size: 16 }), "Stop it");
-    replace(this.after, h("div", { class: "note elsewhere", role: "status" }, h("span", { class: "spinner", "aria-hidden": "true" }), h("span", null, "A reply is being written, in another tab or window. It is shown here when it is whole."), stop));
+    if (!this.after.querySelector(".elsewhere")) replace(this.after, elsewhereNote(() => ids.forEach((id) => store.endWriting(id).catch(() => {}))));
   }
 
   #offerReply() {
-    if (this.after.querySelector(".unanswered")) return;
-    const ask = h("button", { type: "button", class: "button small", onclick: () => this.#again() }, icon("refresh", { size: 16 }), "Ask for one");
-    replace(this.after, h("div", { class: "note unanswered" }, h("span", null, "No reply came to this."), ask));
+    if (!this.after.querySelector(".unanswered")) replace(this.after, unansweredNote(() => this.#again()));
   }
 
   #offerResults() {
@@ -255,8 +223,7 @@ export class ConversationReading extends HTMLElement {
     replace(this.after);
     const model = this.choice?.value || this.#conversation.model;
     const live = liveReply(model, () => this.#stop());
-    if (again) this.list.querySelector(".message.is-assistant.is-last")?.remove();
-    this.list.append(...[question, live.element].filter(Boolean));
+    this.list.add([question, live.element].filter(Boolean), { again });
     this.#follow.toEnd();
     let stored = false;
     let replyId = null;
@@ -286,7 +253,7 @@ export class ConversationReading extends HTMLElement {
     if (this.id) return;
     const made = await store.create();
     this.#conversation = made;
-    this.#drawHead();
+    this.head.about = { id: made.id, title: made.title };
     this.dispatchEvent(new CustomEvent("made", { detail: made.id }));
   }
 
@@ -313,10 +280,8 @@ export class ConversationReading extends HTMLElement {
     this.#explain(error);
   }
 
-  #act(event) {
-    const name = event.target.closest("[data-action]")?.dataset.action;
-    const id = event.target.closest(".message")?.id;
-    if (!name || !id || this.#asking) return;
+  #act({ name, id }) {
+    if (this.#asking) return;
     if (name === "again") this.#again();
     else if (name === "edit") this.#edit(id);
     else this.#cut(id);
@@ -338,18 +303,17 @@ export class ConversationReading extends HTMLElement {
 
   #edit(id) {
     const message = this.#conversation.messages.find((one) => one.id === id);
-    const place = this.#shown.get(id).element;
-    const before = place.firstChild;
-    const cancel = () => {
-      replace(place, before);
-      before.querySelector('[data-action="edit"]').focus();
-    };
-    const form = editForm(message, cancel, (text) => {
-      replace(place, before);
-      this.#resend(message, text);
-    });
-    replace(place, form);
-    form.querySelector("textarea").focus();
+    this.list.edit(message, (text) => this.#resend(message, text));
+  }
+
+  #renamed({ title, version }) {
+    Object.assign(this.#conversation, { title, version });
+    this.dispatchEvent(new CustomEvent("changed"));
+  }
+
+  #deleted(id) {
+    this.#leave();
+    this.dispatchEvent(new CustomEvent("deleted", { detail: id }));
   }
 
   async #resend(message, content) {
@@ -367,104 +331,5 @@ export class ConversationReading extends HTMLElement {
     }
   }
 
-  #rename() {
-    const id = uniqueId("title");
-    const input = h("input", { id, class: "input", maxlength: 200, required: true, ".value": this.#conversation.title });
-    const done = () => {
-      this.#drawHead();
-      this.headPlace.querySelector("button").focus();
-    };
-    const submit = async (event) => {
-      event.preventDefault();
-      try {
-        const { title, version } = await store.rename(this.id, input.value.trim());
-        Object.assign(this.#conversation, { version });
-        this.title = title;
-        done();
-        this.dispatchEvent(new CustomEvent("changed"));
-      } catch (error) {
-        toast(error.message, { kind: "danger" });
-      }
-    };
-    const keys = (event) => event.key === "Escape" && done();
-    const form = h("form", { class: "rename", onsubmit: submit, onkeydown: keys }, h("label", { for: id }, hidden("Title")), input, h("button", { class: "button primary small" }, "Rename"), h("button", { type: "button", class: "button small", onclick: done }, "Cancel"));
-    replace(this.headPlace, form);
-    input.select();
-  }
-
-  async #delete() {
-    const { id } = this;
-    const text = h("p", null, "“", h("strong", null, this.#conversation.title || "Untitled"), "” is deleted for good, with its images.");
-    if (!(await confirm({ title: "Delete this conversation?", content: text, action: "Delete", danger: true }))) return;
-    try {
-      await store.remove(id);
-      this.#leave();
-      this.dispatchEvent(new CustomEvent("deleted", { detail: id }));
-      toast("Deleted.", { kind: "success" });
-    } catch (error) {
-      toast(error.message, { kind: "danger" });
-    }
-  }
 }
 customElements.define("conversation-reading", ConversationReading);
-
-// Refusals before the message was stored, after which it is in the prompt again.
-const NOT_STORED = new Set(["precondition_failed", "conversation_full", "validation_error", "database_busy", "database_down", "csrf_token_missing", "unreachable", "body_too_large"]);
-
-// A reply with those that it has replaced, which stand before it.
-function grouped(messages) {
-  const groups = [];
-  let earlier = [];
-  for (const message of messages) {
-    if (message.replaced_at) earlier.push(message);
-    else {
-      groups.push({ message, earlier: message.role === "assistant" ? earlier : [] });
-      earlier = [];
-    }
-  }
-  return groups;
-}
-
-function pendingQuestion(text, sources) {
-  return h("li", { class: "message is-user" }, h("div", { class: "question" }, hidden("You: "), pictures(sources), text && h("p", { class: "question-text" }, text)));
-}
-
-function download(format, text, id) {
-  const label = `Download as ${text}`;
-  return h("a", { class: "button small", href: store.exportAddress(format, id), download: true, "aria-label": label, title: label }, icon("download", { size: 16 }), text);
-}
-
-function editForm(message, cancel, send) {
-  const id = uniqueId("edit");
-  const area = h("textarea", { id, class: "input", rows: Math.min(12, message.content.split("\n").length + 1), ".value": message.content });
-  const submit = (event) => {
-    event.preventDefault();
-    if (area.value.trim() || message.images.length) send(area.value);
-  };
-  const foot = h("div", { class: "actions end" }, h("span", { class: "muted small" }, "What follows is deleted."), h("button", { type: "button", class: "button small", onclick: cancel }, "Cancel"), h("button", { class: "button primary small" }, "Send again"));
-  return h("form", { class: "edit-form", onsubmit: submit, onkeydown: (event) => event.key === "Escape" && cancel() }, h("label", { for: id }, hidden("Your message")), area, foot);
-}
-
-function resultForm(calls, send) {
-  const names = calls.map((one) => one.function?.name ?? "");
-  const fields = names.map((name) => {
-    const id = uniqueId("result");
-    return h("div", { class: "field" }, h("label", { for: id }, "What ", h("code", null, name || "the tool"), " answers"), h("textarea", { id, class: "input mono", rows: 2, required: true }));
-  });
-  const submit = (event) => {
-    event.preventDefault();
-    const texts = [...event.target.querySelectorAll("textarea")].map(({ value }) => value);
-    send(texts.map((content, at) => ({ role: "tool", tool_name: names[at], content })));
-  };
-  return h("form", { class: "result-form", onsubmit: submit }, fields, h("div", { class: "actions" }, h("button", { class: "button primary small" }, "Send the result")));
-}
-
-function pause(ms, signal) {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, ms);
-    signal?.addEventListener("abort", () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    });
-  });
-}
