@@ -26,7 +26,8 @@ from mlops_backend.services.other.usage.latency import (
     bounds,
     percentile,
 )
-from mlops_backend.services.other.usage.queries import Span
+from mlops_backend.services.other.usage.queries import DAY, Span
+from mlops_backend.services.other.usage.retention import Retention
 from tests.ledger_rows import insert_rows, opened, row
 from tests.unit.usage.test_usage import asked
 
@@ -194,6 +195,18 @@ async def test_a_rest_of_nothing_is_not_there(database_url: str) -> None:
         assert (await _top(database, 2)).groups == []
         await insert_rows(database, [row(1, 1)])
         assert [group.values for group in (await _top(database, 2)).groups] == [{Dimension.MODEL: "llama3"}]
+
+
+async def test_the_rest_of_old_days_is_nobodys(database_url: str) -> None:
+    """Sums of old days do not tell end users apart: they count as nobody, among the largest too."""
+    rows = [row(number, number, end_user="alice" if number < 3 else "bob") for number in range(8)]
+    rows += [row(number, 5 * DAY, end_user="alice") for number in range(8, 12)]
+    async with opened(database_url) as database:
+        await insert_rows(database, rows)
+        await Retention(database, 1).sweep(6 * DAY / 1000)
+        table = await asked(database).table(EVERYTHING, [Dimension.END_USER], Interval.NONE, 1000, 1)
+    found = [(group.values[Dimension.END_USER], group.amounts.generations) for group in table.groups]
+    assert found == [("", 8), (None, 4)]
 
 
 async def _top(database: Database, top: int) -> Any:

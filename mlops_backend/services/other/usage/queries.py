@@ -156,6 +156,25 @@ def amounts(
     return select(*keys, *sums).group_by(*keys).order_by(*time, size, *keys).limit(limit)
 
 
+def largest(span: Span, dimension: Dimension, count: int) -> Select[Any]:
+    """The values of a dimension with the most tokens; of nothing but these, which is what the database sorts by."""
+    name = column_of(dimension)
+    parts = [
+        select(
+            (table.c[name] if name in table.c else literal("", String)).label(name),
+            func.sum(table.c.prompt_tokens + table.c.completion_tokens).label("tokens"),
+        )
+        .where(*span.conditions(table))
+        .group_by(*([table.c[name]] if name in table.c else []))
+        .having(func.count() > 0)
+        for table in (generations, usage_daily)
+    ]
+    both = union_all(*parts).subquery()
+    return (
+        select(both.c[name]).group_by(both.c[name]).order_by(func.sum(both.c.tokens).desc(), both.c[name]).limit(count)
+    )
+
+
 def _told_apart(rows: Subquery, name: str, top: Sequence[str]) -> Subquery:
     """The same rows; where a column has another value than these it is null."""
     values = {each.name: each for each in rows.c}

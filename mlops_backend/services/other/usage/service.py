@@ -27,6 +27,7 @@ from mlops_backend.services.other.usage.queries import (
     Span,
     amounts,
     column_of,
+    largest,
     last_rolled_up,
     names_of,
     newest,
@@ -116,7 +117,7 @@ class Usage:
         await self._others_wrote()
         until = int(time() * 1000) + DAY
         # The first time that decades are asked for, their days are looked up one by one.
-        apart = None if top is None else await self._largest(span, dimensions, top)
+        apart = None if top is None else [row[0] for row in await self._all(largest(span, dimensions[0], top))]
         query = await asyncio.to_thread(amounts, span, dimensions, interval, limit + 1, until, apart)
         found = await self._all(query)
         groups = await asyncio.to_thread(lambda: [_group(row, dimensions) for row in found[:limit]])
@@ -206,10 +207,6 @@ class Usage:
     async def _others_wrote(self) -> None:
         if self._others is not None:
             await self._others()
-
-    async def _largest(self, span: Span, dimensions: Sequence[Dimension], top: int) -> list[str]:
-        rows = await self._all(amounts(span, dimensions, Interval.NONE, top))
-        return [row[0] for row in rows]
 
     async def _hourly_from(self, span: Span) -> int:
         ((day,),) = await self._all(last_rolled_up(span))
