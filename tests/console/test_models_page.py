@@ -38,6 +38,12 @@ async def pull(page: Page, name: str) -> None:
     await page.get_by_role("dialog").get_by_role("button", name="Pull", exact=True).click()
 
 
+async def probed(console: Console) -> None:
+    """Have the service know how its backend is now."""
+    path = f"/api/admin/backends/{console.fake.url}/probe"
+    assert (await console.service.stranger.post(path, headers={"X-API-Key": ADMIN_KEY})).status_code == 200
+
+
 async def test_models_are_pulled_with_their_progress(console: Console, fake: FakeOllama) -> None:
     """Two at once: one comes whole and is listed, one is cancelled; one that fails says why, and is asked again."""
     page = await console.visit("/models", ADMIN_KEY)
@@ -120,10 +126,12 @@ async def test_no_model_and_no_backend(console: Console, fake: FakeOllama) -> No
     await expect(page.locator("#main")).to_contain_text("No model is here yet.")
     console.watch_of(page).allow(FAILED)
     fake.probe_mode = Mode.CLOSE_BEFORE_HEADERS
+    await probed(console)
     await page.reload()
     await expect(page.get_by_role("alert")).to_contain_text("No backend")
     await assert_accessible(page)
     fake.probe_mode = Mode.NORMAL
     fake.models.append("llama3:latest")
+    await probed(console)
     await page.get_by_role("button", name="Try again").click()
     await expect(page.get_by_role("row", name=re.compile("llama3:latest"))).to_be_visible()

@@ -128,7 +128,7 @@ class Live:
         try:
             self.scene = Scene(await self.looks.look(sorted(self._of_key)))
         except Exception:  # they hear of it when it is well again
-            log.exception("live_look_failed")
+            log.exception("the console is told nothing")
 
 
 class Listener:

@@ -84,7 +84,8 @@ class _Source(Generic[T]):
             self._fails = False
         except Exception as error:  # whatever it is, the others are told
             if not self._fails:
-                log.warning("live_source_failed", source=self._name, error=str(error) or type(error).__name__)
+                reason = str(error) or type(error).__name__
+                log.warning("the console is not told of something", source=self._name, reason=reason)
             self._fails = True
 
 
