@@ -34,8 +34,10 @@ async def _as_before(service: Service, fake: FakeOllama) -> AsyncIterator[None]:
 async def pull(page: Page, name: str) -> None:
     """As a reader asks for it."""
     await page.get_by_role("button", name="Pull a model").click()
-    await page.get_by_role("dialog").get_by_label("Model").fill(name)
-    await page.get_by_role("dialog").get_by_role("button", name="Pull", exact=True).click()
+    field = page.get_by_role("dialog").get_by_label("Model")
+    await expect(field).to_be_focused()
+    await field.fill(name)
+    await field.press("Enter")
 
 
 async def probed(console: Console) -> None:

@@ -8,7 +8,8 @@ class ConfirmDialog extends HTMLElement {
   ask({ title, text = "", action = "Continue", danger = false, word = null, content = null }) {
     const heading = uniqueId("confirm");
     const yes = h("button", { type: "submit", value: "yes", class: `button ${danger ? "danger" : "primary"}`, disabled: word !== null }, action);
-    const no = h("button", { type: "submit", value: "no", class: "button", formnovalidate: true, autofocus: word === null }, "Cancel");
+    // No submit button: in a field Enter means the action, which is the only one.
+    const no = h("button", { type: "button", class: "button", autofocus: word === null && !content, onclick: () => dialog.close("no") }, "Cancel");
     const form = h(
       "form",
       { method: "dialog" },

@@ -59,7 +59,7 @@ def test_what_grows_by_itself_is_no_change() -> None:
 def test_an_event_is_made_once_for_all_who_see_the_same() -> None:
     """And another one for who sees something else."""
     scene = Scene(Found(models=[({"name": "a:latest"}, True), ({"name": "b:latest"}, False)]))
-    twin = Principal("twin", "k")
+    twin = Principal("twin", "another")
     narrow = Principal("k", "k", models=("a:*",))
     assert scene.events(KEY)["models"] is scene.events(twin)["models"]
     assert [each["name"] for each in heard(scene, narrow, "models")["models"]] == ["a:latest"]

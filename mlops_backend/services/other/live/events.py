@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
@@ -40,17 +40,18 @@ class Scene:
 
     def __init__(self, found: Found) -> None:
         self._found = found
-        self._made: dict[tuple[str, str, bool, tuple[str, ...]], Event | None] = {}
+        self._made: dict[tuple[str, Hashable], Event | None] = {}
 
     def events(self, principal: Principal) -> Mapping[str, Event]:
         """Each kind that is known and that a key may see."""
-        seen = {kind: self._event(kind, principal) for kind, (scope, _) in KINDS.items() if principal.has(scope)}
+        seen = {kind: self._event(kind, principal) for kind, (scope, *_) in KINDS.items() if principal.has(scope)}
         return {kind: event for kind, event in seen.items() if event is not None}
 
     def _event(self, kind: str, principal: Principal) -> Event | None:
-        audience = (kind, principal.id, principal.admin, tuple(principal.models))
+        _, tell, sees = KINDS[kind]
+        audience = kind, sees(principal)
         if audience not in self._made:
-            told = KINDS[kind][1](self._found, principal)
+            told = tell(self._found, principal)
             self._made[audience] = None if told is None else Event(_digest(told), dumped(told))
         return self._made[audience]
 
@@ -104,13 +105,23 @@ def _name(model: Mapping[str, Any]) -> str:
     return str(model.get("name", ""))
 
 
-# What a key needs for each kind is what it needs for the route that tells the same.
-KINDS: Final[Mapping[str, tuple[Scope, Callable[[Found, Principal], _Told | None]]]] = {
-    "queue": (Scope.INFERENCE, _queue),
-    "generations": (Scope.INFERENCE, _generations),
-    "backends": (Scope.ADMIN, _backends),
-    "errors": (Scope.USAGE_READ, _errors),
-    "models": (Scope.MODELS_READ, _models),
+def _own(principal: Principal) -> Hashable:
+    return principal.id, principal.admin
+
+
+def _list(principal: Principal) -> Hashable:
+    return tuple(principal.models)
+
+
+_Kind = tuple[Scope, Callable[[Found, Principal], _Told | None], Callable[[Principal], Hashable]]
+# What a key needs for each kind is what it needs for the route that tells the same; last what is equal for all who are
+# told the same.
+KINDS: Final[Mapping[str, _Kind]] = {
+    "queue": (Scope.INFERENCE, _queue, _own),
+    "generations": (Scope.INFERENCE, _generations, _own),
+    "backends": (Scope.ADMIN, _backends, _own),
+    "errors": (Scope.USAGE_READ, _errors, _own),
+    "models": (Scope.MODELS_READ, _models, _list),
 }
 
 
