@@ -90,7 +90,7 @@ async def get_latency(query_args: LatencyQuery) -> ResponseReturnValue:
 @tag(["usage"])
 @document_response(NewestResponse, 200)
 @validate_querystring(NewestQuery)
-async def list_generations(query_args: NewestQuery) -> ResponseReturnValue:
+async def list_ended_generations(query_args: NewestQuery) -> ResponseReturnValue:
     """List the generations of one's own key, the newest first.
 
     A page at a time: `next`, unless it is `null`, is the next page's `after`. A generation appears within half a second

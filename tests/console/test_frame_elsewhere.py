@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from playwright.async_api import Browser, expect
 
-from tests.console.browsing import CONSOLE, Console
 from tests.conftest import ServeFactory
+from tests.console.browsing import CONSOLE, Console
 from tests.fakes.ollama import FakeOllama
 from tests.service import ORDINARY_KEY
 

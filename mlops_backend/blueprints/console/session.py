@@ -74,7 +74,10 @@ async def end_session() -> ResponseReturnValue:
 @tag(["console"])
 @document_media_types(204)
 async def end_own_sessions() -> ResponseReturnValue:
-    """Sign out everywhere: end every session of one's own key."""
+    """Sign out everywhere: end every session of one's own key.
+
+    204, also when there is none.
+    """
     await service(ConsoleSessions).end_all(g.principal.id)
     return _signed_out()
 
