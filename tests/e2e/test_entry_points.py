@@ -54,7 +54,7 @@ async def one_line_of_refusal(process: ServerProcess, status: int) -> str:
 
 
 async def test_banner_tells_what_a_newcomer_needs(fake: FakeOllama, tmp_path: Path) -> None:
-    """The banner names address, backend, where the key is, and the docs; no secret is ever printed."""
+    """The banner names address, backend, where the key is, the console and the docs; no secret is ever printed."""
     backend = fake.url.replace("//", f"//user:{SECRET}@")
     async with serving_process(tmp_path, backend, DEFAULT_MODEL="llama3") as service, service.client() as client:
         assert (await client.get("/api/llm/models")).status_code == 200
@@ -66,6 +66,7 @@ mlops_backend {__version__}
   backend   {masked} (ollama API): llama3:latest
   model     llama3, unless a request names another
   key       API_KEY in the environment; send it as X-API-Key
+  console   {service.url}/console
   docs      {service.url}/docs
 """
         assert banner in f"\n{service.output}"

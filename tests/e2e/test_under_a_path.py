@@ -69,12 +69,14 @@ async def test_addresses_lead_through_the_proxy(tmp_path: Path, change: Callable
 async def test_the_docs_are_tried_through_the_proxy(
     tmp_path: Path, change: Callable[[str], str], root_path: str
 ) -> None:
-    """A browser is sent to the documentation, which is whole there and calls the service where it is."""
+    """A browser is sent to the console; the documentation is whole there and calls the service where it is."""
     async with shown(tmp_path, change, root_path) as (url, _), chromium() as browser:
         page = await browser.new_page()
         watched = Watched(page)
         await page.goto(f"{url}/llm")
-        assert page.url == f"{url}/llm/docs"
+        await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        assert page.url.partition("#")[0] == f"{url}/llm/console/"
+        await page.goto(f"{url}/llm/docs")
         await expect(page.locator(".opblock").first).to_be_visible()
         models = await operation(page, "list_models")
         assert "An API key is needed" in await execute(models, "401")
