@@ -29,6 +29,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from mlops_backend.services.other.database.tables import generations  # noqa: E402
+from scripts.palette_png import smaller  # noqa: E402
 from tests.databases import sqlite_template  # noqa: E402
 from tests.e2e.pages import chromium  # noqa: E402
 from tests.e2e.server_process import KEY, ServerProcess, serving_process  # noqa: E402
@@ -41,7 +42,6 @@ PATIENCE: Final = 120_000
 PAGES: Final = ("playground", "conversations", "usage", "keys", "operations", "models")
 THEMES: Final = ("light", "dark")
 DESKTOP: Final = {"width": 1280, "height": 800}
-# A picture of much text is large, whatever is done.
 FILM: Final = {"width": 1060, "height": 660}
 PHONE: Final = {"width": 390, "height": 780}
 SIZES: Final = {"desktop": DESKTOP, "phone": PHONE}
@@ -129,8 +129,8 @@ async def open_one(page: Page) -> None:
 
 async def take(page: Page, name: str) -> None:
     """One picture."""
-    TARGET.mkdir(exist_ok=True)
-    data = await page.screenshot(path=TARGET / f"console-{name}.png", animations="disabled", caret="hide")
+    data = smaller(await page.screenshot(animations="disabled", caret="hide"))
+    await asyncio.to_thread((TARGET / f"console-{name}.png").write_bytes, data)
     print(f"console-{name}.png  {len(data):,} bytes{'  too large' if len(data) > LARGEST else ''}")
 
 
