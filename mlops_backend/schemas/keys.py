@@ -200,11 +200,19 @@ class KeyWithSecretResponse(KeyResponse):
     key: str
 
 
+class ConfiguredKey(Schema):
+    """One of `API_KEYS`, which the service's settings alone can change."""
+
+    id: str
+    name: str
+
+
 class KeyListResponse(Schema):
-    """A page of keys; `next` continues it."""
+    """A page of keys; `next` continues it. `configured` are those of the settings, on every page."""
 
     keys: list[KeyResponse]
     next: str | None
+    configured: list[ConfiguredKey]
 
 
 class LimitLeft(Schema):

@@ -235,8 +235,19 @@ async def test_a_key_sees_itself_alone(console: Console) -> None:
     ours = page.context.request
     for path in ("", f"/{other['id']}", f"/{other['id']}/limits"):
         assert (await ours.get(f"{console.service.url}/api/admin/keys{path}")).status == 403
-    settings = await console.visit("/keys", ORDINARY_KEY)
-    await expect(settings.get_by_text("This key stands in the service's settings")).to_be_visible()
+
+
+async def test_keys_of_the_settings_say_so(console: Console) -> None:
+    """Whoever has one, and the administrator who looks at it, are told where it is changed; no button does."""
+    page = await console.visit("/keys", ORDINARY_KEY)
+    await expect(page.get_by_text("This key stands in the service's settings")).to_be_visible()
+    admin = await console.visit("/keys", ADMIN_KEY)
+    await admin.get_by_role("main").get_by_role("link", name="tester").click()
+    await expect(admin.get_by_role("heading", level=1)).to_have_text("tester")
+    await expect(admin.get_by_text("This key stands in the service's settings")).to_be_visible()
+    await expect(admin.get_by_text("No limit is in force.")).to_be_visible()
+    await expect(admin.get_by_role("main").get_by_role("button")).to_have_text(["Refresh"])
+    await assert_accessible(admin)
 
 
 async def test_stored_markup_is_text(console: Console) -> None:
@@ -275,7 +286,9 @@ async def test_a_failure_is_told_and_can_be_tried_again(console: Console) -> Non
     await expect(page.get_by_role("alert")).to_contain_text("The database cannot be reached.")
     await assert_accessible(page)
     await page.unroute("**/api/admin/keys?*")
-    await page.route("**/api/admin/keys?*", lambda route: route.fulfill(json={"keys": [], "next": None}))
+    await page.route(
+        "**/api/admin/keys?*", lambda route: route.fulfill(json={"keys": [], "next": None, "configured": []})
+    )
     await page.get_by_role("button", name="Try again").click()
     await expect(page.get_by_role("heading", name="No keys yet")).to_be_visible()
     await assert_accessible(page)

@@ -61,10 +61,11 @@ async def create_key(data: CreateKeyRequest) -> ResponseReturnValue:
 async def list_keys(query_args: ListKeysQuery) -> ResponseReturnValue:
     """List the keys, oldest first, or newest first.
 
-    A page at a time: `next`, unless it is `null`, is the next page's `after`. Keys of the environment are not listed.
+    A page at a time: `next`, unless it is `null`, is the next page's `after`. Keys of the environment are told by name.
     """
     keys, following = await service(ApiKeys).page(query_args)
-    return {"keys": [key.shown() for key in keys], "next": following}
+    configured = [{"id": one.id, "name": one.name} for one in service(ApiKeys).configured]
+    return {"keys": [key.shown() for key in keys], "next": following, "configured": configured}
 
 
 @blueprint.get("/<key_id>")

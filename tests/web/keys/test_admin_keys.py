@@ -312,6 +312,8 @@ async def test_what_is_left_of_a_keys_limits_is_told(serve: ServeFactory, fake: 
         await manage(service, "PATCH", f"/{made['id']}", {"enabled": False})
         assert [one["name"] for one in (await manage(service, "GET", path)).json()["limits"]] == list(left)
         assert_error(await manage(service, "GET", "/key_unknown00000/limits"), 404, "not_found")
+        listed = (await manage(service, "GET")).json()
+        assert listed["configured"] == [{"id": "settings:tester", "name": "tester"}]
         of_settings = (await manage(service, "GET", "/settings:tester/limits")).json()
         assert [one["name"] for one in of_settings["limits"]] == ["concurrent"]
         assert (await service.stranger.get("/api/key/limits", headers=ADMIN)).json()["limits"] == []

@@ -20,6 +20,7 @@ import { limitsLine, modelNames, stateBadge } from "./words.js";
 
 /** The part of the page that shows a key. */
 export async function keyDetails(id) {
+  if (!id.startsWith("key_")) return { node: ofSettings(id), follow: () => undefined };
   const node = part(loading());
   const view = new KeyView(id, node);
   await view.load();
@@ -123,6 +124,17 @@ class KeyView {
     this.node.querySelector("h1").focus({ preventScroll: true });
     toast(words, { kind: "success" });
   }
+}
+
+// The settings alone change it; what is left of it can be asked all the same.
+function ofSettings(id) {
+  return part(
+    back(),
+    pageHeader(id.replace(/^settings:/, ""), { description: h("code", null, id) }),
+    h("p", { class: "note" }, icon("settings"), h("span", null, "This key stands in the service's settings, and is changed there only.")),
+    leftCard(() => getLeft(id)).node,
+    h("p", { class: "small" }, h("a", { href: hash("/usage", { key: id }) }, "Its usage")),
+  );
 }
 
 function back() {

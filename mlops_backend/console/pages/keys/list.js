@@ -32,6 +32,7 @@ class KeyList {
     this.owner = search("owner", "Owner, in full");
     this.revoked = h("input", { type: "checkbox", onchange: () => this.#search() });
     this.place = h("div", { class: "card flush" }, loading());
+    this.settings = h("p", { class: "muted small" });
     this.pages = h("nav", { class: "row", "aria-label": "Pages of keys" });
     const make = h("button", { type: "button", class: "button primary", onclick: () => newKey() }, icon("plus"), "New key");
     this.node = part(
@@ -39,7 +40,7 @@ class KeyList {
       h("search", { class: "row key-search" }, this.name, this.owner, h("label", { class: "check" }, this.revoked, "Revoked too")),
       this.place,
       this.pages,
-      h("p", { class: "muted small" }, "Keys of the settings, ", h("code", null, "API_KEY"), " and ", h("code", null, "API_KEYS"), ", are not listed: they stand in the service's environment, and are changed there only."),
+      this.settings,
     );
   }
 
@@ -74,7 +75,8 @@ class KeyList {
     if (this.#asking === mine) this.place.removeAttribute("aria-busy");
   }
 
-  #show({ keys, next }, asked) {
+  #show({ keys, next, configured }, asked) {
+    replace(this.settings, ofSettings(configured));
     const isSearch = asked.name || asked.owner || asked.revoked;
     if (keys.length) replace(this.place, table(keys));
     else if (isSearch || asked.after) replace(this.place, empty("No key is like that", "Names are searched for a part, owners for the whole.", { icon: "search" }));
@@ -82,6 +84,11 @@ class KeyList {
     const move = (text, after) => h("button", { type: "button", class: "button small", onclick: () => setParams({ after }, { replace: false }) }, text);
     replace(this.pages, asked.after && move("Newest", null), next && move("Older keys", next));
   }
+}
+
+function ofSettings(keys) {
+  const names = keys.map(({ id, name }, at) => [at > 0 && ", ", h("a", { href: hash("/keys", { id }) }, name)]);
+  return ["Keys of the service's settings are changed there only: ", h("code", null, "API_KEY"), names.length > 0 && [" and ", h("code", null, "API_KEYS"), " (", names, ")"], "."];
 }
 
 async function newKey() {

@@ -58,6 +58,11 @@ class ApiKeys:
         self._defaults = defaults
         self._configured = configured
 
+    @property
+    def configured(self) -> list[Principal]:
+        """Whose keys the settings have, but for the administrator."""
+        return [principal for principal in self._configured.values() if not principal.admin]
+
     async def create(self, asked: CreateKeyRequest) -> tuple[ApiKey, str]:
         """Make a key.
 
