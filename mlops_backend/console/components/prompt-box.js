@@ -76,7 +76,7 @@ export class PromptBox extends HTMLElement {
     zone.addEventListener("dragleave", (event) => !zone.contains(event.relatedTarget) && over(false));
     zone.addEventListener("drop", (event) => {
       over(false);
-      if (!filesOf(event.dataTransfer).length) return;
+      if (!this.isConnected || !filesOf(event.dataTransfer).length) return;
       event.preventDefault();
       this.#take(filesOf(event.dataTransfer));
     });

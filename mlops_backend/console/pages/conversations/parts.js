@@ -50,17 +50,6 @@ export function resultForm(calls, send) {
   return h("form", { class: "result-form", onsubmit: submit }, fields, h("div", { class: "actions" }, h("button", { class: "button primary small" }, "Send the result")));
 }
 
-/** Wait; a signal ends that. */
-export function pause(ms, signal) {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, ms);
-    signal?.addEventListener("abort", () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    });
-  });
-}
-
 /** A reply is on its way, but not here. */
 export function elsewhereNote(stop) {
   const text = "A reply is being written, in another tab or window. It is shown here when it is whole.";
@@ -72,4 +61,12 @@ export function elsewhereNote(stop) {
 export function unansweredNote(ask) {
   const button = h("button", { type: "button", class: "button small", onclick: ask }, icon("refresh", { size: 16 }), "Ask for one");
   return h("div", { class: "note unanswered" }, h("span", null, "No reply came to this."), button);
+}
+
+/** Which model is to reply: the conversation's own at first, though it may not be there any more. Null without any. */
+export function modelChoice(models, own) {
+  const names = models.map(({ name }) => name);
+  if (!names.length) return null;
+  const all = !own || names.includes(own) ? names : [own, ...names];
+  return h("select", { class: "input select model-choice", "aria-label": "Model" }, all.map((name) => h("option", { value: name, ".selected": name === own }, name)));
 }

@@ -13,14 +13,10 @@ import { source } from "../../lib/attachments.js";
 import "./head.js";
 import { liveReply } from "./live.js";
 import "./messages.js";
-import { elsewhereNote, grouped, pause, pendingQuestion, resultForm, unansweredNote } from "./parts.js";
+import { elsewhereNote, grouped, modelChoice, pendingQuestion, resultForm, unansweredNote } from "./parts.js";
 import * as store from "./store.js";
+import { SOON, pause, untilAnswered } from "./waiting.js";
 
-// How long to wait for what came of a reply that was broken off, which is stored a moment later; then every 5 s.
-const SOON = [0, 250, 500, 1000, 2000];
-const SELDOM = 5000;
-// So many looks without one, and another reply is offered.
-const AFTER = 2;
 // Refusals before the message was stored, after which it is in the prompt again.
 const NOT_STORED = new Set(["precondition_failed", "conversation_full", "validation_error", "database_busy", "database_down", "csrf_token_missing", "unreachable", "body_too_large"]);
 
@@ -92,25 +88,16 @@ export class ConversationReading extends HTMLElement {
     this.list = h("message-list", { onact: ({ detail }) => this.#act(detail) });
     this.after = h("div", { class: "after-messages" });
     this.announcement = h("p", { class: "visually-hidden", role: "status" });
-    const choice = this.#modelChoice();
-    this.prompt = h("prompt-box", { ".placeholder": "Go on", ".before": choice ? [choice] : [], onsend: () => this.#send(), onstop: () => this.#stop() });
+    this.choice = modelChoice(this.models, this.#conversation.model);
+    this.prompt = h("prompt-box", { ".placeholder": "Go on", ".before": this.choice ? [this.choice] : [], onsend: () => this.#send(), onstop: () => this.#stop() });
     replace(this, this.head, h("div", { class: "thread" }, this.list, this.after), this.prompt, this.announcement);
     this.prompt.takes(this);
     this.#follow = follow(this.list);
     this.#follow.begin();
   }
 
-  #modelChoice() {
-    const names = this.models.map(({ name }) => name);
-    const { model } = this.#conversation;
-    if (!names.length) return null;
-    const all = !model || names.includes(model) ? names : [model, ...names];
-    this.choice = h("select", { class: "input select small model-choice", "aria-label": "Model" }, all.map((name) => h("option", { value: name, ".selected": name === model }, name)));
-    return this.choice;
-  }
-
   #draw() {
-    this.list.show(this.#conversation);
+    this.list?.show(this.#conversation);
     const { model } = this.#conversation;
     if (this.choice && [...this.choice.options].some(({ value }) => value === model)) this.choice.value = model;
   }
@@ -127,37 +114,26 @@ export class ConversationReading extends HTMLElement {
     this.#watching?.abort();
     const { signal } = (this.#watching = new AbortController());
     try {
-      await this.#lookAgain(signal);
+      await untilAnswered(this.id, signal, {
+        isAnswered: (found) => {
+          this.#take(found);
+          return !this.#unanswered;
+        },
+        elsewhere: (ids) => this.#tell(elsewhereNote(() => ids.forEach((id) => store.endWriting(id).catch(() => {})))),
+        nothing: () => this.#tell(unansweredNote(() => this.#again())),
+      });
+      if (signal.aborted || this.#unanswered) return undefined;
+      replace(this.after);
+      this.#offerResults();
     } catch (error) {
       if (!signal.aborted) this.#explain(error);
     }
     return undefined;
   }
 
-  async #lookAgain(signal) {
-    for (let times = 0; ; times += 1) {
-      await pause(SOON[times] ?? SELDOM, signal);
-      const running = await store.writing(this.id, signal);
-      const found = await store.readOne(this.id, signal);
-      if (signal.aborted) return;
-      this.#take(found);
-      if (!this.#unanswered) {
-        replace(this.after);
-        this.#offerResults();
-        return;
-      }
-      if (running.length) this.#showElsewhere(running);
-      else if (times >= AFTER) this.#offerReply();
-      if (!running.length && times >= SOON.length - 1) return;
-    }
-  }
-
-  #showElsewhere(ids) {
-    if (!this.after.querySelector(".elsewhere")) replace(this.after, elsewhereNote(() => ids.forEach((id) => store.endWriting(id).catch(() => {}))));
-  }
-
-  #offerReply() {
-    if (!this.after.querySelector(".unanswered")) replace(this.after, unansweredNote(() => this.#again()));
+  // Said once: who listens is not told the same with every look.
+  #tell(note) {
+    if (this.after.firstChild?.className !== note.className) replace(this.after, note);
   }
 
   #offerResults() {
