@@ -1,9 +1,9 @@
 // The parts of a reply, in the playground and in conversations: thoughts, calls of tools, images, numbers.
 
 import { h, replace } from "../lib/element.js";
-import { duration } from "../lib/format.js";
+import { duration, number } from "../lib/format.js";
 import { icon } from "../lib/icons.js";
-import { summaryOf, tableOf } from "../lib/figures.js";
+import { FEW, counted, summaryOf, tableOf } from "../lib/figures.js";
 
 /** Thoughts in a fold: open while they alone come, unless the reader decided otherwise. */
 export class Thoughts {
@@ -87,17 +87,17 @@ export function storedFigures(message) {
   const { prompt_tokens: prompt, completion_tokens: written, first_byte_ms: first, total_ms: total } = message;
   const about = message.tokens_estimated ? "≈ " : "";
   const parts = [
-    written !== undefined && `${about}${written} tokens`,
-    written > 1 && total > first && `${((written - 1) / ((total - first) / 1000)).toFixed(1)} tokens/s`,
+    written !== undefined && `${about}${number(written)} tokens`,
+    written >= FEW && total > first && `${number(((written - 1) / (total - first)) * 1000, 1)} tokens/s`,
     first !== undefined && `first after ${duration(first)}`,
     total !== undefined && `${duration(total)} in all`,
-    prompt !== undefined && `${about}${prompt} in the prompt`,
+    prompt !== undefined && `${about}${number(prompt)} in the prompt`,
   ];
   return h("p", { class: "figures-line" }, parts.filter(Boolean).map((text) => h("span", null, text)));
 }
 
 /** The line of numbers while a reply still comes. */
 export function liveLine(element, { first, total, pieces, speed }) {
-  const parts = first === null ? [`Waiting for the first token… ${duration(total)}`] : [`${pieces} pieces`, speed && `${speed.toFixed(1)}/s`, duration(total)];
+  const parts = first === null ? [`Waiting for the first token… ${duration(total)}`] : [counted(pieces), speed && `${number(speed, 1)}/s`, duration(total)];
   replace(element, parts.filter(Boolean).map((text) => h("span", null, text)));
 }

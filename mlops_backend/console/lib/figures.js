@@ -5,7 +5,7 @@ import { duration, number } from "./format.js";
 // Ollama's durations are in nanoseconds.
 const NANO = 1e6;
 // Of fewer pieces no speed can be told.
-const FEW = 4;
+export const FEW = 4;
 
 /** A stopwatch of one reply: `piece()` with every piece, `end()` at its end. */
 export function stopwatch() {
@@ -75,7 +75,8 @@ function shown(name, value) {
   return name.endsWith("duration") ? duration(value / NANO) : number(value);
 }
 
-function counted(pieces) {
+/** "1 piece", "12 pieces". */
+export function counted(pieces) {
   return pieces === 1 ? "1 piece" : `${number(pieces)} pieces`;
 }
 

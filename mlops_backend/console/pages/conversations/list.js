@@ -2,7 +2,7 @@
 
 import { failure, loading } from "../../components/empty-state.js";
 import { h, replace, uniqueId } from "../../lib/element.js";
-import { relative, timeNode } from "../../lib/format.js";
+import { number, relative, timeNode } from "../../lib/format.js";
 import { icon } from "../../lib/icons.js";
 import { hash } from "../../lib/router.js";
 import { list } from "./store.js";
@@ -101,7 +101,7 @@ export class ConversationList extends HTMLElement {
       { href: hash("/conversations", parameters), dataset: { id } },
       h("span", { class: "item-title" }, title || "Untitled"),
       match?.excerpt && h("span", { class: "item-excerpt" }, match.excerpt),
-      h("span", { class: "item-about muted" }, timeNode(updated, relative), h("span", null, `${count} ${count === 1 ? "message" : "messages"}`)),
+      h("span", { class: "item-about muted" }, timeNode(updated, relative), h("span", null, count === 1 ? "1 message" : `${number(count)} messages`)),
     );
     mark(link, this.#selected);
     return h("li", null, link);

@@ -4,7 +4,7 @@ import { Thoughts, pictures, storedFigures, toolCall, toolResult } from "../../c
 import { copyButton } from "../../components/copy-button.js";
 import { markdown } from "../../components/x-markdown.js";
 import { h, hidden } from "../../lib/element.js";
-import { timeNode } from "../../lib/format.js";
+import { number, timeNode } from "../../lib/format.js";
 import { icon } from "../../lib/icons.js";
 import { imageAddress } from "./store.js";
 
@@ -50,7 +50,7 @@ function reply(message, { earlier }) {
     content && markdown(content),
     calls.length > 0 && h("div", { class: "tool-calls" }, calls.map(toolCall)),
     cut && h("p", { class: "note warning cut-short" }, icon("alert"), h("span", null, `Cut short: ${WHY[outcome] ?? outcome}${error ? ` (${error})` : ""}.`)),
-    omitted > 0 && h("p", { class: "muted small" }, `The model was not shown the oldest ${omitted} messages, for want of room.`),
+    omitted > 0 && h("p", { class: "muted small" }, `The model was not shown the oldest messages (${number(omitted)}), for want of room.`),
     storedFigures(message),
     h("footer", { class: "reply-foot" }, content && copyButton(content), action("again", "refresh", "Regenerate"), action("cut", "trash", "Delete what follows")),
   );
