@@ -7,7 +7,7 @@ import { FEW, counted, summaryOf, tableOf } from "../lib/figures.js";
 
 /** Thoughts in a fold: open while they alone come, unless the reader decided otherwise. */
 export class Thoughts {
-  #text = h("div", { class: "thoughts-text" });
+  #text = document.createTextNode("");
   #title = h("span", null, "Thinking…");
   #touched = false;
   #settled = false;
@@ -15,14 +15,14 @@ export class Thoughts {
   constructor(text = "", { live = false } = {}) {
     const touch = () => (this.#touched = true);
     const summary = h("summary", { onclick: touch }, icon("activity", { size: 16 }), this.#title);
-    this.element = h("details", { class: "thoughts", open: live, hidden: !text }, summary, this.#text);
-    this.#text.append(text);
+    this.element = h("details", { class: "thoughts", open: live, hidden: !text }, summary, h("div", { class: "thoughts-text" }, this.#text));
+    this.#text.data = text;
     if (!live) this.settle();
   }
 
   grow(piece) {
     this.element.hidden = false;
-    this.#text.append(piece);
+    this.#text.appendData(piece);
   }
 
   /** The reply itself has begun, or ended; a stopwatch tells how long was thought. */
