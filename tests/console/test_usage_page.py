@@ -115,6 +115,9 @@ async def test_a_failure_is_found_and_shown(console: Console) -> None:
     await expect(drawer).to_be_hidden()
     await expect(opener).to_be_focused()
     assert "generation" not in page.url
+    await page.get_by_role("searchbox", name="Find a generation by its request id").fill("request-3")
+    await page.keyboard.press("Enter")
+    await expect(drawer.get_by_text("request-3", exact=True)).to_be_visible()
     assert await page.title() == "Usage · mlops_backend"
 
 
@@ -168,6 +171,7 @@ async def test_filters_are_in_the_address(console: Console) -> None:
     await expect(page.get_by_role("heading", name="Generations by day and backend")).to_be_visible()
     await shown(page)
     await assert_accessible(page)
+    await assert_fits(page)
     other = await console.visit(urlsplit(page.url).fragment, ADMIN_KEY, size=PHONE, scheme="dark")
     await shown(other)
     await assert_fits(other)

@@ -7,6 +7,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -26,8 +27,11 @@ from mlops_backend.services.other.usage.latency import (
     bounds,
     percentile,
 )
+from mlops_backend.services.other.usage.ledger import Ledger
+from mlops_backend.services.other.usage.prices import PriceList
 from mlops_backend.services.other.usage.queries import DAY, Span
 from mlops_backend.services.other.usage.retention import Retention
+from mlops_backend.services.other.usage.service import Usage
 from tests.ledger_rows import insert_rows, opened, row
 from tests.unit.usage.test_usage import asked
 
@@ -37,11 +41,11 @@ DONE: Final = replace(EVERYTHING, only=((Dimension.OUTCOME, "done"),))
 EDGES: Final = (0, 1, 2, 9, 10, 11, 99, 100, 1000, 9_999_999, 10**7, 10**12)
 
 
-def some_rows(count: int) -> list[dict[str, Any]]:
+def some_rows(many: int) -> list[dict[str, Any]]:
     """Generations of all kinds: streamed, whole and of unknown kind, without a first byte, with no token or one."""
     random = Random(17)
     rows = []
-    for number in range(count):
+    for number in range(many):
         whole = random.choice((random.choice(EDGES), int(random.lognormvariate(7, 2))))
         first = random.choice((None, whole, int(random.random() * whole)))
         rows.append(
@@ -175,6 +179,19 @@ async def test_the_newest_come_first(database_url: str) -> None:
         found, before = await usage.newest(failed, None, 10)
         assert ({each["outcome"] for each in found}, len(found), before) == ({"error"}, 10, None)
         assert found[0]["name"] == "tester"
+
+
+async def test_other_workers_write_what_they_know_first(database_url: str) -> None:
+    """So that each worker answers alike, what has just ended at another one included."""
+    async with opened(database_url) as database:
+
+        async def others_write() -> None:
+            await insert_rows(database, [row(number := next(numbers), number)])
+
+        numbers = count(1)
+        usage = Usage(database, Ledger(database, PriceList({}), 10), PriceList({}), others_write)
+        assert (await usage.latency(EVERYTHING, None, 1)).total.generations == 1
+        assert len((await usage.newest(EVERYTHING, None, 10))[0]) == 2
 
 
 async def test_the_rest_is_one_group(database_url: str) -> None:

@@ -102,7 +102,7 @@ export class Groups {
       ...writing[measure],
       series: this.#series(measure, new Map(grid.map((one, at) => [one.place, at])), grid.length),
     });
-    const notes = [this.#answer.hourly_from > this.#answer.from && "Older days of this span are known as whole days, and not by hour.", this.#answer.truncated && "There is more than can be drawn: choose a shorter span."].filter(Boolean);
+    const notes = [Date.parse(this.#answer.hourly_from) > Date.parse(this.#answer.from) && "Older days of this span are known as whole days, and not by hour.", this.#answer.truncated && "There is more than can be drawn: choose a shorter span."].filter(Boolean);
     if (!this.#drawn.isConnected) replace(this.body, this.#drawn);
     this.body.querySelectorAll(":scope > p").forEach((note) => note.remove());
     this.body.append(...notes.map((text) => h("p", { class: "small muted" }, text)));
@@ -136,11 +136,12 @@ export class Groups {
     const { by } = this.#state;
     this.table.hidden = !by || this.#answer.total.generations === 0;
     if (this.table.hidden) return;
-    const rows = this.#all?.rows.slice(0, this.#all.shown) ?? this.#groups;
+    const value = (row) => valueOf(this.#measure(), row);
+    const inOrder = (rows) => [...rows].sort((one, other) => (one.value === null) - (other.value === null) || value(other) - value(one));
+    const rows = inOrder(this.#all?.rows.slice(0, this.#all.shown) ?? this.#groups);
     const title = h("h2", null, `By ${nameOf(by).toLowerCase()}`);
     const download = tableDownload(route(), () => questions.groups(this.#state), `usage-by-${by}.csv`);
-    const sort = { key: this.#hasMoney ? "price" : "total_tokens", descending: true };
-    const table = dataTable({ caption: `Usage by ${nameOf(by).toLowerCase()}`, captionHidden: true, columns: this.#columns(), rows, sort });
+    const table = dataTable({ caption: `Usage by ${nameOf(by).toLowerCase()}`, captionHidden: true, columns: this.#columns(), rows });
     replace(this.table, h("div", { class: "card-head row apart" }, title, download), table, this.#more(rows));
   }
 

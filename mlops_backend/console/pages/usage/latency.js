@@ -45,7 +45,7 @@ export class Latency {
 
   #about({ filters }, answer) {
     const kind = filters.outcome ? words(filters.outcome) : "done";
-    const since = answer.known_from > answer.from ? ` What is older than ${date(answer.known_from)} is known as sums only.` : "";
+    const since = Date.parse(answer.known_from) > Date.parse(answer.from) ? ` What is older than ${date(answer.known_from)} is known as sums only.` : "";
     return `Of generations that are ${kind}. Percentiles are made of the bars, and off by half of one at most.${since}`;
   }
 

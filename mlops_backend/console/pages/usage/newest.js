@@ -21,6 +21,8 @@ export class Newest {
   constructor(asking) {
     this.#asking = asking;
     this.failed = h("input", { type: "checkbox", onchange: () => setParams({ failed: this.failed.checked ? "1" : null }) });
+    const input = h("input", { type: "search", class: "input", "aria-label": "Find a generation by its request id", placeholder: "Find a request id", autocomplete: "off", spellcheck: "false" });
+    this.finder = h("form", { class: "usage-find", onsubmit: (event) => find(event, input) }, input);
     this.head = h("div", { class: "card-head row apart" });
     this.body = h("div", null);
     this.node = h("section", { class: "card flush usage-newest usage-dense", "aria-labelledby": "usage-newest" }, this.head, this.body);
@@ -30,7 +32,7 @@ export class Newest {
     this.#state = state;
     this.failed.checked = state.failed;
     const check = h("label", { class: "check small" }, this.failed, "Only what failed");
-    const actions = h("div", { class: "row" }, !state.filters.outcome && check, exportLink(route("/export"), { ...chosen(state) }));
+    const actions = h("div", { class: "row" }, this.finder, !state.filters.outcome && check, exportLink(route("/export"), { ...chosen(state) }));
     replace(this.head, h("h2", { id: "usage-newest" }, "Last generations"), actions);
     this.body.setAttribute("aria-busy", "true");
     if (!this.#rows) replace(this.body, loading());
@@ -98,6 +100,13 @@ function who(row) {
   const user = row.end_user && told("end_user", row.end_user);
   if (!isAll()) return user || "–";
   return [told("key", row.key, row.name), user && h("span", { class: "usage-second small muted" }, user)];
+}
+
+// Whoever was told of a failure has its request's id, of whatever day.
+function find(event, input) {
+  event.preventDefault();
+  const id = input.value.trim();
+  if (id) setParams({ generation: id }, { replace: false });
 }
 
 function columns() {
