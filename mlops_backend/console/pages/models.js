@@ -22,6 +22,7 @@ export default class ModelsPage extends HTMLElement {
   #names = null;
   #search = null;
   #place = null;
+  #pull = null;
 
   async connectedCallback() {
     await Promise.all([useStyles("operations.css"), useStyles("models.css")]);
@@ -31,9 +32,9 @@ export default class ModelsPage extends HTMLElement {
     this.#pulls = pullList(() => this.#load());
     this.#search = h("input", { class: "input", type: "search", placeholder: "Filter models", "aria-label": "Filter models", value: this.params?.get("q") ?? "", oninput: () => setParams({ q: this.#search.value }) });
     this.#place = h("div", { class: "card flush" }, loading());
-    const actions = [liveState(), may("models:write") && h("button", { type: "button", class: "button primary", onclick: () => askForPull() }, icon("download"), "Pull a model")];
+    this.#pull = h("button", { type: "button", class: "button primary", hidden: true, onclick: () => askForPull() }, icon("download"), "Pull a model");
     this.append(
-      pageHeader("Models", { description: "What the backends have, and what is in their memory now.", actions: actions.filter(Boolean) }),
+      pageHeader("Models", { description: "What the backends have, and what is in their memory now.", actions: [liveState(), this.#pull] }),
       this.#pulls.node,
       h("div", { class: "row apart" }, h("div", { class: "models-search" }, this.#search), this.#table.summary),
       this.#place,
@@ -75,6 +76,7 @@ export default class ModelsPage extends HTMLElement {
     try {
       await this.#catalogue.load();
       if (!this.isConnected) return;
+      this.#pull.hidden = !(may("models:write") && this.#catalogue.takesPulls);
       if (this.#table.node.parentNode !== this.#place) replace(this.#place, this.#table.node);
       this.#table.filter(this.params?.get("q") ?? "");
     } catch (error) {

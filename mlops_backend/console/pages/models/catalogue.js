@@ -4,6 +4,8 @@ import { json } from "../../lib/api.js";
 import { may, session } from "../../lib/session.js";
 
 const AT_ONCE = 3;
+// Of more models the details alone tell the context.
+const MOST_ASKED = 200;
 // Descriptions by name and digest; a model that is made anew has another one.
 const described = new Map();
 
@@ -36,15 +38,20 @@ export class Catalogue {
     for (const model of this.models) model.loaded = this.#loaded.get(model.name) ?? false;
   }
 
-  /** What a model says of itself: `null` while nobody knows; asked for when somebody looks at it. */
+  /** Whether models can be pulled: they go to the first backend, which has to be an Ollama. */
+  get takesPulls() {
+    return !this.backends.length || this.backends[0].kind === "ollama";
+  }
+
+  /** What a model says of itself: `null` while nobody knows; asked for when somebody looks at it, of not too many. */
   description(model) {
     const name = keyOf(model);
-    if (!described.has(name)) {
+    if (!described.has(name) && this.models.length <= MOST_ASKED) {
       described.set(name, null);
       this.#queue.push(model);
       this.#next();
     }
-    return described.get(name);
+    return described.get(name) ?? null;
   }
 
   /** Ask no more. */
