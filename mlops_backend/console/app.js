@@ -172,11 +172,20 @@ async function load(name) {
   return document.createElement(tag);
 }
 
-// A reader who went to another page begins at its heading.
+// A reader who went to another page begins at its heading, which may come, or be drawn again, a moment later: until
+// something is pressed.
 function focusOn(main) {
-  const heading = main.querySelector("h1");
-  heading?.setAttribute("tabindex", "-1");
-  (heading ?? main).focus({ preventScroll: true });
+  const look = () => {
+    if (![main, document.body].includes(document.activeElement)) return;
+    const heading = main.querySelector("h1");
+    heading?.setAttribute("tabindex", "-1");
+    (heading ?? main).focus({ preventScroll: true });
+  };
+  main.focus({ preventScroll: true });
+  look();
+  const redrawn = new MutationObserver(look);
+  redrawn.observe(main, { childList: true, subtree: true });
+  for (const kind of ["keydown", "pointerdown"]) addEventListener(kind, () => redrawn.disconnect(), { once: true, capture: true });
 }
 
 customElements.define("console-app", ConsoleApp);

@@ -73,9 +73,11 @@ class Watch:
 
     def check(self) -> None:
         """Nothing was said that is not allowed, and nobody else was asked; a violated policy is said too."""
-        assert [text for text in self.said if not any(re.search(one, text) for one in self.allowed)] == []
+        complaints = [text for text in self.said if not any(re.search(one, text) for one in self.allowed)]
+        assert not complaints, complaints
         own = (f"{self.origin}/", "data:", "blob:")
-        assert [url for url in self.requests if not url.startswith(own)] == []
+        strangers = [url for url in self.requests if not url.startswith(own)]
+        assert not strangers, strangers
 
     def _hear(self, message: ConsoleMessage) -> None:
         self.said.append(f"{message.type}: {message.text}")

@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 import pytest
-from playwright.async_api import BrowserContext, Page, expect
+from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from tests.console.browsing import CONSOLE, PHONE, Console, assert_accessible, assert_fits
 from tests.service import ADMIN_KEY, ORDINARY_KEY
@@ -51,6 +51,11 @@ async def offered(page: Page) -> list[str]:
         text.strip()
         for text in await page.get_by_role("navigation", name="Pages").get_by_role("link").all_inner_texts()
     ]
+
+
+def link(page: Page, name: str) -> Locator:
+    """What leads to a page, in the navigation."""
+    return page.get_by_role("navigation", name="Pages").get_by_role("link", name=name, exact=True)
 
 
 async def sign_in(page: Page, key: str) -> None:
@@ -108,6 +113,7 @@ async def test_signing_out_ends_the_session(console: Console) -> None:
 async def test_tabs_have_one_session(console: Console) -> None:
     """Who signs out in one tab has signed out in the others; who signs in there with another key is that in all."""
     page = await console.visit("/usage")
+    console.watch_of(page).allow(REFUSED)  # what was asked when the session ended
     other = await page.context.new_page()
     await other.goto(console.address("/models"))
     await leave(other, "Sign out")
@@ -146,7 +152,7 @@ async def test_what_a_key_may_not_do_is_not_offered(console: Console, scopes: tu
     assert set(await offered(page)) == expected
     if "Usage" not in expected:
         await page.evaluate("location.hash = '#/usage'")
-        await expect(page.get_by_role("link", name=(await offered(page))[0])).to_have_attribute("aria-current", "page")
+        await expect(link(page, (await offered(page))[0])).to_have_attribute("aria-current", "page")
 
 
 async def test_an_administrator_is_offered_everything(console: Console) -> None:
@@ -154,7 +160,7 @@ async def test_an_administrator_is_offered_everything(console: Console) -> None:
     page = await console.visit("/keys", ADMIN_KEY)
     assert await offered(page) == ALL
     for name in ALL:
-        await page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
+        await link(page, name).click()
         await expect(page).to_have_title(f"{name} · mlops_backend")
         await expect(page.get_by_role("heading", level=1)).to_be_visible()
         await assert_fits(page)
@@ -193,7 +199,7 @@ async def test_the_keyboard_goes_everywhere(console: Console) -> None:
     await expect(page.get_by_text("Skip to content")).to_be_focused()
     await page.keyboard.press("Enter")
     await expect(page.locator("#main")).to_be_focused()
-    await page.get_by_role("link", name="Usage").focus()
+    await link(page, "Usage").focus()
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", level=1, name="Usage")).to_be_focused()
     account = page.get_by_role("button", name="visitor")
@@ -210,13 +216,13 @@ async def test_a_phone_has_a_menu(console: Console) -> None:
     page = await console.visit("/keys", size=PHONE)
     menu, drawer = page.get_by_role("button", name="Menu", exact=True), page.get_by_role("dialog")
     await menu.click()
-    await expect(drawer.get_by_role("link", name="Usage")).to_be_visible()
+    await expect(drawer.get_by_role("link", name="Usage", exact=True)).to_be_visible()
     await assert_accessible(page)
     await page.keyboard.press("Escape")
     await expect(drawer).to_have_count(0)
     await expect(menu).to_be_focused()
     await menu.click()
-    await drawer.get_by_role("link", name="Usage").click()
+    await drawer.get_by_role("link", name="Usage", exact=True).click()
     await expect(drawer).to_have_count(0)
     await expect(page.get_by_role("heading", level=1, name="Usage")).to_be_focused()
     await assert_fits(page)
@@ -244,8 +250,8 @@ async def test_a_page_that_cannot_be_loaded_says_so(console: Console) -> None:
     page = await console.visit("/keys")
     console.watch_of(page).allow(r"net::ERR_FAILED")
     await page.route(re.compile("pages/usage.js"), lambda route: route.abort())
-    await page.get_by_role("link", name="Usage").click()
+    await link(page, "Usage").click()
     await expect(page.get_by_role("alert")).to_contain_text("This page cannot be loaded")
     await assert_accessible(page)
-    await page.get_by_role("link", name="My key").click()
+    await link(page, "My key").click()
     await expect(page.get_by_role("heading", level=1, name="My key")).to_be_focused()
