@@ -30,6 +30,7 @@ OWNED: Final = {
 # Routes that name something which belongs to no key, with the reason.
 NOBODYS: Final = {
     "/docs/assets/<path:filename>": "files of the documentation",
+    "/console/assets/<build>/<path:filename>": "files of the console",
     "/api/llm/streams/<ticket_id>": "whoever has the address may fetch it: it is the key",
     "/api/llm/generations/<request_id>": "it must run; tests/web/llm/test_generations.py",
     "/api/blobs/<digest>": "blobs belong to the backend",
