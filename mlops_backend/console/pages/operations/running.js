@@ -30,8 +30,8 @@ export function runningSection({ admin }) {
     rowKey: (row) => row.name,
     columns: [
       { key: "state", label: "State", cell: (row) => stateOf(row.state) },
-      { key: "model", label: "Model", header: true, cell: (row) => row.model || "–" },
-      ...(admin ? [{ key: "key_name", label: "Key", cell: (row) => keyName(row.key_id) }, { key: "backend", label: "Backend", class: "wide-only", cell: (row) => backendName(row.backend) }] : []),
+      { key: "model", label: "Model", header: true, cell: (row) => [row.model || "–", admin && h("span", { class: "muted small narrow-only" }, keyName(row.key_id))] },
+      ...(admin ? [{ key: "key_name", label: "Key", class: "wide-only", cell: (row) => keyName(row.key_id) }, { key: "backend", label: "Backend", class: "wide-only", cell: (row) => backendName(row.backend) }] : []),
       { key: "class", label: "Class", class: "wide-only", cell: (row) => classOf(row.class) },
       { key: "seconds", label: "Age", align: "end", cell: (row) => waited(row.seconds + (performance.now() - at) / 1000) },
       { key: "bytes_out", label: "Sent", align: "end", class: "wide-only", cell: (row) => bytes(row.bytes_out) },
