@@ -99,6 +99,7 @@ async def test_a_failure_is_found_and_shown(console: Console) -> None:
     """The last failures have their request ids; one opens at the side, its words are text, and a link leads to it."""
     page = await console.visit("/usage", ORDINARY_KEY)
     await page.get_by_label("Only what failed").check()
+    await expect(page.get_by_label("Only what failed")).to_be_focused()
     lines = page.locator(".usage-newest tbody tr")
     await expect(lines).to_have_count(1)
     await expect(lines).to_contain_text("the-failed-request")
@@ -138,8 +139,9 @@ async def test_thousands_of_keys_are_a_few_and_the_rest(console: Console) -> Non
         await page.get_by_role("button", name="Download these sums as CSV").click()
     table = list(csv.DictReader((await (await coming.value).path()).read_text().splitlines()))
     assert (len(table), table[0]["key"], table[0]["name"]) == (1000, "settings:tester", "tester")
-    await page.get_by_role("link", name="tester", exact=True).click()
+    await page.get_by_role("link", name="tester", exact=True).press("Enter")
     await expect(tile(page, "Generations")).to_have_text("13")
+    await expect(page.get_by_role("heading", name="By key")).to_be_focused()
     async with page.expect_download() as coming:
         await page.get_by_role("link", name="Download all of these generations as CSV").click()
     lines = list(csv.DictReader((await (await coming.value).path()).read_text().splitlines()))
@@ -209,7 +211,7 @@ async def test_what_fails_can_be_asked_again_and_what_is_late_is_lost(console: C
         await route.fulfill(status=503, json={"error": "Too many questions.", "code": "busy", "request_id": "r-1"})
 
     await page.route("**/usage/latency?*", refuse)
-    await page.get_by_role("link", name="Usage").click()
+    await page.get_by_role("link", name="Usage", exact=True).click()
     await expect(page.get_by_role("alert")).to_contain_text("Too many questions.")
     await expect(tile(page, "Generations")).to_have_text("1.21K")
     await assert_accessible(page)
@@ -243,7 +245,7 @@ async def test_without_the_charts_library_there_are_tables(console: Console) -> 
     plain = await console.visit("/keys", ORDINARY_KEY)
     console.watch_of(plain).allow(FAILED)
     await plain.route(re.compile(r"/vendor/uplot.*\.js$"), lambda route: route.abort())
-    await plain.get_by_role("link", name="Usage").click()
+    await plain.get_by_role("link", name="Usage", exact=True).click()
     await shown(plain)
     await expect(plain.locator(".usage-chart tbody tr")).to_have_count(7)
     await expect(plain.get_by_role("button", name="Table", exact=True)).to_have_count(0)

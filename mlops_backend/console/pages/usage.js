@@ -25,9 +25,15 @@ export default class UsagePage extends HTMLElement {
   #state = null;
   #total = null;
   #before = null;
+  #again = null;
+  #place = null;
 
+  // The head stays as it is: the focus may be on it while everything else comes.
   async connectedCallback() {
-    replace(this, pageHeader("Usage"), loading());
+    const about = isAll() ? "Everybody's generations, as the ledger has them." : "The generations of your key, as the ledger has them.";
+    this.#again = h("button", { type: "button", class: "button", disabled: true, onclick: () => this.#refresh() }, icon("refresh"), "Refresh");
+    this.#place = h("div", { class: "stack" }, loading());
+    replace(this, h("div", { class: "stack usage" }, pageHeader("Usage", { description: about, actions: this.#again }), this.#place));
     await useStyles("usage.css");
     this.#begin();
   }
@@ -45,7 +51,7 @@ export default class UsagePage extends HTMLElement {
     try {
       this.#now = await present(route());
     } catch (error) {
-      if (this.isConnected) replace(this, pageHeader("Usage"), failure(error, { title: "Usage cannot be shown", again: () => this.#begin() }));
+      if (this.isConnected) replace(this.#place, failure(error, { title: "Usage cannot be shown", again: () => this.#begin() }));
       return;
     }
     if (!this.isConnected) return;
@@ -57,11 +63,10 @@ export default class UsagePage extends HTMLElement {
     const asking = this.#asking;
     const parts = { filters: new Filters(), totals: new Totals(), groups: new Groups(asking), latency: new Latency(), newest: new Newest(asking), drawer: new Drawer() };
     this.#parts = parts;
-    const again = h("button", { type: "button", class: "button", onclick: () => this.#refresh() }, icon("refresh"), "Refresh");
-    const about = isAll() ? "Everybody's generations, as the ledger has them." : "The generations of your key, as the ledger has them.";
     const { filters, totals, groups, latency, newest, drawer } = parts;
-    const stack = h("div", { class: "stack usage" }, pageHeader("Usage", { description: about, actions: again }), filters.node, totals.node, groups.chart, groups.table, latency.node, newest.node);
-    replace(this, stack, drawer.node);
+    replace(this.#place, filters.node, totals.node, groups.chart, groups.table, latency.node, newest.node);
+    this.append(drawer.node);
+    this.#again.disabled = false;
   }
 
   async #refresh() {
@@ -90,7 +95,7 @@ export default class UsagePage extends HTMLElement {
       part.show(state, answer);
       shown();
     };
-    this.#askOnce(name, path, query, () => part.wait(state), show, (error) => part.fail(error, () => this.#again(name)));
+    this.#askOnce(name, path, query, () => part.wait(state), show, (error) => part.fail(error, () => this.#askAgain(name)));
   }
 
   // A filter by a key shows its name as soon as that is known.
@@ -111,7 +116,7 @@ export default class UsagePage extends HTMLElement {
     const fail = (error) => {
       this.#total = null;
       replace(totals.node);
-      groups.fail(error, () => this.#again("series"));
+      groups.fail(error, () => this.#askAgain("series"));
     };
     const compare = ({ total }) => {
       this.#before = total;
@@ -141,7 +146,7 @@ export default class UsagePage extends HTMLElement {
     return true;
   }
 
-  #again(name) {
+  #askAgain(name) {
     this.#asked.delete(name);
     this.#update();
   }

@@ -139,10 +139,12 @@ export class Groups {
     const value = (row) => valueOf(this.#measure(), row);
     const inOrder = (rows) => [...rows].sort((one, other) => (one.value === null) - (other.value === null) || value(other) - value(one));
     const rows = inOrder(this.#all?.rows.slice(0, this.#all.shown) ?? this.#groups);
-    const title = h("h2", null, `By ${nameOf(by).toLowerCase()}`);
+    const title = h("h2", { tabindex: "-1" }, `By ${nameOf(by).toLowerCase()}`);
     const download = tableDownload(route(), () => questions.groups(this.#state), `usage-by-${by}.csv`);
     const table = dataTable({ caption: `Usage by ${nameOf(by).toLowerCase()}`, captionHidden: true, columns: this.#columns(), rows });
+    const hadFocus = this.table.contains(document.activeElement);
     replace(this.table, h("div", { class: "card-head row apart" }, title, download), table, this.#more(rows));
+    if (hadFocus) title.focus();
   }
 
   #columns() {

@@ -2,6 +2,7 @@
 
 import { dataTable } from "../../components/data-table.js";
 import { failure, loading } from "../../components/empty-state.js";
+import { address } from "../../lib/address.js";
 import { json } from "../../lib/api.js";
 import { h, replace } from "../../lib/element.js";
 import { duration, number, timeNode } from "../../lib/format.js";
@@ -23,7 +24,10 @@ export class Newest {
     this.failed = h("input", { type: "checkbox", onchange: () => setParams({ failed: this.failed.checked ? "1" : null }) });
     const input = h("input", { type: "search", class: "input", "aria-label": "Find a generation by its request id", placeholder: "Find a request id", autocomplete: "off", spellcheck: "false" });
     this.finder = h("form", { class: "usage-find", onsubmit: (event) => find(event, input) }, input);
-    this.head = h("div", { class: "card-head row apart" });
+    this.check = h("label", { class: "check small" }, this.failed, "Only what failed");
+    this.file = exportLink();
+    const actions = h("div", { class: "row" }, this.finder, this.check, this.file);
+    this.head = h("div", { class: "card-head row apart" }, h("h2", { id: "usage-newest" }, "Last generations"), actions);
     this.body = h("div", null);
     this.node = h("section", { class: "card flush usage-newest usage-dense", "aria-labelledby": "usage-newest" }, this.head, this.body);
   }
@@ -31,9 +35,8 @@ export class Newest {
   wait(state) {
     this.#state = state;
     this.failed.checked = state.failed;
-    const check = h("label", { class: "check small" }, this.failed, "Only what failed");
-    const actions = h("div", { class: "row" }, this.finder, !state.filters.outcome && check, exportLink(route("/export"), { ...chosen(state) }));
-    replace(this.head, h("h2", { id: "usage-newest" }, "Last generations"), actions);
+    this.check.hidden = Boolean(state.filters.outcome);
+    this.file.href = address(route("/export"), chosen(state));
     this.body.setAttribute("aria-busy", "true");
     if (!this.#rows) replace(this.body, loading());
   }
