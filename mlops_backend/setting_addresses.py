@@ -21,7 +21,7 @@ _ENDS_IN_NUMBER: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)\.?(?::[0-9
 _READ_IN_TWO_WAYS: Final = frozenset("\u00df\u03c2\u200c\u200d")
 _BROADCAST: Final = IPv4Network("255.255.255.255")
 _PATH: Final = re.compile(r"(?:/(?!\.+(?:/|$))[A-Za-z0-9._~-]+)+")
-OWN_PATHS: Final = frozenset({"api", "docs", "health", "k", "metrics", "openapi.json", "v1"})
+OWN_PATHS: Final = frozenset({"api", "console", "docs", "health", "k", "metrics", "openapi.json", "v1"})
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 
 Network = IPv4Network | IPv6Network

@@ -61,6 +61,7 @@ async def test_a_row_says_what_is_known(database_url: str) -> None:
         "price": 20_000,
         "requested_model": "fast",
         "passed_over": "http://one:11434,http://two:11434",
+        "streamed": False,
         "end_user": "alice@example.org",
     }
 

@@ -247,6 +247,6 @@ async def test_lines_survive_any_packets(service: Service, fake: FakeOllama) -> 
 async def test_other_info_tells_versions(service: Service) -> None:
     """`/api/other/info` gives uptime, versions and feature switches."""
     info = (await service.client.get("/api/other/info")).json()
-    assert info["features"] == {"auth": True, "docs": True}
+    assert info["features"] == {"auth": True, "docs": True, "console": True}
     assert info["libraries"]["quart"].startswith("0.22")
     assert info["uptime_seconds"] >= 0
