@@ -115,12 +115,18 @@ class Console:
 
     async def visit(self, path: str = "/", key: str | None = None, **options: Any) -> Page:
         """Sign in with a key (an ordinary one if none is given) and open a page of the console, such as `/usage`."""
+        await self.probe()
         context = await self.visitor(**options)
         await self.sign_in(context, key or await self.key())
         page = await context.new_page()
         await page.goto(self.address(path))
         await page.locator("#main > *").first.wait_for()
         return page
+
+    async def probe(self) -> None:
+        """Have the service know how its backend is now: what it knows is two seconds old at times."""
+        path = f"/api/admin/backends/{self.fake.url}/probe"
+        await self.service.stranger.post(path, headers={"X-API-Key": ADMIN_KEY})
 
     async def sign_in(self, context: BrowserContext, key: str) -> None:
         """What the sign-in page does, without it."""

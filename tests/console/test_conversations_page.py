@@ -173,6 +173,7 @@ async def test_the_list_goes_on_and_is_searched(console: Console) -> None:
     await expect(page.get_by_text("Nothing has these words.")).to_be_visible()
 
 
+@pytest.mark.long
 async def test_a_long_one_is_shown_from_its_end(console: Console) -> None:
     """Of hundreds of messages the last are shown, earlier ones when they are asked for; a match among those at once."""
     owner = await owner_of(console)
@@ -229,6 +230,7 @@ async def test_renamed_taken_out_brought_in_and_deleted(console: Console) -> Non
     assert [one["content"] for one in made["messages"]] == ["A", "B"]
 
 
+@pytest.mark.long
 async def test_a_change_in_another_tab_is_not_written_over(console: Console) -> None:
     """What was done elsewhere is shown first, and the message is in the prompt again, to be sent or not."""
     owner = await owner_of(console)
@@ -246,6 +248,7 @@ async def test_a_change_in_another_tab_is_not_written_over(console: Console) -> 
     await shows(page, ["One", "Go on"], [TEXT])
 
 
+@pytest.mark.long
 async def test_edited_and_cut_off(console: Console, fake: FakeOllama) -> None:
     """A message that is edited is sent again in its place, with its images; the end can be cut off."""
     owner = await owner_of(console)
@@ -272,6 +275,7 @@ async def test_edited_and_cut_off(console: Console, fake: FakeOllama) -> None:
     assert [len(one["messages"]) for one in await owner.stored()] == [2]
 
 
+@pytest.mark.long
 async def test_a_reply_that_fails_says_why_and_the_message_stays(console: Console, fake: FakeOllama) -> None:
     """Nothing is lost when a backend is busy or breaks off: the question is there once, and is asked again."""
     owner = await owner_of(console)
@@ -344,6 +348,7 @@ async def test_nobody_else_sees_one(console: Console) -> None:
     await expect(page.get_by_text("Secret")).to_have_count(0)
 
 
+@pytest.mark.long
 async def test_on_a_phone_one_thing_at_a_time(console: Console) -> None:
     """The list first; a conversation takes its place, and a link leads back."""
     owner = await owner_of(console)

@@ -110,6 +110,7 @@ async def test_signing_out_ends_the_session(console: Console) -> None:
     assert [await is_signed_in(console, page.context) for page in pages] == [False, False, False]
 
 
+@pytest.mark.long
 async def test_tabs_have_one_session(console: Console) -> None:
     """Who signs out in one tab has signed out in the others; who signs in there with another key is that in all."""
     page = await console.visit("/usage")
@@ -155,6 +156,7 @@ async def test_what_a_key_may_not_do_is_not_offered(console: Console, scopes: tu
         await expect(link(page, (await offered(page))[0])).to_have_attribute("aria-current", "page")
 
 
+@pytest.mark.long
 async def test_an_administrator_is_offered_everything(console: Console) -> None:
     """The administrator's navigation has every page and leads to each, and each fits the narrowest screen."""
     page = await console.visit("/keys", ADMIN_KEY)
@@ -245,6 +247,7 @@ async def test_markup_is_text(console: Console) -> None:
     assert await page.title() == "My key · mlops_backend"
 
 
+@pytest.mark.long
 async def test_a_page_that_cannot_be_loaded_says_so(console: Console) -> None:
     """A part of the console that is missing is an error in its frame, from which the others can be reached."""
     page = await console.visit("/keys")

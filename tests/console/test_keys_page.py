@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any, Final
 
+import pytest
 from playwright.async_api import Locator, Page, Route, expect
 from sqlalchemy import insert
 
@@ -109,6 +110,7 @@ async def test_a_key_is_handed_out(console: Console) -> None:
     assert (found["metadata"], found["expires_at"][:10]) == ({"team": 7}, "2099-01-31")
 
 
+@pytest.mark.long
 async def test_what_cannot_be_is_told_where_it_stands(console: Console) -> None:
     """A field that the service refuses is marked with its words and has the focus; nothing else is lost."""
     page = await console.visit("/keys", ADMIN_KEY)
@@ -131,6 +133,7 @@ async def test_what_cannot_be_is_told_where_it_stands(console: Console) -> None:
     await expect(dialog(page, "The new key")).to_be_visible()
 
 
+@pytest.mark.long
 async def test_a_key_is_changed(console: Console) -> None:
     """What was changed alone is sent, what stands there stays; it is disabled and enabled."""
     key = await made(console, name="to change", owner="bob", limits={"tokens": "9/day"}, metadata={"kept": True})
@@ -173,6 +176,7 @@ async def test_a_key_is_rotated_with_an_overlap(console: Console) -> None:
         assert alive == ([True, True] if overlap == "One hour more" else [False, False, True])
 
 
+@pytest.mark.long
 async def test_sessions_of_a_key_are_ended(console: Console) -> None:
     """Who has signed in with it is signed out; the key goes on working."""
     key = await made(console, name="signed in")
@@ -237,6 +241,7 @@ async def test_a_key_sees_itself_alone(console: Console) -> None:
         assert (await ours.get(f"{console.service.url}/api/admin/keys{path}")).status == 403
 
 
+@pytest.mark.long
 async def test_keys_of_the_settings_say_so(console: Console) -> None:
     """Whoever has one, and the administrator who looks at it, are told where it is changed; no button does."""
     page = await console.visit("/keys", ORDINARY_KEY)
@@ -270,6 +275,7 @@ async def test_stored_markup_is_text(console: Console) -> None:
         assert "run" not in await shown.title()
 
 
+@pytest.mark.long
 async def test_a_failure_is_told_and_can_be_tried_again(console: Console) -> None:
     """A list that cannot be had says why, and comes with the next try, if empty; what is left says so in its place."""
     key = await made(console, name="unlucky", limits={"requests": "1/day"})

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import Final
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
@@ -80,6 +81,7 @@ async def test_models_are_pulled_with_their_progress(console: Console, fake: Fak
     await expect(page.get_by_role("row", name=re.compile("mistral:7b"))).to_be_visible()
 
 
+@pytest.mark.long
 async def test_a_model_is_shown_copied_unloaded_and_deleted(
     console: Console, service: Service, fake: FakeOllama
 ) -> None:
@@ -128,6 +130,7 @@ async def test_an_ordinary_key_reads_those_that_it_may_use(
     await assert_fits(page)
 
 
+@pytest.mark.long
 async def test_no_model_and_no_backend(console: Console, service: Service, fake: FakeOllama) -> None:
     """An empty list says what to do; a backend that fails is told, and when it is back the page shows it by itself."""
     fake.models.clear()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 import httpx
+import pytest
 import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
 
@@ -156,6 +157,7 @@ async def test_an_ordinary_key_sees_and_ends_its_own(console: Console, service: 
     assert [answer.status_code for answer in await asyncio.gather(*tasks[:2])] == [200, 200]
 
 
+@pytest.mark.long
 async def test_a_broken_connection_is_shown_and_mends_itself(console: Console, service: Service) -> None:
     """Also one that is refused for a while; then what has happened meanwhile is shown."""
     page = await console.visit("/operations", ADMIN_KEY)
@@ -170,6 +172,7 @@ async def test_a_broken_connection_is_shown_and_mends_itself(console: Console, s
     await expect(state).to_have_text("Live")
 
 
+@pytest.mark.long
 async def test_a_session_that_ends_ends_the_page(console: Console, service: Service) -> None:
     """Nobody has to touch it: it signs out as soon as its stream does, and says why."""
     service.services.get(Live).check = 0.1

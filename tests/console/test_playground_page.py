@@ -132,6 +132,7 @@ async def settings(page: Page, group: str) -> None:
     await page.locator("play-settings summary", has_text=group).click()
 
 
+@pytest.mark.long
 async def test_only_what_was_set_is_sent(console: Console, fake: FakeOllama) -> None:
     """Parameters have Ollama's names; what cannot be meant is told at its field, and nothing is sent."""
     page = await console.visit("/playground")
@@ -235,6 +236,7 @@ async def test_tools_are_called_and_answered_by_hand(console: Console, fake: Fak
     assert result == {"role": "tool", "tool_name": "get_weather", "content": "21 degrees"}
 
 
+@pytest.mark.long
 async def test_images_come_by_file_paste_and_drop(console: Console, fake: FakeOllama) -> None:
     """Each way an image is shown small, can be taken away, and is sent in base64; what is no image is refused."""
     page = await console.visit("/playground")
@@ -344,6 +346,7 @@ async def test_a_limit_says_when_to_come_again(console: Console) -> None:
     await expect(note).to_contain_text(re.compile(r"You can try again at .*\d:\d\d"))
 
 
+@pytest.mark.long
 async def test_nothing_to_try(console: Console, fake: FakeOllama) -> None:
     """Without a model, or a backend, the page says so, and looks again."""
     fake.models = []
@@ -449,6 +452,7 @@ async def test_markup_of_a_model_is_text(console: Console, fake: FakeOllama) -> 
     await nothing_ran(page)
 
 
+@pytest.mark.long
 async def test_a_text_that_grows_is_in_the_end_as_if_it_came_at_once(console: Console) -> None:
     """Only the end of a reply is drawn again while it comes; what stands there at last is the whole text's Markdown."""
     page = await console.visit("/playground")
@@ -459,6 +463,7 @@ async def test_a_text_that_grows_is_in_the_end_as_if_it_came_at_once(console: Co
         assert "<h3>" in whole
 
 
+@pytest.mark.long
 async def test_without_the_libraries_a_reply_is_shown_as_written(console: Console, fake: FakeOllama) -> None:
     """Where they were not installed nothing is missing but the looks."""
     fake.words = ("**bold**\n", "<b>", "raw", "</b>")

@@ -186,6 +186,7 @@ async def test_filters_are_in_the_address(console: Console) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.long
 async def test_days_on_which_the_clocks_change(console: Console) -> None:
     """They are the operator's: one day of 25 hours, among which two are called 2:00 and are two all the same."""
     link = "/usage?span=custom&from=2025-10-25&to=2025-10-27&by=none&measure=generations&model=winter"
@@ -202,6 +203,7 @@ async def test_days_on_which_the_clocks_change(console: Console) -> None:
     ]
 
 
+@pytest.mark.long
 async def test_what_fails_can_be_asked_again_and_what_is_late_is_lost(console: Console) -> None:
     """A part that fails says so, and the others are there; an answer to a question of before changes nothing."""
     page = await console.visit("/keys", ADMIN_KEY)
@@ -235,11 +237,13 @@ async def test_what_fails_can_be_asked_again_and_what_is_late_is_lost(console: C
     await expect(page.get_by_role("heading", name="Spend by day and backend")).to_be_visible()
 
 
+@pytest.mark.long
 async def test_without_the_charts_library_there_are_tables(console: Console) -> None:
     """Of a key that has done nothing there is a word; where nothing can be drawn the numbers are there."""
     page = await console.visit("/usage", await console.key())
     await expect(page.get_by_text("Nothing was generated", exact=True)).to_be_visible()
     await expect(page.get_by_role("link", name="Try a model")).to_be_visible()
+    await expect(page.locator("#main :is(.loading, [aria-busy=true])")).to_have_count(0)
     await assert_accessible(page)
     await assert_fits(page)
     plain = await console.visit("/keys", ORDINARY_KEY)

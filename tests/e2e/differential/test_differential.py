@@ -114,7 +114,7 @@ async def test_service_differs_where_it_says_so(pair: Pair, name: str) -> None:
     assert difference.why
 
 
-OURS = ("/api/llm/", "/api/other/", "/api/admin/", "/api/usage", "/api/key", "/api/database/")
+OURS = ("/api/llm/", "/api/other/", "/api/admin/", "/api/usage", "/api/key", "/api/database/", "/api/console/")
 
 
 def test_corpus_asks_for_every_route() -> None:

@@ -200,6 +200,7 @@ async def test_a_bound_that_is_raised_lets_them_in(pair: list[RedisLeases]) -> N
     tasks = await queued(two, *[of("b")] * 3)
     one.use({"gpu": 3, "cloud": None})
     held.append(await tasks[0])
+    await until(lambda: not one._upkeep._bounds_changed)
     two.use({"gpu": 1, "cloud": None})
     for lease in held[:2]:
         lease.give_back()
