@@ -97,6 +97,7 @@ async def test_closed_connections_leave_nothing(service: Service) -> None:
         await reader.readuntil(b"\r\n\r\n" if number % 3 else b"}")
         writer.close()
         await writer.wait_closed()
+    # The pools to the database and the backend may have grown by a few meanwhile; one left of each would be a hundred.
     async with asyncio.timeout(20):
-        while process.num_fds() > files + 2 or len(asyncio.all_tasks()) > tasks + 2:
+        while process.num_fds() > files + 20 or len(asyncio.all_tasks()) > tasks + 10:
             await asyncio.sleep(0.01)
