@@ -257,7 +257,8 @@ async def test_a_text_that_nobody_waits_for_spoils_no_other(backend: EmbeddedBac
     """What a client asked for before it left may still be in the engine: the next text is not computed beside it."""
     body = {"model": "smollm2:135m", "input": "The sky is blue because of Rayleigh scattering of sunlight."}
     alone = json.loads(await backend.call("embed", body, _record()))["embeddings"][0]
-    endless = {"model": "smollm2:135m", "prompt": "1, 2, 3, 4,", "raw": True, "options": {"num_predict": 1500}}
+    options = {**GREEDY, "num_predict": 1500}  # else it may end by itself before it was read so far
+    endless = {"model": "smollm2:135m", "prompt": "1, 2, 3, 4,", "raw": True, "options": options}
     # Behind a generation that runs, texts wait in the engine.
     async with aclosing(backend.stream("generate", endless, _record(), Tap())) as stream:
         await anext(stream)
