@@ -21,7 +21,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m trial", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=[case.name for case in CASES], metavar="NAME", help="these cases")
-    parser.add_argument("--part", choices=BOUNDS, default="full", help="ci: a selection of two minutes")
+    parser.add_argument("--part", choices=BOUNDS, default="full", help="ci: a selection of a minute or two")
     parser.add_argument("--seed", type=int, default=1, help="what is random goes by it (default: 1)")
     parser.add_argument("--again", type=int, default=0, metavar="N", help="try a case that differs N times more")
     parser.add_argument("--list", action="store_true", help="name the cases and end")

@@ -172,7 +172,7 @@ async def authenticate_with(gate: Gate, trusted_proxies: Sequence[Network], guar
     noted.route = route or ""
     noted.client = client_address(headers, peer, trusted_proxies) if trusted_proxies else peer
     try:
-        session = await gate.session_of(asked.method, route, headers) if gate.sessions is not None else None
+        session = await gate.session_of(asked.method, route, headers) if "Cookie" in headers else None
         decision = gate.authorise(asked.method, route, headers, peer, session)
     except Unauthorized:
         await guard.failed(noted.client, headers)

@@ -15,6 +15,7 @@ from mlops_backend.middleware.guess_guard import presented_keys
 from mlops_backend.middleware.no_content import no_content
 from mlops_backend.middleware.request_context import service
 from mlops_backend.middleware.root_path import public_path
+from mlops_backend.middleware.route_limit import limit
 from mlops_backend.openapi import document_media_types
 from mlops_backend.schemas.console import SessionResponse
 from mlops_backend.services.other.console import ConsoleSessions, Session
@@ -30,12 +31,14 @@ _UNSTORED: Final = {"Cache-Control": "no-store"}
 @blueprint.post("/session")
 @tag(["console"])
 @document_response(SessionResponse, 201)
+@limit("60/minute")
 async def begin_session() -> ResponseReturnValue:
     """Sign in: exchange the key that asks for a session.
 
     The answer sets the cookie `mlops_console`, which no script can read and which no other site sends. It ends after
     `CONSOLE_SESSION_SECONDS`, and at once when the key's secret does. While it lasts, every route can be called with it
-    in place of the key; what changes something needs `X-CSRF-Token` too. 409: no key asks, but a session, or nobody.
+    in place of the key; what changes something needs `X-CSRF-Token` too. A key may sign in sixty times a minute. 409:
+    no key asks, but a session, or nobody.
     """
     if (key := _key_that_asks()) is None:
         raise Conflict("Signing in needs the key itself, in X-API-Key or as Authorization: Bearer.")

@@ -290,7 +290,7 @@ async def test_a_ledger_that_hangs_keeps_nobody_waiting(
 
 
 async def reserved(limiter: AnyLimiter) -> Reservation | None:
-    """A charge, or none while the ledger is slow."""
+    """A charge, or none while the ledger is slow: a worker has a clock of its own, and may join what is ending."""
     try:
         return await limiter.reserve(key(tokens_per_day=10), 1, 1)
     except LimitsUnavailable:

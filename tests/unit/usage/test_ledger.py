@@ -83,6 +83,21 @@ async def test_what_nobody_told_is_nothing(database_url: str) -> None:
     }
 
 
+async def test_who_hears_of_a_row_cannot_lose_it(database_url: str) -> None:
+    """Whatever fails there, the row is written, and nothing is said to be lost."""
+
+    def fail(_: object) -> None:
+        raise ValueError("nobody listens")
+
+    async with opened(database_url) as database, writing_to(database) as ledger:
+        ledger.heard = fail
+        with capture_logs() as logs:
+            note(ledger, finished(1))
+            await until_written(ledger, 1)
+        assert [line for line in logs if "recorded" in line["event"]] == []
+        assert len(await stored(database)) == 1
+
+
 async def test_rows_with_one_request_id_are_all_kept(database_url: str) -> None:
     """A client may send the same request id over and over: each generation has a row, with an id of its own."""
     async with opened(database_url) as database, writing_to(database) as ledger:

@@ -203,6 +203,13 @@ async def test_a_key_has_so_many_sessions(service: Service) -> None:
     assert status == [401, 200]
 
 
+async def test_a_key_signs_in_so_often(service: Service) -> None:
+    """Each time a row is written: who does nothing else is told when to come again; another key is not."""
+    status = [(await service.client.post(SESSION)).status_code for _ in range(61)]
+    assert status == [201] * 60 + [429]
+    assert (await service.stranger.post(SESSION, headers={"X-API-Key": ADMIN_KEY})).status_code == 201
+
+
 @pytest.mark.parametrize("token", ["", "x", "x" * 64, "x" * 4000, "é", '"', "a; mlops_console=b"])
 async def test_a_made_up_token_is_nobodys(service: Service, token: str) -> None:
     """And takes nothing down."""

@@ -86,14 +86,15 @@ class Ledger:
         try:
             row = noted(record, now)
             self._waiting.append(row)
-            if self.heard is not None:
-                self.heard(row)
         except Exception as error:
             self._drop("a generation cannot be recorded", error=type(error).__name__)
             return
         self._some.set()
         if len(self._waiting) >= _MANY:
             self._many.set()
+        if self.heard is not None:
+            with suppress(Exception):  # who hears of it cannot undo that it was taken down
+                self.heard(row)
 
     async def open(self) -> None:
         """Start writing."""
