@@ -60,7 +60,7 @@ FLOORS = (
     ("services.other.keys", "services.other.usage", "services.llm.backends", "services.llm.leases"),
     ("services.other.limits", "services.llm.asked", "services.llm.dialects.native"),
     ("services.other.database", "services.llm.dialects.openai", "services.llm.routing"),
-    ("services.llm.aliases", "services.llm.pins"),
+    ("services.llm.aliases", "services.llm.pins", "services.other.journals"),
     ("services.llm.model_names", "services.llm.upstream", "services.llm.dialects"),
 )
 ROOMS = tuple(room for floor in FLOORS for room in floor)

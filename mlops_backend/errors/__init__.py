@@ -11,6 +11,8 @@
   - MethodNotAllowed 405
   - Conflict 409
     + ConversationFull
+    + IdempotencyKeyReused
+  - StreamGone 410
   - PreconditionFailed 412
   - BodyTooLarge 413
   - UnsupportedMediaType 415
@@ -29,6 +31,7 @@
     + BackendVanished
     + BackendNonsense
     + StreamIncomplete
+    + StreamBroken
   - Unavailable 503
     + NoUsableBackend
     + BackendBusy
@@ -62,6 +65,7 @@ from mlops_backend.errors.of_requests import (
     CsrfTokenMissing,
     Forbidden,
     GenerationCancelled,
+    IdempotencyKeyReused,
     InvalidBody,
     InvalidJSON,
     KeyBodiesFull,
@@ -71,6 +75,7 @@ from mlops_backend.errors.of_requests import (
     MethodNotAllowed,
     NotFound,
     PreconditionFailed,
+    StreamGone,
     TooManyFailedKeys,
     Unauthorized,
     Unsupported,
@@ -100,6 +105,7 @@ from mlops_backend.errors.of_service import (
     PoolFull,
     QueueFull,
     QueueTimedOut,
+    StreamBroken,
     StreamIncomplete,
     TooManyStreams,
     Unavailable,
@@ -130,6 +136,7 @@ __all__ = [
     "FirstByteTimedOut",
     "Forbidden",
     "GenerationCancelled",
+    "IdempotencyKeyReused",
     "IdleTimedOut",
     "InvalidBody",
     "InvalidJSON",
@@ -147,6 +154,8 @@ __all__ = [
     "PreconditionFailed",
     "QueueFull",
     "QueueTimedOut",
+    "StreamBroken",
+    "StreamGone",
     "StreamIncomplete",
     "TooManyFailedKeys",
     "TooManyStreams",

@@ -78,6 +78,19 @@ class ConversationFull(Conflict):
     code = "conversation_full"
 
 
+class IdempotencyKeyReused(Conflict):
+    """An `Idempotency-Key` that stands for another request already."""
+
+    code = "idempotency_key_reused"
+
+
+class StreamGone(AppError):
+    """A part of a stream that is asked for is not kept any more."""
+
+    status = 410
+    code = "stream_gone"
+
+
 class PreconditionFailed(AppError):
     """Somebody else has changed it since: it has another version than `If-Match` names."""
 

@@ -64,6 +64,12 @@ class StreamIncomplete(BackendFailed):
     code = "stream_incomplete"
 
 
+class StreamBroken(BackendFailed):
+    """The process that made a stream has died, or nobody can tell what it made."""
+
+    code = "stream_broken"
+
+
 class Unavailable(AppError):
     """Not now: try again."""
 
@@ -109,7 +115,7 @@ class PoolFull(Unavailable):
 
 
 class TooManyStreams(Unavailable):
-    """Too many capability URLs are waiting to be used."""
+    """Too many streams run, or are kept for their readers, of this key or of all."""
 
     code = "too_many_streams"
 

@@ -1,0 +1,21 @@
+"""Journals: what answers consisted of, piece by piece, for whoever reads them late, again, or at another process."""
+
+from __future__ import annotations
+
+from mlops_backend.services.other.journals.journal import Bounds, Claim, Head, Journals, Listed, Opening, Page
+from mlops_backend.services.other.journals.memory import MemoryJournals
+from mlops_backend.services.other.journals.reading import follow
+from mlops_backend.services.other.journals.writing import Writer
+
+__all__ = [
+    "Bounds",
+    "Claim",
+    "Head",
+    "Journals",
+    "Listed",
+    "MemoryJournals",
+    "Opening",
+    "Page",
+    "Writer",
+    "follow",
+]

@@ -1,0 +1,1 @@
+"""Journals: what answers consisted of, kept for those who read late or again."""
