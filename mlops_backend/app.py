@@ -22,8 +22,9 @@ from mlops_backend.services.other.audit import AuditLog
 from mlops_backend.services.other.conversations import build_conversations
 from mlops_backend.services.other.database import build_database
 from mlops_backend.services.other.info import InfoService
+from mlops_backend.services.other.journals import build_journals
 from mlops_backend.services.other.keys import build_keys
-from mlops_backend.services.other.limits import ByteBudget, build_limits
+from mlops_backend.services.other.limits import build_limits
 from mlops_backend.services.other.log_level import LogLevel
 from mlops_backend.services.other.usage import GenerationMeter, Usage, build_usage
 from mlops_backend.services.other.whole import State, Whole
@@ -80,8 +81,9 @@ def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -
     keys = build_keys(services, settings, shared)
     ledger, retention = build_usage(services, settings, shared)
     limiter = build_limits(services, settings, services.get(Usage), shared)
-    meter, room = GenerationMeter(limiter, metrics), services.get(ByteBudget)
-    upstream, inference = build_llm(services, settings, meter, room, shared)
+    meter = GenerationMeter(limiter, metrics)
+    journals = build_journals(services, settings, shared)
+    upstream, inference = build_llm(services, settings, meter, shared)
     replies = build_conversations(services, settings)
     console = [add_console_services(services, settings, shared)] if settings.console_enabled else []
     features = {"auth": settings.auth_enabled, "docs": settings.docs_enabled, "console": settings.console_enabled}
@@ -91,7 +93,7 @@ def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -
     admission = services.get(Admission)
     services.add(Whole(metrics, lambda: State(admission.stopping, degraded=not database.up), shared))
     lag = LoopLag(metrics)
-    kept: Sequence[Part] = (traces, audit, log_level, database, keys)
+    kept: Sequence[Part] = (traces, audit, log_level, database, keys, journals)
     parts = (*kept, upstream, limiter, ledger, *retention, replies, inference, *console, lag)
     live_with(app, parts)
 

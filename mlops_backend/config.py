@@ -35,10 +35,9 @@ from mlops_backend.event_loop import Choice, chosen
 from mlops_backend.principal import Limits, Price, Rate
 from mlops_backend.setting_addresses import Network
 from mlops_backend.setting_backends import BackendSetting
-from mlops_backend.setting_console import ConsoleSettings
 from mlops_backend.setting_models import Alias, KeepAlive
+from mlops_backend.setting_parts import PartSettings
 from mlops_backend.setting_servers import OpenAIServer
-from mlops_backend.setting_traces import TraceSettings
 from mlops_backend.setting_values import Route
 
 PLACEHOLDER_KEY = "your-secret-api-key-change-this"
@@ -68,7 +67,7 @@ class ConfigError(Exception):
     """A setting that cannot be used; the message is one line and names the variable."""
 
 
-class Settings(ConsoleSettings, TraceSettings, BaseSettings):
+class Settings(PartSettings, BaseSettings):
     """Everything an operator can set; frozen, so that it can be handed to every part."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)

@@ -24,6 +24,7 @@ from mlops_backend.config import Settings
 from mlops_backend.connections import Listener, Others, register_for, serve
 from mlops_backend.event_loop import factory_of
 from mlops_backend.memory import be_considerate, calm_garbage_collector
+from mlops_backend.middleware.detached import DetachedRequests
 from mlops_backend.middleware.drain import LiveAnswers
 from mlops_backend.middleware.metrics_port import keep_metrics_apart
 from mlops_backend.middleware.request_context import services_of
@@ -176,6 +177,7 @@ class Server:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         await self._services.get(Admission).drain(seconds)
+        await self._services.get(DetachedRequests).finish(_LAST_BYTES)
         await self._services.get(LiveAnswers).finish(max(deadline - loop.time(), _LAST_BYTES))
         self._register.stop()
         for listener in (self._listener, *self._others):

@@ -19,6 +19,7 @@ LAYERS = (
     ("schemas", "telemetry", "migrations"),
     ("json_values",),
     ("errors", "config", "__init__"),
+    ("setting_parts",),
     (
         "setting_values",
         "setting_stores",
@@ -31,6 +32,7 @@ LAYERS = (
         "setting_models",
         "setting_traces",
         "setting_console",
+        "setting_streams",
     ),
     (
         "principal",
@@ -56,7 +58,7 @@ LAYERS = (
 FLOORS = (
     ("services.llm.wiring", "services.other.conversations", "services.other.console", "services.other.live"),
     ("services.llm.startup", "services.llm.ollama_service"),
-    ("services.llm.generation", "services.llm.embedded", "services.llm.streams"),
+    ("services.llm.generation", "services.llm.embedded"),
     ("services.other.keys", "services.other.usage", "services.llm.backends", "services.llm.leases"),
     ("services.other.limits", "services.llm.asked", "services.llm.dialects.native"),
     ("services.other.database", "services.llm.dialects.openai", "services.llm.routing"),
@@ -210,7 +212,7 @@ def test_only_wiring_builds_services(path: Path) -> None:
         "BackendDesk",
         "NamedBackends",
         "Admission",
-        "StreamTickets",
+        "MemoryJournals",
         "Upstream",
         "InfoService",
         "SettingsKeyStore",

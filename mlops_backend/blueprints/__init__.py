@@ -26,6 +26,7 @@ from mlops_backend.blueprints.metrics import blueprint as metrics_blueprint
 from mlops_backend.blueprints.other import blueprint as other_blueprint
 from mlops_backend.blueprints.queue import blueprint as queue_blueprint
 from mlops_backend.blueprints.root import blueprint as root_blueprint
+from mlops_backend.blueprints.streams import blueprint as streams_blueprint
 from mlops_backend.blueprints.usage import blueprint as usage_blueprint
 from mlops_backend.config import Settings
 from mlops_backend.openapi import add_schema
@@ -33,6 +34,7 @@ from mlops_backend.openapi import add_schema
 BLUEPRINTS: Final = (
     root_blueprint,
     llm_blueprint,
+    streams_blueprint,
     queue_blueprint,
     generations_blueprint,
     other_blueprint,

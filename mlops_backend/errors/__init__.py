@@ -14,7 +14,6 @@
     + IdempotencyKeyReused
   - StreamGone 410
   - PreconditionFailed 412
-  - BodyTooLarge 413
   - UnsupportedMediaType 415
   - InvalidBody 422
   - LimitExceeded 429
@@ -59,7 +58,6 @@ from __future__ import annotations
 
 from mlops_backend.errors.of_requests import (
     BadRequest,
-    BodyTooLarge,
     Conflict,
     ConversationFull,
     CsrfTokenMissing,
@@ -124,7 +122,6 @@ __all__ = [
     "BackendVanished",
     "BadRequest",
     "BodiesFull",
-    "BodyTooLarge",
     "ClockRanOut",
     "Conflict",
     "ConnectTimedOut",

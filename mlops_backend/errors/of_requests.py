@@ -98,13 +98,6 @@ class PreconditionFailed(AppError):
     code = "precondition_failed"
 
 
-class BodyTooLarge(AppError):
-    """The body has more bytes than its route takes."""
-
-    status = 413
-    code = "body_too_large"
-
-
 class UnsupportedMediaType(AppError):
     """The body declares a type that is not JSON."""
 

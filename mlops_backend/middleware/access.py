@@ -100,8 +100,8 @@ TABLE: Final[Mapping[str, Methods]] = {
     "/api/llm/stream": _INFER,
     "/api/llm/chat": _INFER,
     "/api/llm/embed": _INFER,
-    "/api/llm/streams": {"POST": Access.BESIDE_INFERENCE},
-    "/api/llm/streams/<ticket_id>": {"GET": Access.OPEN},
+    "/api/llm/streams": {**_READ_OWN, **_CHANGE_OWN},
+    "/api/llm/streams/<stream_id>": {"GET": Access.OPEN, "DELETE": Access.BESIDE_INFERENCE},
     # usage
     "/api/usage": _OWN_USAGE,
     "/api/usage/generations/<generation_id>": _OWN_USAGE,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import Final, cast
 
-from mlops_backend.errors import AppError, BodyTooLarge
-from mlops_backend.middleware.asgi import App, Message, Receive, Scope, Send, path_of
+from mlops_backend.errors import AppError
+from mlops_backend.middleware.asgi import App, Message, Receive, Scope, Send
 from mlops_backend.middleware.request_context import record_of
 from mlops_backend.services.other.limits import SMALL, ByteBudget
 from mlops_backend.telemetry.record import RequestRecord
@@ -29,14 +28,12 @@ class BodyLimit:
         app: what reads the bodies.
         max_body_bytes: of one body.
         budget: of all of them.
-        smaller: paths whose bodies may have fewer.
     """
 
-    def __init__(self, app: App, max_body_bytes: int, budget: ByteBudget, smaller: Mapping[str, int]) -> None:
+    def __init__(self, app: App, max_body_bytes: int, budget: ByteBudget) -> None:
         self._app = app
         self._limit = max_body_bytes
         self._budget = budget
-        self._smaller = smaller
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
@@ -44,8 +41,6 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         body = scope[_BODY] = ArrivingBody(receive, self._limit, record_of(scope), self._budget)
-        if (smaller := self._smaller.get(path_of(scope))) is not None:
-            body.allow(smaller, scope)
 
         async def send_then_discard(message: Message) -> None:
             if body.arriving and is_last(message):
@@ -72,13 +67,6 @@ class ArrivingBody:
         self._ended = asyncio.Event()
         self.arriving = True
         self.refusal: AppError | None = None
-
-    def allow(self, limit: int, scope: Scope) -> None:
-        """Let it have fewer bytes than others; one that says to be larger is refused before it comes."""
-        self._limit = min(limit, self._limit)
-        lengths = [value for name, value in scope["headers"] if name == b"content-length"]
-        if lengths and lengths[0].isdigit() and int(lengths[0][:20]) > self._limit:
-            self._refuse(_too_large(self._limit))
 
     async def receive(self) -> Message:
         """The next message; what is over the limit, or no longer wanted, is empty."""
@@ -155,7 +143,3 @@ def body_of(scope: Scope) -> ArrivingBody:
 def is_last(message: Message) -> bool:
     """Whether an answer is complete with this message."""
     return message["type"] == "http.response.body" and not message.get("more_body", False)
-
-
-def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The body of this route may have {limit} bytes at most.")

@@ -27,6 +27,7 @@ ALLOWED_HEADERS: Final = (
     "X-Priority",
     "X-Progress",
     "X-End-User",
+    "Prefer",
     "OpenAI-Beta",
     "OpenAI-Organization",
     "OpenAI-Project",
@@ -64,6 +65,8 @@ EXPOSED_HEADERS: Final = (
     "X-Message-ID",
     "X-Reply-ID",
     "X-Omitted-Messages",
+    "Idempotent-Replayed",
+    "Preference-Applied",
 )
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PREFLIGHT_LIFE: Final = 7200

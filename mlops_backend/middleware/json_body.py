@@ -16,9 +16,10 @@ from mlops_backend.errors import InvalidJSON, UnsupportedMediaType
 from mlops_backend.json_values import check_values
 from mlops_backend.middleware.asgi import Scope
 from mlops_backend.middleware.body_limit import body_of
-from mlops_backend.services.llm.streams import MAX_BYTES
 
 _UNSET: Final = object()
+# A body that is larger is read once.
+_READ_TWICE: Final = 8 * 1024 * 1024
 # A file of conversations is exported with up to 50,000 messages of fifteen members each, and is to come back.
 _MORE: Final = {"/api/database/conversations/import": 5}
 
@@ -113,8 +114,8 @@ class JSONRequest(Request):
                 self._parsed = await aside(len(data), _parse_large, data, most)
             else:
                 self._parsed = parse_json(data)
-            if len(data) > MAX_BYTES:
-                self._raw = None  # nobody reads so much twice
+            if len(data) > _READ_TWICE:
+                self._raw = None
         return self._parsed
 
     async def close(self) -> None:

@@ -23,6 +23,8 @@ from mlops_backend.telemetry.traces import NOBODY, Traces
 T = TypeVar("T")
 Note = Callable[[RequestRecord, float], None]
 
+# Called once a generation is admitted, where the scope of its request has it.
+ADMITTED: Final = "mlops_backend.admitted"
 _RECORD: Final = "mlops_backend.record"
 _EXTENSION: Final = "mlops_backend.services"
 _VALID_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -67,7 +69,7 @@ class RequestContext:
             return
         trace = self._traces.begin(scope["headers"])
         record = RequestRecord(id=_request_id(scope), method=scope["method"], batch=_is_batch(scope), trace=trace)
-        record.end_users = self._end_users
+        record.end_users, record.admitted = self._end_users, scope.get(ADMITTED)
         if named := of_headers(scope["headers"]):
             record.name_end_user(named)
         scope[_RECORD] = record

@@ -41,7 +41,7 @@ def stream_answer(
     `as_they_are` says that nobody but the client needs to see the lines of the generation; else `through` is for who
     does: it makes of a straight way to the client one that lets them see.
     """
-    media_type = _wanted(default)
+    media_type = wanted(default)
     straight = STRAIGHT.get()
     if straight is not None and (as_they_are or through is not None):
         way = _AsEvents(straight) if media_type == SSE else straight
@@ -52,7 +52,7 @@ def stream_answer(
     return response
 
 
-def _wanted(default: str) -> str:
+def wanted(default: str) -> str:
     """The media type that `Accept` names outright; a wildcard leaves the default."""
     accept = request.headers.get("Accept", "").lower()
     other = SSE if default == NDJSON else NDJSON

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Final, cast
+from typing import Any, cast
 
-from quart import Quart
+from quart import Quart, Response
 
 from mlops_backend.config import Settings
 from mlops_backend.end_users import EndUsers
@@ -17,16 +17,18 @@ from mlops_backend.middleware.body_limit import BodyLimit
 from mlops_backend.middleware.body_stream import BodyStreams
 from mlops_backend.middleware.console_session import Sessions
 from mlops_backend.middleware.cors import allow_pages
+from mlops_backend.middleware.detached import DetachedRequests
 from mlops_backend.middleware.drain import LiveAnswers
 from mlops_backend.middleware.early_refusal import refuse_early
 from mlops_backend.middleware.error_handlers import register_error_handlers
 from mlops_backend.middleware.guess_guard import GuessGuard
+from mlops_backend.middleware.idempotency import answer_detached
 from mlops_backend.middleware.key_in_url import KeyInUrl
 from mlops_backend.middleware.request_context import RequestContext, record, services_of
 from mlops_backend.middleware.root_path import CONFIGURED, RootPath
 from mlops_backend.principal import ANONYMOUS
-from mlops_backend.services.llm.streams import MAX_BYTES
 from mlops_backend.services.other.audit import AuditLog
+from mlops_backend.services.other.journals import Journals
 from mlops_backend.services.other.keys import KeyStores
 from mlops_backend.services.other.limits import ByteBudget, build_failed_keys
 from mlops_backend.services.other.usage import Ledger
@@ -34,9 +36,6 @@ from mlops_backend.services.registry import Services
 from mlops_backend.shared import Shared
 from mlops_backend.telemetry.generation_metrics import GenerationMetrics
 from mlops_backend.telemetry.traces import Traces
-
-# What waits in memory for its reader is smaller than what is read at once.
-_SMALLER: Final = {"/api/llm/streams": MAX_BYTES}
 
 
 def add_middleware(app: Quart, settings: Settings, shared: Shared | None = None) -> None:
@@ -57,26 +56,26 @@ def add_middleware(app: Quart, settings: Settings, shared: Shared | None = None)
     guard = GuessGuard(build_failed_keys(settings, shared))
 
     @app.before_request
-    async def authenticate() -> None:
+    async def authenticate() -> Response | None:
         await authenticate_with(gate, settings.trusted_proxies, guard)
         await refuse_early()
         await begin_audited(audit, record())
+        return await answer_detached()
 
     register_error_handlers(app)
     allow_pages(app, settings.allowed_origins)
     live = services.add(LiveAnswers(cast(App, app.asgi_app)))
-    limited = BodyStreams(BodyLimit(live, settings.max_body_bytes, services.get(ByteBudget), _SMALLER))
-    wrapped: Any = KeyInUrl(
-        RequestContext(
-            limited,
-            services.get(Ledger).note,
-            services.get(GenerationMetrics).note,
-            lambda noted, _: end_audited(audit, noted),
-            end_users=services.get(EndUsers),
-            traces=services.get(Traces),
-        ),
-        enabled=settings.key_in_url,
+    limited = BodyStreams(BodyLimit(live, settings.max_body_bytes, services.get(ByteBudget)))
+    recorded = RequestContext(
+        limited,
+        services.get(Ledger).note,
+        services.get(GenerationMetrics).note,
+        lambda noted, _: end_audited(audit, noted),
+        end_users=services.get(EndUsers),
+        traces=services.get(Traces),
     )
+    services.add(DetachedRequests(recorded, services.get(Journals), settings.stream_grace))  # type: ignore[type-abstract]
+    wrapped: Any = KeyInUrl(recorded, enabled=settings.key_in_url)
     app.config[CONFIGURED] = settings.root_path
     if settings.root_path:
         wrapped = RootPath(wrapped, settings.root_path)

@@ -27,6 +27,7 @@ ERRORS: Final = (
     (405, "method_not_allowed", "The route does not take this method"),
     (408, "request_timeout", "The body took too long to arrive"),
     (409, "conflict", "The object is not in a state for this"),
+    (410, "stream_gone", "A part of a stream that is asked for is not kept any more"),
     (412, "precondition_failed", "The object is at another version than `If-Match` wants"),
     (413, "body_too_large", "The body is larger than `MAX_BODY_BYTES`"),
     (415, "unsupported_media_type", "The body is declared as something other than JSON"),

@@ -246,9 +246,40 @@ class LlmHealthResponse(_Answer):
     backends: list[BackendHealth]
 
 
-class StreamTicketResponse(_Answer):
-    """A stream to fetch once, by GET, before `expires_at`."""
+class StreamResponse(_Answer):
+    """A stream that runs; `url` is where it is read. `request_id` is that of its generation."""
 
     id: str
     url: str
-    expires_at: str
+    request_id: str
+
+
+class ReadStreamQuery(Schema):
+    """Where a stream is read from."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: int | None = Field(None, ge=0, description="The number of the last event that is not wanted")
+
+
+class ReadStreamHeaders(Schema):
+    """What a browser sends that has lost its connection."""
+
+    last_event_id: str | None = Field(None, description="The same as `after`, and before it")
+
+
+class ListedStream(StreamResponse):
+    """A stream that runs, or has ended and is kept; `events` is how many it has by now."""
+
+    route: str
+    conversation_id: str | None = None
+    started_at: str
+    events: int
+    outcome: str | None = Field(None, description="How it ended; `null` while it runs")
+
+
+class StreamsResponse(_Answer):
+    """One's own streams, the oldest first."""
+
+    streams: list[ListedStream]
+    count: int

@@ -56,7 +56,8 @@ class RequestRecord:
     it was that one, where there were several. `action` is what is audited of it, `target` what it is done to, and
     `changed` which properties of that. `end_user` is for whom the client says that it asks, as `end_users` writes it.
     `asked_path` is the route in its client's dialect, `provider` the kind of the backend. `queued` is when it first had
-    to wait for a backend, `leased` when it last got one. `trace` is the trace that it is in.
+    to wait for a backend, `leased` when it last got one. `trace` is the trace that it is in. `admitted` is told
+    when it is admitted.
     """
 
     id: str
@@ -102,6 +103,7 @@ class RequestRecord:
     provider: str = ""
     queued: float | None = None
     leased: float | None = None
+    admitted: Callable[[], object] | None = None
 
     def name_model(self, model: str) -> None:
         """Note the model that a client named: as much of it as a name may have, and nothing that a terminal obeys."""

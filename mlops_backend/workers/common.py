@@ -12,14 +12,12 @@ from mlops_backend.config import Settings
 from mlops_backend.days import Calendar
 from mlops_backend.errors import LimitsUnavailable
 from mlops_backend.services.llm.leases import LeasesForWorkers, queue_bounds
-from mlops_backend.services.llm.streams import keep_for_workers
 from mlops_backend.services.other.limits import USED, ParentCounters, ParentFailedKeys
 from mlops_backend.workers.backends import BackendsOfWorkers
 from mlops_backend.workers.channel import Channel
 from mlops_backend.workers.frames import ChannelError
 from mlops_backend.workers.hub import Hub
 from mlops_backend.workers.log_level import LogLevelOfWorkers
-from mlops_backend.workers.wiring import build_tickets
 
 # The names by which houses that the parent has no use for hear of this; their modules would bring their libraries.
 WRITE: Final = "ledger.write"
@@ -49,7 +47,6 @@ class Common:
         for name in ASKED_OF_OTHERS:
             hub.handlers.on(name, partial(self._asked_of_others, name))
         hub.handlers.on(TRIPPED, lambda worker, told: hub.tell(TRIPPED, told, but=worker))
-        keep_for_workers(hub.handlers, build_tickets(settings))
         leases = LeasesForWorkers(hub.handlers, queue_bounds(settings))
         hub.when_one_leaves(leases.lose)
         if settings.auth_failure_limit:

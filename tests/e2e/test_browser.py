@@ -81,8 +81,8 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     await context.close()
 
 
-async def ticket(service: Service) -> str:
-    """The address of a prepared stream, as the page's own server would get it."""
+async def begun(service: Service) -> str:
+    """The address of a stream, as the page's own server would get it."""
     answer = await service.client.post("/api/llm/streams", json=BODY)
     url: str = answer.json()["url"]
     return url
@@ -103,7 +103,7 @@ async def test_plain_eventsource_shows_a_generation_and_stops(page: Page) -> Non
         other = await page.context.new_page()
         await page.goto(f"{service.url}/health")
         await other.goto(pages.url)
-        urls = [await ticket(service) for _ in range(2)]
+        urls = [await begun(service) for _ in range(2)]
         shown = [one.evaluate(PLAIN, service.url + url) for one, url in zip((page, other), urls, strict=True)]
         assert await asyncio.gather(*shown) == [{"text": TEXT, "opened": 1, "states": [0, 2]}] * 2
         assert [visits.of(url) for url in urls] == [[("GET", 200), ("GET", 204)]] * 2
@@ -117,7 +117,7 @@ async def test_the_pages_eventsource_closes_itself(page: Page) -> None:
         visited(fake.url, allowed_origins=pages.url) as (service, visits),
     ):
         await page.goto(pages.url)
-        url = await ticket(service)
+        url = await begun(service)
         seen = await page.evaluate(PAGE_LISTEN, [page_code("eventsource", service), url])
         assert seen == [TEXT, "", 1]
         await page.wait_for_timeout(100)
@@ -128,9 +128,7 @@ async def test_error_reaches_eventsource_as_an_event(page: Page) -> None:
     """A generation that fails midway arrives as an `error` event that has the reason in its data."""
     async with FakeOllama(mode=Mode.ERROR_MID_STREAM) as fake, visited(fake.url) as (service, _):
         await page.goto(f"{service.url}/health")
-        text, error, state = await page.evaluate(
-            PAGE_LISTEN, [page_code("eventsource", service), await ticket(service)]
-        )
+        text, error, state = await page.evaluate(PAGE_LISTEN, [page_code("eventsource", service), await begun(service)])
         assert TEXT.startswith(text)
         assert text
         assert error == RUNNER_DIED

@@ -70,9 +70,9 @@ async def open_stream(
 
 
 async def open_capability(scope: AsyncExitStack, client: httpx.AsyncClient) -> Stream:
-    """Prepare a stream, fetch it by its address alone, and wait for its first event."""
-    ticket = await client.post("/api/llm/streams", json=CHAT)
-    response = await scope.enter_async_context(client.stream("GET", ticket.json()["url"], headers={"X-API-Key": ""}))
+    """Begin a stream, read it by its address alone, and wait for its first event."""
+    begun = await client.post("/api/llm/streams", json=CHAT)
+    response = await scope.enter_async_context(client.stream("GET", begun.json()["url"], headers={"X-API-Key": ""}))
     return await Stream(response).first()
 
 
@@ -107,8 +107,7 @@ async def test_running_streams_finish(fake: FakeOllama, tmp_path: Path, stop: si
         assert (await client.get("/health")).status_code == 200
         for path, body in (("generate", BODY), ("stream", BODY), ("chat", CHAT), ("embed", {"input": "Hi"})):
             assert refused_as_draining(await client.post(f"/api/llm/{path}", json=body)), path
-        ticket = await client.post("/api/llm/streams", json=CHAT)
-        assert refused_as_draining(await client.get(ticket.json()["url"]))
+        assert refused_as_draining(await client.post("/api/llm/streams", json=CHAT))
         assert fake.active == STREAMS
         fake.release()
         for lines in await asyncio.gather(*(stream.rest() for stream in streams)):

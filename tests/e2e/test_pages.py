@@ -38,8 +38,8 @@ TESTED_HERE: Final = {
     "events-output",
     "fetch",
     "fetch-use",
-    "ticket",
-    "ticket-output",
+    "stream",
+    "stream-output",
     "eventsource",
     "python",
     "keys",
@@ -236,14 +236,17 @@ async def test_python_reads_the_stream(newcomer: Newcomer) -> None:
 
 
 async def test_eventsource_reads_a_capability_url(newcomer: Newcomer) -> None:
-    """The ticket's answer has the page's fields; its URL is read once by `EventSource`, then refused with 204."""
-    (ticket,) = objects(await newcomer.shell(newcomer.text_of(BLOCKS["ticket"])))
-    (sample,) = objects(BLOCKS["ticket-output"].text)
-    assert ticket.keys() == sample.keys()
-    assert ticket["url"] == sample["url"].replace(sample["id"], ticket["id"])
-    script = newcomer.text_of(BLOCKS["eventsource"]) + PRINT_EVENTS % json.dumps(ticket["url"])
-    assert len((await newcomer.node(script)).split()) > 3
-    assert await newcomer.node(script) == "error: The stream was refused or broken off."
+    """The answer has the page's fields; its URL is read by `EventSource`, as often as one likes."""
+    (begun,) = objects(await newcomer.shell(newcomer.text_of(BLOCKS["stream"])))
+    (sample,) = objects(BLOCKS["stream-output"].text)
+    assert begun.keys() == sample.keys()
+    assert begun["url"] == sample["url"].replace(sample["id"], begun["id"])
+    script = newcomer.text_of(BLOCKS["eventsource"]) + PRINT_EVENTS % json.dumps(begun["url"])
+    said = await newcomer.node(script)
+    assert len(said.split()) > 3
+    assert await newcomer.node(script) == said
+    refused = script.replace(begun["id"], "unknown")
+    assert await newcomer.node(refused) == "error: The stream was refused or broken off."
 
 
 async def test_keys_are_handed_out(newcomer: Newcomer) -> None:

@@ -39,9 +39,9 @@ def posting(path: str, body: dict[str, Any], **headers: str) -> Asking:
 
 
 async def by_capability(service: Service, client: RawClient) -> None:
-    """Prepare a stream, and fetch it by its address."""
-    ticket = await service.client.post("/api/llm/streams", json=BODY)
-    await client.request("GET", ticket.json()["url"])
+    """Begin a stream, and read it by its address."""
+    begun = await service.client.post("/api/llm/streams", json=BODY)
+    await client.request("GET", begun.json()["url"])
 
 
 GENERATE, EMBED = posting("generate", BODY), posting("embed", {"model": "llama3", "input": "Hi"})

@@ -113,7 +113,7 @@ def test_public_is_a_list_of_method_and_matched_route() -> None:
         for method, access in methods.items():
             if access is Access.OPEN:
                 assert GATE.authorise(method, route, Headers(), "203.0.113.7") == Decision(None)
-    for method, route in (("POST", "/health"), ("GET", "/"), ("DELETE", "/api/llm/streams/<ticket_id>")):
+    for method, route in (("POST", "/health"), ("GET", "/"), ("DELETE", "/api/llm/streams/<stream_id>")):
         with pytest.raises(Unauthorized):
             GATE.authorise(method, route, Headers(), "127.0.0.1")
 

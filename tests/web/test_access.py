@@ -19,7 +19,7 @@ from tests.service import ADMIN_KEY, ORDINARY_KEY, Service, settings_for
 
 Asked = tuple[str, str]
 VALUES = {
-    "<ticket_id>": "unknown",
+    "<stream_id>": "unknown",
     "<path:filename>": "start.js",
     "<build>": "unknown",
     "<digest>": "sha256:" + "0" * 64,

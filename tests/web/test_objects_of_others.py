@@ -31,7 +31,7 @@ OWNED: Final = {
 NOBODYS: Final = {
     "/docs/assets/<path:filename>": "files of the documentation",
     "/console/assets/<build>/<path:filename>": "files of the console",
-    "/api/llm/streams/<ticket_id>": "whoever has the address may fetch it: it is the key",
+    "/api/llm/streams/<stream_id>": "whoever has the address may read it: it is the key",
     "/api/llm/generations/<request_id>": "it must run; tests/web/llm/test_generations.py",
     "/api/blobs/<digest>": "blobs belong to the backend",
     "/api/user/keys/<key>": "keys of the backend's own account",

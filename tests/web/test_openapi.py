@@ -24,16 +24,16 @@ TALK = "/api/database/conversations"
 STREAMS = {
     ("post", "/api/llm/stream"),
     ("post", "/api/llm/chat"),
-    ("get", "/api/llm/streams/{ticket_id}"),
+    ("get", "/api/llm/streams/{stream_id}"),
     ("post", f"{TALK}/{{conversation_id}}/messages"),
     ("post", f"{TALK}/{{conversation_id}}/regenerate"),
 }
 ASKING = {path for _, path in STREAMS} | {"/api/llm/generate", "/api/llm/embed", "/api/chat", "/v1/messages"}
 MODEL = "smollm2:135m"
-OPEN = {"/health", "/health/live", "/health/ready", "/api/llm/streams/{ticket_id}"}
+OPEN = {"/health", "/health/live", "/health/ready", "/api/llm/streams/{stream_id}"}
 ADMIN = {"X-API-Key": ADMIN_KEY}
 BODIES = {f"/api/llm/{name}" for name in ("generate", "stream", "chat", "embed", "streams")}
-CLIENTS_ERRORS = {"400", "401", "403", "404", "405", "408", "409", "412", "413", "415", "422", "429", "499"}
+CLIENTS_ERRORS = {"400", "401", "403", "404", "405", "408", "409", "410", "412", "413", "415", "422", "429", "499"}
 ERRORS = CLIENTS_ERRORS | {"500", "501", "502", "503", "504"}
 
 
@@ -320,7 +320,7 @@ async def test_streams_show_their_media_types(service: Service, document: dict[s
         assert content["application/x-ndjson"]["example"].startswith('{"model"')
         assert content["text/event-stream"]["example"].startswith('data: {"model"')
     assert "application/json" in media_types(streaming["post", "/api/llm/chat"])
-    assert "204" in streaming["get", "/api/llm/streams/{ticket_id}"]["responses"]
+    assert "204" in streaming["get", "/api/llm/streams/{stream_id}"]["responses"]
 
 
 async def test_documentation_can_be_turned_off(serve: ServeFactory) -> None:

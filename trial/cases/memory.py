@@ -1,4 +1,4 @@
-"""Memory: bodies that never end, and streams that are prepared and never fetched."""
+"""Memory: bodies that never end, and streams that nobody reads."""
 
 import asyncio
 import json
@@ -66,16 +66,16 @@ async def _status(scene: Scene, one: socket.socket, name: str) -> int:
     return int(said.split(b" ")[1]) if said.startswith(b"HTTP/1.1 ") else 0
 
 
-async def prepared_large(scene: Scene) -> None:
-    """Forty-five streams of 30 MB are prepared."""
+async def streams_large(scene: Scene) -> None:
+    """Forty-five streams with prompts of 30 MB are begun."""
     body = BEGINNING + b"a" * (30 << 20) + b'"}'
-    answers = [await _prepare(scene, KEYS["one"], body, 20.0) for _ in range(45)]
+    answers = [await _begin(scene, KEYS["one"], body, 20.0) for _ in range(45)]
     good = {answer.status for answer in answers} <= {201, *REFUSALS}
-    scene.check("45 of 30 MB are kept or refused", several(answers), good)
+    scene.check("45 of 30 MB are begun or refused", several(answers), good)
 
 
-async def prepared_many(scene: Scene) -> None:
-    """One key, which may ask once an hour, prepares all the streams that there is room for."""
+async def streams_many(scene: Scene) -> None:
+    """One key, which may ask once an hour, begins all the streams that there is room for."""
     new = {"name": "greedy", "limits": {"requests": "1/hour"}}
     made = await scene.ask(wire.post("/api/admin/keys", new, {"X-API-Key": ADMIN}))
     greedy = str(made.last.get("key"))
@@ -84,20 +84,20 @@ async def prepared_many(scene: Scene) -> None:
 
     async def one() -> Answer:
         async with room:
-            return await _prepare(scene, greedy, body)
+            return await _begin(scene, greedy, body)
 
     answers = list(await asyncio.gather(*(one() for _ in range(1200))))
-    other = await _prepare(scene, KEYS["two"], body)
+    other = await _begin(scene, KEYS["two"], body)
     seen = f"{other.status} after {several(answers)}"
-    scene.check("after 1,200 of one key another's is prepared", seen, other.status == 201)
+    scene.check("after 1,200 of one key another's is begun", seen, other.status == 201)
 
 
-async def _prepare(scene: Scene, key: str, body: bytes, seconds: float = 10.0) -> Answer:
+async def _begin(scene: Scene, key: str, body: bytes, seconds: float = 10.0) -> Answer:
     return await scene.ask(wire.post(STREAMS, body, {"X-API-Key": key}), seconds)
 
 
 CASES = (
     Case("endless-bodies", "40 bodies of 31 MB that never end", endless_bodies, 40),
-    Case("prepared-large", "45 prepared streams of 30 MB", prepared_large, 60),
-    Case("prepared-many", "1,200 prepared streams of one key", prepared_many, 40),
+    Case("streams-large", "45 streams with prompts of 30 MB", streams_large, 60),
+    Case("streams-many", "1,200 streams of one key", streams_many, 40),
 )

@@ -22,6 +22,7 @@ from mlops_backend.schemas.conversations.bodies import (
     ReplyResponse,
     VersionHeaders,
 )
+from mlops_backend.schemas.llm import StreamResponse
 from mlops_backend.services.other.conversations import Replies, Turn, Turns, question
 
 blueprint = Blueprint("replies", __name__, url_prefix="/api/database/conversations")
@@ -33,6 +34,7 @@ blueprint = Blueprint("replies", __name__, url_prefix="/api/database/conversatio
 @document_headers(VersionHeaders)
 @document_media_types(200, "application/json", NDJSON, SSE)
 @document_response(ReplyResponse, 200)
+@document_response(StreamResponse, 202)
 @validate_request(AskRequest)
 async def send_message(conversation_id: str, data: AskRequest) -> Response:
     """Say something, and get a model's reply.
@@ -42,7 +44,8 @@ async def send_message(conversation_id: str, data: AskRequest) -> Response:
     the reply is kept, and how many of the oldest messages did not fit into the model's context
     (`omitted_messages`). A reply that is cut short is kept as far as it had come, with its `outcome`. When there is no
     reply at all, the message stays (`X-Message-ID`), and `…/regenerate` asks again. With `If-Match` only if the
-    conversation is still at that version, else 412 and nothing is stored.
+    conversation is still at that version, else 412 and nothing is stored. With `Prefer: respond-async` the reply goes
+    on without this connection: 202 tells the address of its stream.
     """
     asked = await aside(record().bytes_in, question, data, int(time() * 1000))
     turn = await service(Turns).ask(g.principal.id, conversation_id, asked, wanted_version())
@@ -55,6 +58,7 @@ async def send_message(conversation_id: str, data: AskRequest) -> Response:
 @document_headers(VersionHeaders)
 @document_media_types(200, "application/json", NDJSON, SSE)
 @document_response(ReplyResponse, 200)
+@document_response(StreamResponse, 202)
 @validate_request(RegenerateRequest)
 async def regenerate_reply(conversation_id: str, data: RegenerateRequest) -> Response:
     """Get another reply to what was said last.

@@ -38,7 +38,6 @@ from mlops_backend.services.llm.ollama_service import OllamaService
 from mlops_backend.services.llm.pins import Pins
 from mlops_backend.services.llm.routing import Breaker
 from mlops_backend.services.llm.startup import EMBEDDED_HOST, choose_backends
-from mlops_backend.services.llm.streams import Room, StreamDesk, StreamTickets, WorkersDesk
 from mlops_backend.services.llm.upstream import Upstream
 from mlops_backend.services.registry import Services
 from mlops_backend.shared import Bus, Shared
@@ -132,7 +131,7 @@ def _trips(breaker: Breaker | None) -> int:
 
 
 def build_llm(
-    services: Services, settings: Settings, meter: Meter, room: Room, shared: Shared | None = None
+    services: Services, settings: Settings, meter: Meter, shared: Shared | None = None
 ) -> tuple[Upstream, Inference]:
     """The one door to the models; both that come back are opened by the lifespan, `Inference` last.
 
@@ -140,7 +139,6 @@ def build_llm(
         services: where they go.
         settings: backends, clocks, names of models.
         meter: reserves before a generation, and settles after it.
-        room: for bodies that wait in memory.
         shared: its place among several workers, whose parent has the embedded engine.
     """
     engine = EngineOfParent(shared) if shared is not None and shared.engine else EmbeddedEngine()
@@ -158,7 +156,6 @@ def build_llm(
     aliases = Aliases(settings.model_aliases, allow_cloud=settings.allow_cloud_models)
     pins = Pins(settings.pin_num_ctx, settings.pin_keep_alive)
     services.add(OllamaService(pool, leases, admission, meter, clocks, model, rules, aliases, pins, breakers))
-    services.add(StreamDesk(StreamTickets(room)) if shared is None else WorkersDesk(shared), StreamDesk)
     upstream = services.add(
         Upstream(
             max_connections=settings.upstream_max_connections,

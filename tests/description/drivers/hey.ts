@@ -1,6 +1,6 @@
 // The client that @hey-api/openapi-ts makes: a whole answer, a stream read whole, and events one by one.
 import { client } from "./made/client.gen.js";
-import { createStream, exportUsage, fetchStream, generate, stream } from "./made/sdk.gen.js";
+import { createStream, exportUsage, generate, readStream, stream } from "./made/sdk.gen.js";
 import type { GenerateResponse } from "./made/types.gen.js";
 
 declare const process: { env: Record<string, string> };
@@ -14,9 +14,9 @@ const streamed = await stream({ body, parseAs: "text", throwOnError: true });
 const text: string = streamed.data;
 const lines = text.trimEnd().split("\n").map((line) => JSON.parse(line) as GenerateResponse);
 
-const ticket = await createStream({ body, throwOnError: true });
+const begun = await createStream({ body, throwOnError: true });
 const events: string[] = [];
-for await (const event of (await fetchStream({ path: { ticket_id: ticket.data.id } })).stream) {
+for await (const event of (await readStream({ path: { stream_id: begun.data.id } })).stream) {
   events.push((event as GenerateResponse).response);
 }
 

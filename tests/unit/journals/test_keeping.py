@@ -185,7 +185,8 @@ async def test_a_page_has_a_bound(keeper: Keeper) -> None:
         pieces = [b"%05d" % number * 2000 for number in range(100)]
         await journals.write("journal-1", pieces)
         await journals.end("journal-1", "done")
-        read, after, outcome = [], 0, None
+        read: list[bytes] = []
+        after, outcome = 0, None
         while outcome is None:
             page = await journals.read("journal-1", after)
             assert page.first == after + 1

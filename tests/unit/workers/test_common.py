@@ -9,11 +9,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from mlops_backend.errors import KeyBodiesFull, NotFound, TooManyStreams
 from mlops_backend.principal import Limits, Principal, Rate, Scope
 from mlops_backend.schemas.keys import CreateKeyRequest, UpdateKeyRequest
-from mlops_backend.services.llm import streams
-from mlops_backend.services.llm.streams import WorkersDesk
 from mlops_backend.services.other.database.database import Database
 from mlops_backend.services.other.keys.cache import KeyCache
 from mlops_backend.services.other.keys.news import KeyNews
@@ -41,34 +38,6 @@ async def family() -> AsyncIterator[Family]:
     yield made
     async with asyncio.timeout(5):
         await made.aclose()
-
-
-async def test_a_stream_is_fetched_once_through_any_worker(family: Family) -> None:
-    """Its body and its owner are those that prepared it; whoever comes later is told that it was fetched."""
-    first, second = map(WorkersDesk, family.workers)
-    body = bytes(range(256)) * 1000
-    ticket = await first.issue("chat", body, ALICE)
-    fetched = await second.redeem(ticket.id)
-    assert fetched is not None
-    assert (fetched.id, fetched.operation, fetched.body) == (ticket.id, "chat", body)
-    assert (fetched.principal, fetched.expires_at) == (ALICE, ticket.expires_at)
-    assert [await desk.redeem(ticket.id) for desk in (first, second)] == [None, None]
-    with pytest.raises(NotFound):
-        await second.redeem("unknown")
-
-
-async def test_streams_that_wait_are_bounded_together(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key has so many, and so many bytes, whichever workers it asks; what was fetched is room again."""
-    monkeypatch.setattr(streams, "MAX_WAITING_OF_KEY", 3)
-    first, second = map(WorkersDesk, family.workers)
-    issued = [await desk.issue("generate", b"x", ALICE) for desk in (first, second, first)]
-    for desk in (first, second):
-        with pytest.raises(TooManyStreams):
-            await desk.check(ALICE)
-    await second.redeem(issued[0].id)
-    with pytest.raises(KeyBodiesFull):
-        await second.issue("generate", bytes(300_000), ALICE)
-    await second.issue("generate", bytes(299_998), ALICE)
 
 
 async def test_failed_keys_are_counted_together(family: Family) -> None:

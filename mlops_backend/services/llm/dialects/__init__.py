@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlops_backend.services.llm.dialects import endings, ollama
 from mlops_backend.services.llm.dialects.compact import dumped
 from mlops_backend.services.llm.dialects.endings import Ending, EventEnding, generation_ending
-from mlops_backend.services.llm.dialects.families import Dialect, dialect_of, error_object
+from mlops_backend.services.llm.dialects.families import Dialect, dialect_of, error_event, error_line, error_object
 from mlops_backend.services.llm.dialects.frames import EVENT, MAX_FRAME_BYTES, Frames
 from mlops_backend.services.llm.dialects.go_json import Member, bytes_of, folded, last_of, members, text_of, value_of
 from mlops_backend.services.llm.dialects.large import LargeBody, written
@@ -37,6 +37,8 @@ __all__ = [
     "dump_line",
     "dumped",
     "endings",
+    "error_event",
+    "error_line",
     "error_object",
     "error_text",
     "events",

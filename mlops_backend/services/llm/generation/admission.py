@@ -74,6 +74,8 @@ class Admission:
         self._running.add(generation)
         self._idle.clear()
         record.sent_upstream = perf_counter()
+        if record.admitted is not None:
+            record.admitted()
         try:
             yield generation
         except BaseException as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mlops_backend.services.other.journals.journal import Bounds, Claim, Head, Journals, Listed, Opening, Page
 from mlops_backend.services.other.journals.memory import MemoryJournals
 from mlops_backend.services.other.journals.reading import follow
+from mlops_backend.services.other.journals.wiring import build_journals
 from mlops_backend.services.other.journals.writing import Writer
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "Opening",
     "Page",
     "Writer",
+    "build_journals",
     "follow",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
@@ -89,6 +89,7 @@ class Bounds:
     ttl: float = 300.0
 
 
+@runtime_checkable
 class Journals(Protocol):
     """Keeps journals, for a while.
 

@@ -1,0 +1,93 @@
+"""Answers out of a journal: as they were sent first, to whoever comes later, again, or back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing
+from typing import Final
+
+from quart import Response
+from werkzeug.datastructures import Headers
+
+from mlops_backend.errors import AppError
+from mlops_backend.middleware.request_context import at_hand, record
+from mlops_backend.openapi import SSE
+from mlops_backend.services.llm.dialects import dialect_of, error_event, error_line
+from mlops_backend.services.other.journals import Head, Journals, Page, follow
+
+# What whoever answers now says itself.
+_NOT_KEPT: Final = frozenset({"content-length", "x-request-id", "vary", "date", "connection", "transfer-encoding"})
+_CORS: Final = "access-control-"
+
+
+async def kept_answer(journals: Journals, journal: str, *, replayed: bool) -> Response:
+    """The answer of a journal from its beginning on, which is awaited.
+
+    Args:
+        journals: where it is kept.
+        journal: its id.
+        replayed: whether another request had it made.
+
+    Raises:
+        AppError: it is not there, or not any more.
+    """
+    pages = follow(journals, journal)
+    try:
+        page = await anext(pages)
+        while page.head is None and page.outcome is None:
+            page = await anext(pages)
+        head = page.head or Head(502)
+        if _is_whole(head):
+            body = list(page.pieces)
+            while page.outcome is None:
+                page = await anext(pages)
+                body += page.pieces
+    except BaseException:
+        await pages.aclose()
+        raise
+    if _is_whole(head):
+        response = Response(b"".join(body), head.status)
+    else:
+        response = Response(_chunks(head, page, pages), head.status)
+        response.timeout = None  # Quart would cut the body after RESPONSE_TIMEOUT
+    length = response.headers.get("Content-Length")
+    response.headers = kept_headers(head)
+    if length is not None:
+        response.headers["Content-Length"] = length
+    if replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+def kept_headers(head: Head, *, without: Collection[str] = ()) -> Headers:
+    """The headers of an answer as it began, without what is of one connection or of one client alone."""
+    names = [(name.lower(), name, value) for name, value in head.headers]
+    left_out = {*_NOT_KEPT, *without}
+    return Headers([(name, value) for key, name, value in names if key not in left_out and not key.startswith(_CORS)])
+
+
+def _is_whole(head: Head) -> bool:
+    return any(name.lower() == "content-length" for name, _ in head.headers)
+
+
+async def _chunks(head: Head, page: Page, pages: AsyncGenerator[Page, None]) -> AsyncGenerator[bytes, None]:
+    """Its pieces, as they come; a failure of this side is the last frame."""
+    async with aclosing(pages):
+        try:
+            while True:
+                if page.pieces:
+                    yield b"".join(page.pieces)
+                if page.outcome is not None:
+                    return
+                page = await anext(pages)
+        except AppError as error:
+            yield _failure(error, head)
+
+
+def _failure(error: AppError, head: Head) -> bytes:
+    """The last frame of a stream in the words of its route."""
+    noted = record()
+    noted.outcome, noted.error = "error", error.code
+    if any(name.lower() == "content-type" and value.startswith(SSE) for name, value in head.headers):
+        return error_event(dialect_of(at_hand().path), error, noted.id)
+    return error_line(error, noted.id)
