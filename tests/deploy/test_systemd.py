@@ -164,7 +164,8 @@ async def test_the_command_serves(folder: Path, workers: str) -> None:
                 assert (await client.get("/health")).json()["status"] == "ok"
                 key = {"X-API-Key": KEY}
                 assert (await client.get("/api/tags", headers=key)).status_code == 200
-                assert (await client.get("/api/admin/keys", headers=key)).json()["keys"] == []
+                listed = await client.get("/api/admin/keys", headers=key)
+                assert (listed.status_code, listed.json().get("keys")) == (200, []), listed.text
             process.signal(signal.Signals[line("KillSignal")])
             assert await process.ended() == 0
     assert {name.partition("-")[0] for name in os.listdir(home)} == {"mlops_backend.db"}
