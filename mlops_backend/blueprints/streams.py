@@ -42,6 +42,8 @@ blueprint = Blueprint("streams", __name__, url_prefix="/api/llm")
 _HEAD: Final = 10.0
 # Seconds between two signs that the connection lives.
 _SIGNS: Final = 15.0
+# A browser that lost its connection is back in half a second: it would wait for three, by itself.
+_AGAIN: Final = b"retry: 500\n\n"
 _REFUSED: Final = 400
 _NUMBER: Final = 15
 
@@ -192,6 +194,8 @@ async def _sent(page: Page, pages: AsyncGenerator[Page, None], media_type: str) 
     quiet_since = monotonic()
     async with aclosing(pages):
         try:
+            if as_events:
+                yield _AGAIN
             while True:
                 if page.pieces:
                     yield _events(page) if as_events else b"".join(map(_line, page.pieces))

@@ -12,6 +12,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.e2e.page_blocks import read_blocks
 from tests.e2e.pages import Pages, Watched, chromium, visited
+from tests.fakes.forwarder import Forwarder
 from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
 from tests.fakes.ollama_shapes import RUNNER_DIED
 from tests.service import ORDINARY_KEY, Service
@@ -35,6 +36,15 @@ PLAIN: Final = """
     if (source.readyState === EventSource.CLOSED) resolve(seen);
   };
 })
+"""
+# The same, which remembers the numbers of its events, and ends with the stream alone.
+LASTING: Final = """
+(url) => {
+  window.seen = { ids: [], text: "", ended: false };
+  const source = new EventSource(url);
+  source.onmessage = (event) => { seen.ids.push(event.lastEventId); seen.text += JSON.parse(event.data).response; };
+  source.onerror = () => { seen.ended = source.readyState === EventSource.CLOSED; };
+}
 """
 # The page's function, until its part with `done` or its error.
 PAGE_LISTEN: Final = """
@@ -107,6 +117,28 @@ async def test_plain_eventsource_shows_a_generation_and_stops(page: Page) -> Non
         shown = [one.evaluate(PLAIN, service.url + url) for one, url in zip((page, other), urls, strict=True)]
         assert await asyncio.gather(*shown) == [{"text": TEXT, "opened": 1, "states": [0, 2]}] * 2
         assert [visits.of(url) for url in urls] == [[("GET", 200), ("GET", 204)]] * 2
+
+
+async def test_plain_eventsource_survives_lost_connections(page: Page) -> None:
+    """Five times the connection is lost amid the answer: each event comes once, in its order, and the text is whole."""
+    async with FakeOllama() as fake, visited(fake.url) as (service, visits):
+        fake.hold()
+        async with Forwarder(int(service.url.rpartition(":")[2])) as way:
+            url = await begun(service)
+            await page.goto(f"http://127.0.0.1:{way.port}/health")
+            await page.evaluate(LASTING, url)
+            for lost in range(5):
+                fake.release(1)
+                await page.wait_for_function("(count) => seen.ids.length === count", arg=lost + 1)
+                way.cut()
+            fake.release()
+            await page.wait_for_function("() => seen.ended")
+            seen = await page.evaluate("() => seen")
+        assert seen["ids"] == list(map(str, range(1, len(DEFAULT_WORDS) + 2)))
+        assert seen["text"] == TEXT
+        assert visits.of(url)[-1] == ("GET", 204)
+        assert [status for _, status in visits.of(url)].count(200) == 6
+        assert fake.max_active == 1
 
 
 async def test_the_pages_eventsource_closes_itself(page: Page) -> None:

@@ -49,6 +49,11 @@ class Forwarder:
         else:
             self._loud.set()
 
+    def cut(self) -> None:
+        """Reset all connections that there are."""
+        for task in self._tasks:
+            task.cancel()
+
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
