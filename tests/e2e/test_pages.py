@@ -61,6 +61,7 @@ TESTED_HERE: Final = {
     "health-output",
     "ollama",
     "conversation-rest",
+    "respond-async",
     "readme-python",
     "readme-javascript",
 }
@@ -311,6 +312,16 @@ async def test_a_conversation_is_kept(newcomer: Newcomer) -> None:
     said = "".join(line["message"]["content"] for line in lines)
     assert [message["content"] for message in conversation["messages"]] == ["Name a colour.", said]
     assert [one["id"] for one in found["conversations"]] == [conversation["id"]]
+
+
+async def test_a_reply_has_an_address(newcomer: Newcomer) -> None:
+    """The page's commands begin a reply, and find its stream by the conversation."""
+    begun, listed = objects(await newcomer.shell(newcomer.text_of(BLOCKS["respond-async"])))
+    (stream,) = [each for each in listed["streams"] if each["conversation_id"]]
+    assert stream["url"] == begun["url"]
+    async with httpx.AsyncClient(base_url=f"http://{newcomer.host}", trust_env=False) as client:
+        answer = await client.get(stream["url"], headers={"Accept": "application/x-ndjson"})
+    assert json.loads(answer.text.splitlines()[-1])["conversation"]["stored"] is True
 
 
 async def test_the_rest_of_conversations(newcomer: Newcomer) -> None:
