@@ -9,7 +9,7 @@ from typing import Final
 from quart import Response
 from werkzeug.datastructures import Headers
 
-from mlops_backend.errors import AppError
+from mlops_backend.errors import AppError, StreamBroken
 from mlops_backend.middleware.request_context import at_hand, record
 from mlops_backend.openapi import SSE
 from mlops_backend.services.llm.dialects import dialect_of, error_event, error_line
@@ -36,7 +36,8 @@ async def kept_answer(journals: Journals, journal: str, *, replayed: bool) -> Re
         page = await anext(pages)
         while page.head is None and page.outcome is None:
             page = await anext(pages)
-        head = page.head or Head(502)
+        if (head := page.head) is None:
+            raise StreamBroken("The request that made this answer was cut off before there was any.")
         if _is_whole(head):
             body = list(page.pieces)
             while page.outcome is None:

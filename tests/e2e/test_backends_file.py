@@ -49,7 +49,7 @@ async def until(client: httpx.AsyncClient, wanted: str) -> None:
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.long), "2"])
 async def test_a_file_is_read_again(fake: FakeOllama, other: FakeOllama, tmp_path: Path, workers: str) -> None:
     """On SIGHUP and when it changes, by every worker, while a stream runs; a drain is every worker's too."""
     file = tmp_path / "backends.toml"

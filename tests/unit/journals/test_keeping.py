@@ -110,6 +110,23 @@ async def test_memory_for_all_has_a_bound(keeper: Keeper) -> None:
         await journals.begin(opened(7, "last"))
 
 
+async def test_nobody_takes_the_room_of_others(keeper: Keeper) -> None:
+    """Of what is more than a key's share its own goes, ended ones first; what others have stays."""
+    journals = keeper.journals
+    piece = b"x" * 1024
+    await journals.begin(opened(1, "modest"))
+    await journals.write("journal-1", [piece] * 2)
+    await journals.end("journal-1", "done")
+    for number in (2, 3):
+        await journals.begin(opened(number, "greedy"))
+        await journals.write(f"journal-{number}", [piece] * 3)
+        await journals.end(f"journal-{number}", "done")
+    with pytest.raises(NotFound):
+        await journals.read("journal-2")
+    assert (await journals.read("journal-3")).oldest == 1
+    assert (await journals.read("journal-1")).oldest == 1
+
+
 async def test_one_that_ended_is_kept_for_its_time(keeper: Keeper) -> None:
     """And not for longer."""
     journals = keeper.journals

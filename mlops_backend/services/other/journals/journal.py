@@ -88,6 +88,11 @@ class Bounds:
     of_owner: int = 1000
     ttl: float = 300.0
 
+    @property
+    def share(self) -> int:
+        """Bytes of all that one owner has: a quarter, or one journal where that is more."""
+        return max(self.each, self.all // 4)
+
 
 @runtime_checkable
 class Journals(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -65,6 +65,8 @@ class MemoryJournals:
         self._kept: dict[str, _Journal] = {}
         self._ended: OrderedDict[str, float] = OrderedDict()
         self._of_owner: Counter[str] = Counter()
+        self._bytes_of: Counter[str] = Counter()
+        self._ended_of: defaultdict[str, OrderedDict[str, None]] = defaultdict(OrderedDict)
         self._claims: dict[str, str] = {}
         self.bytes = 0
 
@@ -80,7 +82,7 @@ class MemoryJournals:
         self._make_room(opening.owner)
         made = self._kept[opening.id] = _Journal(opening, self._clock())
         self._of_owner[opening.owner] += 1
-        self.bytes += made.bytes
+        self._count(made, made.bytes)
         if opening.claim is not None:
             self._claims[opening.claim.name] = opening.id
         return opening
@@ -104,6 +106,7 @@ class MemoryJournals:
             return
         found.outcome = outcome
         self._ended[journal] = self._clock() + self._bounds.ttl
+        self._ended_of[found.opening.owner][journal] = None
         if not keeps_claim:
             self._release(found.opening)
         found.tell()
@@ -151,16 +154,22 @@ class MemoryJournals:
         return found
 
     def _add(self, found: _Journal, pieces: Iterable[bytes]) -> None:
-        before = found.bytes
+        bounds, owner, before = self._bounds, found.opening.owner, found.bytes
         found.pieces.extend(pieces)
         found.bytes += sum(len(piece) + _PIECE for piece in pieces)
-        while found.bytes > self._bounds.each and found.pieces:
+        while found.bytes > bounds.each and found.pieces:
             found.drop_oldest()
-        self.bytes += found.bytes - before
-        while self.bytes > self._bounds.all and self._ended:
+        self._count(found, found.bytes - before)
+        while self._bytes_of[owner] > bounds.share and (ended := self._ended_of[owner]):
+            self._drop(next(iter(ended)))
+        while self.bytes > bounds.all and self._ended:
             self._drop(next(iter(self._ended)))
-        while self.bytes > self._bounds.all and found.pieces:
-            self.bytes -= found.drop_oldest()
+        while found.pieces and (self._bytes_of[owner] > bounds.share or self.bytes > bounds.all):
+            self._count(found, -found.drop_oldest())
+
+    def _count(self, found: _Journal, size: int) -> None:
+        self.bytes += size
+        self._bytes_of[found.opening.owner] += size
 
     def _page(self, found: _Journal, after: int) -> Page:
         first = max(after + 1, found.oldest)
@@ -207,12 +216,13 @@ class MemoryJournals:
         found = self._kept.pop(journal, None)
         if found is None:
             return
-        self._ended.pop(journal, None)
-        self.bytes -= found.bytes
         owner = found.opening.owner
+        self._ended.pop(journal, None)
+        self._ended_of[owner].pop(journal, None)
+        self._count(found, -found.bytes)
         self._of_owner[owner] -= 1
         if not self._of_owner[owner]:
-            del self._of_owner[owner]
+            del self._of_owner[owner], self._bytes_of[owner], self._ended_of[owner]
         self._release(found.opening)
         found.outcome = found.outcome or "lost"
         found.tell()
