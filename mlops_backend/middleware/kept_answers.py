@@ -33,24 +33,14 @@ async def kept_answer(journals: Journals, journal: str, *, replayed: bool) -> Re
     """
     pages = follow(journals, journal)
     try:
-        page = await anext(pages)
-        while page.head is None and page.outcome is None:
-            page = await anext(pages)
-        if (head := page.head) is None:
-            raise StreamBroken("The request that made this answer was cut off before there was any.")
+        head, page = await _begun(pages)
+        response = Response(_chunks(head, page, pages), head.status)
         if _is_whole(head):
-            body = list(page.pieces)
-            while page.outcome is None:
-                page = await anext(pages)
-                body += page.pieces
+            response = Response(b"".join(await _rest(page, pages)), head.status)
     except BaseException:
         await pages.aclose()
         raise
-    if _is_whole(head):
-        response = Response(b"".join(body), head.status)
-    else:
-        response = Response(_chunks(head, page, pages), head.status)
-        response.timeout = None  # Quart would cut the body after RESPONSE_TIMEOUT
+    response.timeout = None  # Quart would cut the body after RESPONSE_TIMEOUT
     length = response.headers.get("Content-Length")
     response.headers = kept_headers(head)
     if length is not None:
@@ -58,6 +48,27 @@ async def kept_answer(journals: Journals, journal: str, *, replayed: bool) -> Re
     if replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return response
+
+
+async def _begun(pages: AsyncGenerator[Page, None]) -> tuple[Head, Page]:
+    """How the answer begins, as soon as it does.
+
+    Raises:
+        StreamBroken: it never did.
+    """
+    async for page in pages:
+        if page.head is not None:
+            return page.head, page
+    raise StreamBroken("The request that made this answer was cut off before there was any.")
+
+
+async def _rest(page: Page, pages: AsyncGenerator[Page, None]) -> list[bytes]:
+    """All pieces from a page on."""
+    body = list(page.pieces)
+    while page.outcome is None:
+        page = await anext(pages)
+        body += page.pieces
+    return body
 
 
 def kept_headers(head: Head, *, without: Collection[str] = ()) -> Headers:
