@@ -203,7 +203,7 @@ class Channel(asyncio.Protocol):
 
     def _send(self, kind: int, number: int, body: bytes) -> None:
         pieces = pieces_of(kind, number, body)
-        self._queued += len(body)
+        self._queued += sum(map(len, pieces))
         if len(pieces) == 1:
             self._short.append(pieces[0])
         else:
@@ -225,12 +225,12 @@ class Channel(asyncio.Protocol):
             self._short.append(pieces.popleft())
             if pieces:
                 self._long.append(pieces)
-        self._transport.write(b"".join(self._short))
+        written = b"".join(self._short)
+        self._transport.write(written)
+        self._queued -= len(written)
         self._short.clear()
         if self._long:
             self._flush_soon()
-        else:
-            self._queued = 0
 
     def _take(self, kind: int, number: int, body: bytes) -> None:
         if kind in (ASK, TELL):

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from mlops_backend.services.other.journals import Bounds, Claim, Journals, MemoryJournals, Opening
+from mlops_backend.services.other.journals import (
+    Bounds,
+    Claim,
+    Head,
+    Journals,
+    JournalsForWorkers,
+    Listed,
+    MemoryJournals,
+    Opening,
+    Page,
+    WorkersJournals,
+)
+from tests.fakes.family import Family
+from tests.settings import settings_for
 
 SMALL: Final = Bounds(each=8 * 1024, all=24 * 1024, count=6, of_owner=3, ttl=30.0)
 
@@ -31,6 +44,51 @@ class Keeper:
     clock: Clock = field(default_factory=Clock)
 
 
+class Apart:
+    """Two processes: one that writes, and one that reads."""
+
+    def __init__(self, writes: Journals, reads: Journals) -> None:
+        self._writes, self._reads = writes, reads
+
+    async def begin(self, opening: Opening) -> Opening:
+        """See `Journals`."""
+        return await self._writes.begin(opening)
+
+    async def write(self, journal: str, pieces: Sequence[bytes] = (), head: Head | None = None) -> float:
+        """See `Journals`."""
+        return await self._writes.write(journal, pieces, head)
+
+    async def end(self, journal: str, outcome: str, *, keeps_claim: bool = True) -> None:
+        """See `Journals`."""
+        await self._writes.end(journal, outcome, keeps_claim=keeps_claim)
+
+    async def read(self, journal: str, after: int = 0, wait: float = 0.0) -> Page:
+        """See `Journals`."""
+        return await self._reads.read(journal, after, wait)
+
+    async def opening(self, journal: str) -> Opening:
+        """See `Journals`."""
+        return await self._reads.opening(journal)
+
+    async def listed(self, owner: str) -> list[Listed]:
+        """See `Journals`."""
+        return await self._reads.listed(owner)
+
+    async def forget(self, journal: str) -> None:
+        """See `Journals`."""
+        await self._reads.forget(journal)
+
+    async def open(self) -> None:
+        """See `Journals`."""
+        await self._writes.open()
+        await self._reads.open()
+
+    async def aclose(self) -> None:
+        """See `Journals`."""
+        await self._writes.aclose()
+        await self._reads.aclose()
+
+
 Making = Callable[[Bounds], AbstractAsyncContextManager[Keeper]]
 
 
@@ -44,7 +102,19 @@ async def in_memory(bounds: Bounds) -> AsyncIterator[Keeper]:
     await journals.aclose()
 
 
-KEEPERS: Final[dict[str, Making]] = {"memory": in_memory}
+@asynccontextmanager
+async def in_parent(bounds: Bounds) -> AsyncIterator[Keeper]:
+    """The parent of two workers."""
+    clock = Clock()
+    family = Family(settings_for())
+    kept = JournalsForWorkers(family.hub.handlers, MemoryJournals(bounds, clock))
+    family.hub.when_one_leaves(kept.lose)
+    await family.open()
+    yield Keeper(Apart(*map(WorkersJournals, family.workers)), clock)
+    await family.aclose()
+
+
+KEEPERS: Final[dict[str, Making]] = {"memory": in_memory, "parent": in_parent}
 
 
 def opened(number: int = 1, owner: str = "key", claim: str = "", fingerprint: str = "same") -> Opening:

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from mlops_backend.errors import NotFound, TooManyStreams
-from mlops_backend.services.other.journals import Head
+from mlops_backend.services.other.journals import Bounds, Head
+from mlops_backend.services.other.journals.journal import LEFT, LOST
 from tests.unit.journals.keepers import KEEPERS, SMALL, Keeper, opened
 
 HEAD = Head(200, (("Content-Type", "application/x-ndjson"),))
@@ -194,9 +195,40 @@ async def test_what_is_not_kept_is_not_found(keeper: Keeper) -> None:
     await journals.forget("journal-9")
 
 
-async def test_a_page_has_a_bound(keeper: Keeper) -> None:
+async def test_a_claim_whose_writer_has_left_is_anybodys(keeper: Keeper) -> None:
+    """One that was not heard of for longer than any writer tries; what it wrote can be read nevertheless."""
+    journals = keeper.journals
+    first, second = opened(1, claim="name"), opened(2, claim="name")
+    await journals.begin(first)
+    await journals.write("journal-1", [b"one"])
+    keeper.clock.now += LEFT - 1
+    assert await journals.begin(second) == first
+    keeper.clock.now += 2
+    assert await journals.begin(second) == second
+    assert await journals.begin(opened(3, claim="name")) == second
+    assert list((await journals.read("journal-1")).pieces) == [b"one"]
+    await journals.end("journal-1", "done")
+    assert await journals.begin(opened(3, claim="name")) == second
+
+
+async def test_one_whose_writer_has_left_is_kept_for_a_time(keeper: Keeper) -> None:
+    """It makes room then, as one that ended."""
+    journals = keeper.journals
+    for number in range(1, 4):
+        await journals.begin(opened(number))
+    keeper.clock.now += LOST - 1
+    await journals.write("journal-2")
+    keeper.clock.now += 2
+    await journals.begin(opened(4))
+    with pytest.raises(NotFound):
+        await journals.read("journal-1")
+    assert (await journals.read("journal-2")).silent < 3
+
+
+@pytest.mark.parametrize("kind", sorted(KEEPERS))
+async def test_a_page_has_a_bound(kind: str) -> None:
     """A long journal comes in several; each goes on where the one before ended, and only the last has the outcome."""
-    async with KEEPERS["memory"](type(SMALL)()) as large:
+    async with KEEPERS[kind](Bounds()) as large:
         journals = large.journals
         await journals.begin(opened())
         pieces = [b"%05d" % number * 2000 for number in range(100)]

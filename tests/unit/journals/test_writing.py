@@ -106,6 +106,34 @@ async def test_its_keeper_is_away_for_a_moment(monkeypatch: pytest.MonkeyPatch) 
     assert await reader == ([b"before", b"meanwhile", b"after"], "done")
 
 
+async def test_its_keeper_is_away_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end is written when it is back, and readers get it; where pieces are missing there is no end."""
+    monkeypatch.setattr(writing, "_AGAIN", 0.01)
+    journals = Away(Bounds())
+    await journals.begin(opened())
+    writer = Writer(journals, "journal-1", 60, lambda: None)
+    await writer.add([b"all of it"])
+    async with asyncio.timeout(10):
+        while not (await journals.read("journal-1")).pieces:
+            await asyncio.sleep(0.01)
+    journals.away = True
+    closing = asyncio.create_task(writer.close("done"))
+    await asyncio.sleep(0.05)
+    assert not closing.done()
+    journals.away = False
+    await closing
+    assert await read_all(journals) == ([b"all of it"], "done")
+
+    monkeypatch.setattr(writing, "_PATIENCE", 0.05)
+    await journals.begin(opened(2))
+    writer = Writer(journals, "journal-2", 60, lambda: None)
+    journals.away = True
+    await writer.add([b"lost"])
+    await writer.close("done")
+    journals.away = False
+    assert (await journals.read("journal-2")).outcome is None
+
+
 async def test_its_keeper_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever makes the answer is told to stop, and readers get an error; nobody waits for ever."""
     for module in (reading, writing):

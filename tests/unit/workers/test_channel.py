@@ -299,6 +299,21 @@ async def test_what_waits_is_bounded(ends: Ends, monkeypatch: pytest.MonkeyPatch
     assert ends.at_parent.reason == "it does not read what it is told"
 
 
+async def test_what_has_gone_does_not_wait(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long there is always a long message under way, no more waits than what has not been written."""
+    lanes, pieces = 4, 16
+    monkeypatch.setattr(channels, "MOST_WAITING", (lanes + 1) * (pieces + 1) * PIECE)
+    ends.hub.handlers.on("long", lambda channel, what: len(what))
+
+    async def lane(number: int) -> None:
+        for _ in range(5 * number):
+            await asyncio.sleep(0)
+        for _ in range(6):
+            assert await ends.at_worker.ask("long", bytes(pieces * PIECE)) == pieces * PIECE
+
+    await asyncio.gather(*map(lane, range(lanes)))
+
+
 async def test_closing_says_first_what_was_to_be_said(ends: Ends) -> None:
     """A word and a long message that were told just before the end arrive."""
     ends.at_worker.tell("note", "short")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlops_backend.services.other.journals.journal import Bounds, Claim, Head, Journals, Listed, Opening, Page
 from mlops_backend.services.other.journals.memory import MemoryJournals
+from mlops_backend.services.other.journals.parent import JournalsForWorkers, WorkersJournals
 from mlops_backend.services.other.journals.reading import follow
 from mlops_backend.services.other.journals.wiring import build_journals
 from mlops_backend.services.other.journals.writing import Writer
@@ -13,10 +14,12 @@ __all__ = [
     "Claim",
     "Head",
     "Journals",
+    "JournalsForWorkers",
     "Listed",
     "MemoryJournals",
     "Opening",
     "Page",
+    "WorkersJournals",
     "Writer",
     "build_journals",
     "follow",

@@ -10,6 +10,13 @@ import msgspec
 
 # What is read at once, in bytes, unless one piece is longer.
 PAGE: Final = 256 * 1024
+# What a journal costs beside its pieces, and each piece beside its bytes.
+JOURNAL_COST: Final = 2048
+PIECE_COST: Final = 64
+# A writer gives a sign each second, and keeps trying for ten. One that gave none for so long has left its claim to
+# others; and for so long, or the time for which one is kept that has ended, its journal can still be read.
+LEFT: Final = 15.0
+LOST: Final = 30.0
 
 
 class Claim(msgspec.Struct, frozen=True, array_like=True):
@@ -103,6 +110,8 @@ class Journals(Protocol):
 
     async def begin(self, opening: Opening) -> Opening:
         """Begin a journal; or, where another one has the same claim, begin nothing.
+
+        A claim whose journal has no end, and no writer any more, is anybody's.
 
         Returns:
             The opening of the one that has the claim: the given one, where it was begun.

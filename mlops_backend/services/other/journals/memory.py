@@ -7,17 +7,22 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
+from math import inf
 from time import monotonic
-from typing import Final
 
 from mlops_backend.errors import NotFound, TooManyStreams
-from mlops_backend.services.other.journals.journal import PAGE, Bounds, Head, Listed, Opening, Page
-
-# A writer that gave no sign for so long is not there any more.
-_LOST: Final = 30.0
-# What one costs beside its pieces, and each piece beside its bytes.
-_JOURNAL: Final = 2048
-_PIECE: Final = 64
+from mlops_backend.services.other.journals.journal import (
+    JOURNAL_COST,
+    LEFT,
+    LOST,
+    PAGE,
+    PIECE_COST,
+    Bounds,
+    Head,
+    Listed,
+    Opening,
+    Page,
+)
 
 
 class _Journal:
@@ -28,9 +33,10 @@ class _Journal:
         self.head: Head | None = None
         self.pieces: deque[bytes] = deque()
         self.oldest = 1
-        self.bytes = _JOURNAL + len(opening.about)
+        self.bytes = JOURNAL_COST + len(opening.about)
         self.outcome: str | None = None
         self.readers = 0
+        self.is_left = False
         self.read_at = self.written_at = now
         self.changed = asyncio.Event()
 
@@ -39,6 +45,10 @@ class _Journal:
         """The number that the next piece has."""
         return self.oldest + len(self.pieces)
 
+    def has_news(self, after: int) -> bool:
+        """Whether there is a piece behind that number, or nothing more to wait for."""
+        return self.next - 1 > after or self.outcome is not None or self.is_left
+
     def tell(self) -> None:
         """Wake who waits."""
         self.changed.set()
@@ -46,7 +56,7 @@ class _Journal:
 
     def drop_oldest(self) -> int:
         """Drop the oldest piece; how many bytes that gives."""
-        given = len(self.pieces.popleft()) + _PIECE
+        given = len(self.pieces.popleft()) + PIECE_COST
         self.oldest += 1
         self.bytes -= given
         return given
@@ -77,8 +87,8 @@ class MemoryJournals:
     async def begin(self, opening: Opening) -> Opening:
         """See `Journals.begin`."""
         self._drop_old()
-        if opening.claim is not None and (holder := self._claims.get(opening.claim.name)) is not None:
-            return self._kept[holder].opening
+        if opening.claim is not None and (holder := self._holder(opening.claim.name)) is not None:
+            return holder.opening
         self._make_room(opening.owner)
         made = self._kept[opening.id] = _Journal(opening, self._clock())
         self._of_owner[opening.owner] += 1
@@ -89,7 +99,15 @@ class MemoryJournals:
 
     async def write(self, journal: str, pieces: Sequence[bytes] = (), head: Head | None = None) -> float:
         """See `Journals.write`."""
+        return self.write_at_once(journal, pieces, head)
+
+    def write_at_once(
+        self, journal: str, pieces: Sequence[bytes] = (), head: Head | None = None, first: int = 0
+    ) -> float:
+        """See `Journals.write`; with the number of the first piece, those that are there already are not added."""
         found, now = self._find(journal), self._clock()
+        if first:
+            pieces = pieces[found.next - first :]
         found.written_at = now
         if head is not None:
             found.head = head
@@ -119,17 +137,26 @@ class MemoryJournals:
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, wait)):
-                    while not (found.next - 1 > after or found.outcome or (was_headless and found.head)):
+                    while not (found.has_news(after) or (was_headless and found.head)):
                         await found.changed.wait()
         finally:
             found.readers -= 1
             found.read_at = self._clock()
-        self._find(journal)  # it may have been forgotten meanwhile
+        if self._kept.get(journal) is not found:
+            raise _not_kept()
         return self._page(found, after)
 
     async def opening(self, journal: str) -> Opening:
         """See `Journals.opening`."""
         return self._find(journal).opening
+
+    def lose(self, journal: str) -> None:
+        """Its writer is not there any more; nothing where it has ended."""
+        found = self._kept.get(journal)
+        if found is not None and found.outcome is None:
+            found.is_left = True
+            self._release(found.opening)
+            found.tell()
 
     async def listed(self, owner: str) -> list[Listed]:
         """See `Journals.listed`."""
@@ -150,7 +177,7 @@ class MemoryJournals:
     def _find(self, journal: str) -> _Journal:
         self._drop_old()
         if (found := self._kept.get(journal)) is None:
-            raise NotFound("There is no such stream, or its time has passed.")
+            raise _not_kept()
         return found
 
     def _add(self, found: _Journal, pieces: Iterable[bytes]) -> None:
@@ -158,6 +185,8 @@ class MemoryJournals:
         found.pieces.extend(pieces)
         found.bytes += sum(len(piece) + _PIECE for piece in pieces)
         while found.bytes > bounds.each and found.pieces:
+        found.bytes += sum(len(piece) + PIECE_COST for piece in pieces)
+        while found.bytes > self._bounds.each and found.pieces:
             found.drop_oldest()
         self._count(found, found.bytes - before)
         while self._bytes_of[owner] > bounds.share and (ended := self._ended_of[owner]):
@@ -181,17 +210,23 @@ class MemoryJournals:
             taken.append(piece)
             size += len(piece)
         is_last = first + len(taken) >= found.next
-        silent = self._clock() - found.written_at
-        return Page(found.head, first, taken, found.oldest, found.outcome if is_last else None, silent)
+        return Page(found.head, first, taken, found.oldest, found.outcome if is_last else None, self._silent(found))
+
+    def _silent(self, found: _Journal) -> float:
+        return inf if found.is_left else self._clock() - found.written_at
+
+    def _holder(self, claim: str) -> _Journal | None:
+        found = self._kept.get(self._claims.get(claim, ""))
+        return None if found is None or (found.outcome is None and self._silent(found) > LEFT) else found
 
     def _make_room(self, owner: str) -> None:
         if self._of_owner[owner] >= self._bounds.of_owner:
             self._drop_ended(lambda each: each.opening.owner == owner)
         if self._of_owner[owner] >= self._bounds.of_owner:
             raise TooManyStreams("Too many streams of this key run; try again soon.")
-        if len(self._kept) >= self._bounds.count or self.bytes + _JOURNAL > self._bounds.all:
+        if len(self._kept) >= self._bounds.count or self.bytes + JOURNAL_COST > self._bounds.all:
             self._drop_ended(lambda _: True)
-        if len(self._kept) >= self._bounds.count or self.bytes + _JOURNAL > self._bounds.all:
+        if len(self._kept) >= self._bounds.count or self.bytes + JOURNAL_COST > self._bounds.all:
             raise TooManyStreams("Too many streams run; try again soon.")
 
     def _drop_ended(self, meant: Callable[[_Journal], bool]) -> None:
@@ -207,7 +242,7 @@ class MemoryJournals:
             self._drop(next(iter(self._ended)))
         while self._kept:  # the oldest that runs is looked at, and so, in their turn, all
             oldest = next(iter(self._kept.values()))
-            if oldest.outcome is None and now - oldest.written_at > max(_LOST, self._bounds.ttl):
+            if oldest.outcome is None and now - oldest.written_at > max(LOST, self._bounds.ttl):
                 self._drop(oldest.opening.id)
             else:
                 return
@@ -230,3 +265,7 @@ class MemoryJournals:
     def _release(self, opening: Opening) -> None:
         if opening.claim is not None and self._claims.get(opening.claim.name) == opening.id:
             del self._claims[opening.claim.name]
+
+
+def _not_kept() -> NotFound:
+    return NotFound("There is no such stream, or its time has passed.")

@@ -56,12 +56,17 @@ class Writer:
             await self._written.wait()
 
     async def close(self, outcome: str, *, keeps_claim: bool = True) -> None:
-        """Write what waits, and the end."""
+        """Write what waits, and the end; where pieces are missing there is no end, and its readers hear of it."""
         self._closing = True
         self._wake.set()
         await asyncio.wait({self._task})
-        with suppress(Unavailable):
-            await self._journals.end(self._journal, outcome, keeps_claim=keeps_claim)
+        while not self._stopped:
+            try:
+                await self._journals.end(self._journal, outcome, keeps_claim=keeps_claim)
+            except Unavailable:
+                await self._failed()
+            else:
+                return
 
     async def _run(self) -> None:
         while not self._stopped and not (self._closing and not self._pieces and self._head is None):
