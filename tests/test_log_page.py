@@ -24,8 +24,10 @@ PASS_ON = {
 MADE = {
     ("limits_redis_down", "warning", "error"),
     ("leases_redis_down", "warning", "error"),
+    ("streams_redis_down", "warning", "error"),
     ("limits_redis_up", "info"),
     ("leases_redis_up", "info"),
+    ("streams_redis_up", "info"),
     ("the database is away", "error", "error"),
     ("the database answers again", "info"),
     ("the database cannot be written to", "error", "error"),

@@ -7,6 +7,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+import pytest
+
+from mlops_backend import redis_clients
 from mlops_backend.services.other.journals import (
     Bounds,
     Claim,
@@ -19,7 +22,9 @@ from mlops_backend.services.other.journals import (
     Page,
     WorkersJournals,
 )
+from mlops_backend.services.other.journals.redis_journals import RedisJournals
 from tests.fakes.family import Family
+from tests.fakes.redis_server import RedisServer
 from tests.settings import settings_for
 
 SMALL: Final = Bounds(each=8 * 1024, all=24 * 1024, count=6, of_owner=3, ttl=30.0)
@@ -114,7 +119,20 @@ async def in_parent(bounds: Bounds) -> AsyncIterator[Keeper]:
     await family.aclose()
 
 
-KEEPERS: Final[dict[str, Making]] = {"memory": in_memory, "parent": in_parent}
+@asynccontextmanager
+async def in_redis(bounds: Bounds) -> AsyncIterator[Keeper]:
+    """A Redis of two processes, which may take its time: a slow machine is not a Redis that is away."""
+    clock = Clock()
+    with RedisServer() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redis_clients, "_READ", 10.0)
+        patch.setattr(redis_clients, "_CONNECT", 10.0)
+        journals = Apart(*(RedisJournals(server.url, bounds, clock=clock) for _ in range(2)))
+        await journals.open()
+        yield Keeper(journals, clock)
+        await journals.aclose()
+
+
+KEEPERS: Final[dict[str, Making]] = {"memory": in_memory, "parent": in_parent, "redis": in_redis}
 
 
 def opened(number: int = 1, owner: str = "key", claim: str = "", fingerprint: str = "same") -> Opening:

@@ -15,6 +15,9 @@ from mlops_backend.days import UTC_DAYS
 from mlops_backend.redis_clients import REDIS_ERRORS
 from mlops_backend.services.llm.leases import Asking, Bounds, redis_book
 from mlops_backend.services.llm.leases.redis_book import LeaseBook
+from mlops_backend.services.other.journals import Bounds as JournalBounds
+from mlops_backend.services.other.journals import Claim, Head, Opening
+from mlops_backend.services.other.journals.redis_store import RedisStore as JournalStore
 from mlops_backend.services.other.limits import script
 from mlops_backend.services.other.limits.charge import Charge
 from mlops_backend.services.other.limits.redis_limiter import RedisLimiter
@@ -97,6 +100,7 @@ async def do_everything(url: str) -> None:
         clock.now += 2 * LIFE
         assert (await store.reserve(charge, "c", windows)).code == script.ADMITTED
         await keep_leases(url)
+        await keep_journals(url)
     finally:
         await store.aclose()
         await on_redis_time.aclose()
@@ -131,6 +135,29 @@ async def keep_leases(url: str) -> None:
             listening.cancel()
             await asyncio.wait({listening}, timeout=0.1)
         await book.aclose()
+
+
+async def keep_journals(url: str) -> None:
+    """All that is asked for journals: one grows too long, others make room, and somebody waits for a piece."""
+    clock = Clock(0)
+    store = JournalStore(url, JournalBounds(each=4000, all=9000, count=3, of_owner=2), lambda: True, clock=clock)
+    try:
+        for number in range(1, 6):
+            clock.now += 1
+            await store.begin(Opening(f"j{number}", "key", "request", 1.5, claim=Claim(f"name-{number}", "same")))
+            await store.read(f"j{number}", 0, waits=True)
+            await store.write(f"j{number}", 1, [b"x" * 1000] * 3, Head(200))
+            await store.end(f"j{number}", 4, "done", keeps_claim=number != 2)
+        clock.now -= 2
+        await store.begin(Opening("j6", "key", "request", 1.5))
+        assert (await store.read("j5", 2, waits=True)).pieces
+        assert await store.listed("key")
+        await store.opening("j5")
+        await store.forget("j5")
+        clock.now += 9000
+        assert await store.listed("key") == []
+    finally:
+        await store.aclose()
 
 
 async def test_the_commands_that_are_listed_are_enough(server: RedisServer) -> None:
