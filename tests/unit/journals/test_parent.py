@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from math import inf
 
 import pytest
 
@@ -23,7 +24,7 @@ from mlops_backend.workers import channel as channels
 from mlops_backend.workers.frames import ChannelError
 from tests.fakes.family import Family
 from tests.settings import settings_for
-from tests.unit.journals.keepers import opened
+from tests.unit.journals.keepers import SMALL, Clock, opened
 
 HEAD = Head(200, (("Content-Type", "text/event-stream"),))
 
@@ -167,3 +168,19 @@ async def test_a_reader_may_wait_longer_than_the_channel(kept: Kept, monkeypatch
     await kept.first.begin(opened())
     async with asyncio.timeout(10):
         assert (await kept.second.read("journal-1", 0, 3600)).first == 1
+
+
+async def test_what_a_dead_worker_wrote_makes_room() -> None:
+    """As what has ended does, in its time or before, though an older one is still written."""
+    small = MemoryJournals(SMALL, clock := Clock())
+    for number in range(1, 4):
+        await small.begin(opened(number))
+    small.lose("journal-2")
+    assert (await small.read("journal-2", 0, 20)).silent == inf
+    await small.begin(opened(4))
+    small.lose("journal-3")
+    for _ in range(2):
+        clock.now += SMALL.ttl / 2 + 1
+        await small.write("journal-1")
+        await small.write("journal-4")
+    assert [each.opening.id for each in await small.listed("key")] == ["journal-1", "journal-4"]

@@ -106,6 +106,39 @@ async def test_its_keeper_is_away_for_a_moment(monkeypatch: pytest.MonkeyPatch) 
     assert await reader == ([b"before", b"meanwhile", b"after"], "done")
 
 
+async def test_its_keeper_was_away_from_its_writer_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it is back the writer is given the time to say so, before a reader takes it for dead."""
+    monkeypatch.setattr(reading, "_AGAIN", 0.01)
+    monkeypatch.setattr(reading, "_WAIT", 0.02)
+    monkeypatch.setattr(reading, "_SILENT", 3)
+    clock = Clock()
+    journals = Away(Bounds(), clock)
+    await journals.begin(opened())
+    reader = asyncio.create_task(read_all(journals))
+    await asyncio.sleep(0.05)
+    journals.away = True
+    await asyncio.sleep(0.05)
+    clock.now += 7
+    journals.away = False
+    await asyncio.sleep(0.05)
+    await journals.write("journal-1", [b"one"])
+    await journals.end("journal-1", "done")
+    assert await reader == ([b"one"], "done")
+
+    monkeypatch.setattr(reading, "_SILENT", 0.05)
+    await journals.forget("journal-1")
+    await journals.begin(opened())
+    reader = asyncio.create_task(read_all(journals))
+    await asyncio.sleep(0)
+    journals.away = True
+    await asyncio.sleep(0.05)
+    clock.now += 7
+    journals.away = False
+    async with asyncio.timeout(10):
+        with pytest.raises(StreamBroken):
+            await reader
+
+
 async def test_its_keeper_is_away_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """The end is written when it is back, and readers get it; where pieces are missing there is no end."""
     monkeypatch.setattr(writing, "_AGAIN", 0.01)

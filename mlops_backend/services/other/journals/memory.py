@@ -155,6 +155,7 @@ class MemoryJournals:
         found = self._kept.get(journal)
         if found is not None and found.outcome is None:
             found.is_left = True
+            self._ended[journal] = self._clock() + self._bounds.ttl
             self._release(found.opening)
             found.tell()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from math import inf
 from time import monotonic
 from typing import Final
 
@@ -29,6 +30,7 @@ async def follow(journals: Journals, journal: str, after: int = 0) -> AsyncGener
         StreamBroken: its writer has died, or nobody can tell what it wrote.
     """
     away_since: float | None = None
+    back_at = -inf
     while True:
         try:
             page = await journals.read(journal, after, _WAIT)
@@ -39,11 +41,13 @@ async def follow(journals: Journals, journal: str, after: int = 0) -> AsyncGener
                 raise StreamBroken("What keeps the stream does not answer.") from None
             await asyncio.sleep(_AGAIN)
             continue
-        away_since = None
+        if away_since is not None:
+            away_since, back_at = None, monotonic()  # its writer may have had to wait as well
         if page.oldest > after + 1:
             raise StreamGone("A part of the stream that was not read yet is not kept any more: it is too long.")
         after = page.last
-        if page.outcome is None and page.silent > _SILENT and not page.pieces:
+        silent = min(page.silent, monotonic() - back_at)
+        if page.outcome is None and silent > _SILENT and not page.pieces:
             raise StreamBroken("The process that made this answer is not there any more.")
         yield page
         if page.outcome is not None:
