@@ -71,3 +71,12 @@ async def test_lanes_go_beside_each_other() -> None:
     assert server.taken == [[0], [1]]
     server.goes.set()
     assert await asyncio.gather(*steps) == [0, 1, 2, 3, 4]
+
+
+async def test_one_step_follows_the_other() -> None:
+    """Whoever is answered may ask again at once."""
+    server = Server()
+    server.goes.set()
+    lanes = Lanes(server.take, lambda: Width(1, 1))
+    async with asyncio.timeout(10):
+        assert [await lanes.ask([number]) for number in range(5)] == [0, 1, 2, 3, 4]

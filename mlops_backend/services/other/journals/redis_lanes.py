@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 # Longer than any answer takes.
 _LAST_ANSWERS: Final = 2.0
@@ -54,9 +54,7 @@ class Lanes:
         step = _Step(asked, size, asyncio.get_running_loop().create_future())
         self._waiting.append(step)
         if len(self._running) < self._width().lanes:
-            task = asyncio.create_task(self._run())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._running.add(asyncio.create_task(self._run()))
         return await step.answer
 
     async def finish(self) -> None:
@@ -65,6 +63,13 @@ class Lanes:
             await asyncio.wait(self._running, timeout=_LAST_ANSWERS)
 
     async def _run(self) -> None:
+        try:
+            await self._go()
+        finally:
+            # at once, for whoever comes next looks whether a lane is free
+            self._running.discard(cast(asyncio.Task[None], asyncio.current_task()))
+
+    async def _go(self) -> None:
         while steps := self._next():
             try:
                 answers = await self._take([step.asked for step in steps])
