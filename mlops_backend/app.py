@@ -22,7 +22,7 @@ from mlops_backend.services.other.audit import AuditLog
 from mlops_backend.services.other.conversations import build_conversations
 from mlops_backend.services.other.database import build_database
 from mlops_backend.services.other.info import InfoService
-from mlops_backend.services.other.journals import build_journals
+from mlops_backend.services.other.journals import Journals, build_journals
 from mlops_backend.services.other.keys import build_keys
 from mlops_backend.services.other.limits import build_limits
 from mlops_backend.services.other.log_level import LogLevel
@@ -82,7 +82,7 @@ def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -
     ledger, retention = build_usage(services, settings, shared)
     limiter = build_limits(services, settings, services.get(Usage), shared)
     meter = GenerationMeter(limiter, metrics)
-    journals = build_journals(services, settings, shared)
+    journals = services.add(build_journals(settings, shared), Journals)
     upstream, inference = build_llm(services, settings, meter, shared)
     replies = build_conversations(services, settings)
     console = [add_console_services(services, settings, shared)] if settings.console_enabled else []

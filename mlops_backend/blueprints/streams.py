@@ -35,6 +35,7 @@ from mlops_backend.services.llm.dialects import error_line, events
 from mlops_backend.services.llm.generation import Running
 from mlops_backend.services.other.journals import Journals, Listed, Opening, Page, follow
 from mlops_backend.services.other.keys import KeyCache
+from mlops_backend.telemetry.record import RequestRecord
 
 blueprint = Blueprint("streams", __name__, url_prefix="/api/llm")
 
@@ -115,7 +116,7 @@ async def read_stream(stream_id: str) -> Response:
         await pages.aclose()
         return await kept_answer(journals, stream_id, replayed=False)
     media_type = wanted(SSE)
-    response = Response(_sent(page, pages, media_type), 200, content_type=media_type)
+    response = Response(_sent(page, pages, media_type, record()), 200, content_type=media_type)
     if page.head is not None:
         response.headers.extend(kept_headers(page.head, without=("content-type", "cache-control", "x-accel-buffering")))
     response.headers.update({"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept"})
@@ -188,7 +189,9 @@ async def _first(pages: AsyncGenerator[Page, None]) -> Page:
     return page
 
 
-async def _sent(page: Page, pages: AsyncGenerator[Page, None], media_type: str) -> AsyncGenerator[bytes, None]:
+async def _sent(
+    page: Page, pages: AsyncGenerator[Page, None], media_type: str, noted: RequestRecord
+) -> AsyncGenerator[bytes, None]:
     """The pieces as lines or events, each as it comes; a failure of this side is the last of them, without a number."""
     as_events = media_type == SSE
     quiet_since = monotonic()
@@ -207,7 +210,6 @@ async def _sent(page: Page, pages: AsyncGenerator[Page, None], media_type: str) 
                     return
                 page = await anext(pages)
         except AppError as error:
-            noted = record()
             noted.outcome, noted.error = "error", error.code
             line = error_line(error, noted.id)
             yield events(line) if as_events else line

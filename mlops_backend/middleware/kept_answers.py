@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing
+from functools import partial
 from typing import Final
 
 from quart import Response
@@ -12,8 +13,9 @@ from werkzeug.datastructures import Headers
 from mlops_backend.errors import AppError, StreamBroken
 from mlops_backend.middleware.request_context import at_hand, record
 from mlops_backend.openapi import SSE
-from mlops_backend.services.llm.dialects import dialect_of, error_event, error_line
+from mlops_backend.services.llm.dialects import Dialect, dialect_of, error_event, error_line
 from mlops_backend.services.other.journals import Head, Journals, Page, follow
+from mlops_backend.telemetry.record import RequestRecord
 
 # What whoever answers now says itself.
 _NOT_KEPT: Final = frozenset({"content-length", "x-request-id", "vary", "date", "connection", "transfer-encoding"})
@@ -34,7 +36,8 @@ async def kept_answer(journals: Journals, journal: str, *, replayed: bool) -> Re
     pages = follow(journals, journal)
     try:
         head, page = await _begun(pages)
-        response = Response(_chunks(head, page, pages), head.status)
+        failure = partial(_failure, record(), dialect_of(at_hand().path), head)
+        response = Response(_chunks(page, pages, failure), head.status)
         if _is_whole(head):
             response = Response(b"".join(await _rest(page, pages)), head.status)
     except BaseException:
@@ -82,7 +85,9 @@ def _is_whole(head: Head) -> bool:
     return any(name.lower() == "content-length" for name, _ in head.headers)
 
 
-async def _chunks(head: Head, page: Page, pages: AsyncGenerator[Page, None]) -> AsyncGenerator[bytes, None]:
+async def _chunks(
+    page: Page, pages: AsyncGenerator[Page, None], failure: Callable[[AppError], bytes]
+) -> AsyncGenerator[bytes, None]:
     """Its pieces, as they come; a failure of this side is the last frame."""
     async with aclosing(pages):
         try:
@@ -93,13 +98,12 @@ async def _chunks(head: Head, page: Page, pages: AsyncGenerator[Page, None]) -> 
                     return
                 page = await anext(pages)
         except AppError as error:
-            yield _failure(error, head)
+            yield failure(error)
 
 
-def _failure(error: AppError, head: Head) -> bytes:
+def _failure(noted: RequestRecord, dialect: Dialect, head: Head, error: AppError) -> bytes:
     """The last frame of a stream in the words of its route."""
-    noted = record()
     noted.outcome, noted.error = "error", error.code
     if any(name.lower() == "content-type" and value.startswith(SSE) for name, value in head.headers):
-        return error_event(dialect_of(at_hand().path), error, noted.id)
+        return error_event(dialect, error, noted.id)
     return error_line(error, noted.id)

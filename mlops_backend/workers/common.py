@@ -12,6 +12,7 @@ from mlops_backend.config import Settings
 from mlops_backend.days import Calendar
 from mlops_backend.errors import LimitsUnavailable
 from mlops_backend.services.llm.leases import LeasesForWorkers, queue_bounds
+from mlops_backend.services.other.journals import JournalsForWorkers, build_journals_of_parent
 from mlops_backend.services.other.limits import USED, ParentCounters, ParentFailedKeys
 from mlops_backend.workers.backends import BackendsOfWorkers
 from mlops_backend.workers.channel import Channel
@@ -35,7 +36,7 @@ class Common:
 
     Args:
         hub: leads to the workers.
-        settings: of the whole service. With `REDIS_URL` the counters of limits are not here.
+        settings: of the whole service. With `REDIS_URL` the counters of limits and the journals are not here.
     """
 
     def __init__(self, hub: Hub, settings: Settings) -> None:
@@ -56,6 +57,8 @@ class Common:
             choices: dict[str, Any] = {"budgets_fail_open": settings.budgets_fail_open}
             counters = ParentCounters(hub.handlers, ledger, calendar=Calendar(settings.timezone), **choices)
             hub.when_one_leaves(counters.lose)
+            journals = JournalsForWorkers(hub.handlers, build_journals_of_parent(settings))
+            hub.when_one_leaves(journals.lose)
 
     async def _pass_on(self, name: str, worker: Channel, payload: Any) -> None:
         """Tell the others, and come back when they have heard."""

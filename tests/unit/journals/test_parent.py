@@ -117,7 +117,7 @@ async def test_long_pieces_go_through(kept: Kept) -> None:
     """Many at once, of many journals; one that is longer than any journal is an error for its readers, never a gap."""
     sizes = [3_000_000, 70_000, 5_000_000, 10, 300_000, 300_000]
     for number in range(1, 9):
-        await kept.first.begin(opened(number))
+        await kept.first.begin(opened(number, f"key-{number}"))
     pieces = [bytes([65 + at]) * size for at, size in enumerate(sizes)]
     await asyncio.gather(*(kept.first.write(f"journal-{number}", pieces[number % 3 :]) for number in range(1, 9)))
     await asyncio.gather(*(kept.first.end(f"journal-{number}", "done") for number in range(1, 9)))

@@ -10,6 +10,7 @@ import httpx
 import pytest
 import zstandard
 
+from mlops_backend.services.other.journals import Journals, MemoryJournals
 from tests.conftest import ServeFactory
 from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
 from tests.service import Service
@@ -86,6 +87,23 @@ async def test_a_cut_connection_costs_nothing_twice(service: Service, fake: Fake
     assert (await service.client.post("/api/generate", json=whole, headers=headers)).json()["response"] == TEXT
     assert inferences(fake) == 2
     assert [row["outcome"] for row in await rows(service, 2)] == ["done", "done"]
+
+
+@pytest.mark.parametrize("route", ["own stream", "openai", "anthropic"])
+async def test_what_keeps_it_forgets_it_amid_the_answer(service: Service, fake: FakeOllama, route: str) -> None:
+    """The stream ends with an error in the words of its API."""
+    path, body = ROUTES[route]
+    fake.hold()
+    fake.release(1)
+    async with service.client.stream("POST", path, json=body, headers=NAMED) as answer:
+        chunks = answer.aiter_text()
+        await anext(chunks)
+        journals = service.services.get(Journals)  # type: ignore[type-abstract]
+        assert isinstance(journals, MemoryJournals)
+        await journals.forget(next(iter(journals._kept)))
+        last = [chunk async for chunk in chunks][-1]
+    assert "There is no such stream" in last
+    assert ("event: error" in last) == (route != "own stream")
 
 
 async def test_another_request_needs_another_key(service: Service, fake: FakeOllama) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from mlops_backend.services.other.journals import Journals
 from tests.conftest import ServeFactory
 from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama
 from tests.service import ADMIN_KEY, Service
@@ -101,6 +103,19 @@ async def test_one_that_nobody_reads_is_cancelled(serve: ServeFactory, fake: Fak
         told = await read(service, begun["url"])
         assert told.numbers == [1, 2, 3]
         assert told.objects[-1]["code"] == "generation_cancelled"
+
+
+@pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson"])
+async def test_what_keeps_it_forgets_it_amid_reading(service: Service, fake: FakeOllama, accept: str) -> None:
+    """A reader is told, in a last event without a number."""
+    fake.hold()
+    begun = await begin(service)
+    reading = asyncio.create_task(service.stranger.get(begun["url"], headers={"Accept": accept}))
+    fake.release(1)
+    await read(service, begun["url"], most=1)
+    await service.services.get(Journals).forget(begun["id"])  # type: ignore[type-abstract]
+    last = (await reading).text.strip().split("\n")[-1]
+    assert json.loads(last.removeprefix("data: "))["code"] == "not_found"
 
 
 async def test_who_reads_keeps_it_alive(serve: ServeFactory, fake: FakeOllama) -> None:

@@ -6,7 +6,7 @@ from mlops_backend.services.other.journals.journal import Bounds, Claim, Head, J
 from mlops_backend.services.other.journals.memory import MemoryJournals
 from mlops_backend.services.other.journals.parent import JournalsForWorkers, WorkersJournals
 from mlops_backend.services.other.journals.reading import follow
-from mlops_backend.services.other.journals.wiring import build_journals
+from mlops_backend.services.other.journals.wiring import build_journals, build_journals_of_parent
 from mlops_backend.services.other.journals.writing import Writer
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "WorkersJournals",
     "Writer",
     "build_journals",
+    "build_journals_of_parent",
     "follow",
 ]

@@ -156,6 +156,7 @@ class MemoryJournals:
         if found is not None and found.outcome is None:
             found.is_left = True
             self._ended[journal] = self._clock() + self._bounds.ttl
+            self._ended_of[found.opening.owner][journal] = None
             self._release(found.opening)
             found.tell()
 
@@ -184,10 +185,8 @@ class MemoryJournals:
     def _add(self, found: _Journal, pieces: Iterable[bytes]) -> None:
         bounds, owner, before = self._bounds, found.opening.owner, found.bytes
         found.pieces.extend(pieces)
-        found.bytes += sum(len(piece) + _PIECE for piece in pieces)
-        while found.bytes > bounds.each and found.pieces:
         found.bytes += sum(len(piece) + PIECE_COST for piece in pieces)
-        while found.bytes > self._bounds.each and found.pieces:
+        while found.bytes > bounds.each and found.pieces:
             found.drop_oldest()
         self._count(found, found.bytes - before)
         while self._bytes_of[owner] > bounds.share and (ended := self._ended_of[owner]):

@@ -46,6 +46,7 @@ if not now then
   now = time[1] + time[2] / 1000000
 end
 local kept = math.max({LOST}, ttl)
+local share = math.max(each, math.floor(all / 4))
 local {", ".join(_INDEX)} = {", ".join(f"base .. '{name}'" for name in _INDEX)}
 
 local function exact(number) return string.format('%.17g', number) end
@@ -130,10 +131,35 @@ local function drop_oldest(journal, known)
   if first then known.bytes = known.bytes - #first[2][2] - {PIECE_COST} end
   known.oldest = known.oldest + 1
 end
-local function fit(journal, known)
+local function bytes_of(owner)
+  local held, found = call('ZRANGE', mine(owner), 0, -1), 0
+  for i = 1, #held, {_AT_ONCE} do
+    local sizes_of = call('HMGET', sizes, unpack(held, i, math.min(#held, i + {_AT_ONCE} - 1)))
+    for _, bytes in ipairs(sizes_of) do found = found + tonumber(bytes or 0) end
+  end
+  return found, held
+end
+local function fit_share(journal, known, owner)
+  local own, held = bytes_of(owner)
+  for _, other in ipairs(held) do
+    if own <= share then return end
+    if call('ZSCORE', ended, other) then
+      own = own - tonumber(call('HGET', sizes, other) or 0)
+      drop(other)
+    end
+  end
+  while own > share and known.oldest < known.next do
+    own = own - known.bytes
+    drop_oldest(journal, known)
+    own = own + known.bytes
+  end
+  sized(journal, known.bytes)
+end
+local function fit(journal, known, owner)
   local before = known.oldest
   while known.bytes > each and known.oldest < known.next do drop_oldest(journal, known) end
   sized(journal, known.bytes)
+  if total() > share then fit_share(journal, known, owner) end
   while total() > all and drop_ended() do end
   while total() > all and known.oldest < known.next do
     drop_oldest(journal, known)
@@ -188,7 +214,7 @@ function steps.write()
     known.next, known.bytes = known.next + 1, known.bytes + #ARGV[i] + {PIECE_COST}
   end
   if known.next > at then
-    fit(id, known)
+    fit(id, known, owner)
     call('HSET', of(id), 'next', known.next, 'oldest', known.oldest, 'bytes', known.bytes)
   end
   if is_due then touch(id, owner) end

@@ -5,21 +5,30 @@ from __future__ import annotations
 from mlops_backend.config import Settings
 from mlops_backend.services.other.journals.journal import Bounds, Journals
 from mlops_backend.services.other.journals.memory import MemoryJournals
-from mlops_backend.services.registry import Services
+from mlops_backend.services.other.journals.parent import MOST_OF_ONE, WorkersJournals
 from mlops_backend.shared import Shared
 
 
-def bounds_of(settings: Settings) -> Bounds:
-    """How much is kept, and for how long."""
-    return Bounds(each=settings.stream_bytes, all=settings.stream_memory, ttl=settings.stream_ttl)
-
-
-def build_journals(services: Services, settings: Settings, shared: Shared | None = None) -> Journals:
-    """Those of this process; it is opened and closed by the lifespan.
+def build_journals(settings: Settings, shared: Shared | None = None) -> Journals:
+    """What keeps them; the lifespan opens it before the first one, and closes it after the last.
 
     Args:
-        services: where it goes.
-        settings: its bounds.
-        shared: its place among several workers.
+        settings: `REDIS_URL` decides who can go on with an answer.
+        shared: its place among several workers, whose parent keeps them where Redis does not.
     """
-    return services.add(MemoryJournals(bounds_of(settings)), Journals)
+    if address := settings.redis_url.get_secret_value():
+        # See the limits' wiring.
+        from mlops_backend.services.other.journals.redis_journals import RedisJournals
+
+        return RedisJournals(address, _bounds(settings))
+    return MemoryJournals(_bounds(settings)) if shared is None else WorkersJournals(shared)
+
+
+def build_journals_of_parent(settings: Settings) -> MemoryJournals:
+    """What the parent of several workers keeps for them."""
+    return MemoryJournals(_bounds(settings, most=MOST_OF_ONE))
+
+
+def _bounds(settings: Settings, most: int | None = None) -> Bounds:
+    each = settings.stream_bytes if most is None else min(settings.stream_bytes, most)
+    return Bounds(each=each, all=settings.stream_memory, ttl=settings.stream_ttl)
