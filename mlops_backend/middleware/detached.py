@@ -99,6 +99,10 @@ class DetachedRequests:
         held = await asyncio.shield(self._start(self._begun(opening, request, admitted)))
         return held, admitted if held.id == opening.id else None
 
+    def __len__(self) -> int:
+        """How many run."""
+        return len(self._running)
+
     async def finish(self, seconds: float) -> None:
         """Wait until what runs has ended, for at most `seconds`."""
         if self._running:

@@ -35,6 +35,7 @@ from mlops_backend.services.other.usage import Ledger
 from mlops_backend.services.registry import Services
 from mlops_backend.shared import Shared
 from mlops_backend.telemetry.generation_metrics import GenerationMetrics
+from mlops_backend.telemetry.metrics import Metrics
 from mlops_backend.telemetry.traces import Traces
 
 
@@ -74,7 +75,9 @@ def add_middleware(app: Quart, settings: Settings, shared: Shared | None = None)
         end_users=services.get(EndUsers),
         traces=services.get(Traces),
     )
-    services.add(DetachedRequests(recorded, services.get(Journals), settings.stream_grace))  # type: ignore[type-abstract]
+    detached = services.add(DetachedRequests(recorded, services.get(Journals), settings.stream_grace))  # type: ignore[type-abstract]
+    streams = "Generations that outlive their connection, and run now."
+    services.get(Metrics).gauge("streams_running", streams, lambda: len(detached))
     wrapped: Any = KeyInUrl(recorded, enabled=settings.key_in_url)
     app.config[CONFIGURED] = settings.root_path
     if settings.root_path:
