@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from mlops_backend import redis_clients
 from mlops_backend.errors import NotFound, StreamBroken, Unavailable
@@ -140,6 +141,20 @@ async def test_redis_is_away_for_a_moment(is_stopped: bool, monkeypatch: pytest.
             assert not stopped
 
 
+async def test_redis_comes_later_than_the_service(redis: RedisServer) -> None:
+    """Nothing can begin before; then everything can, and the log has both."""
+    redis.stop()
+    with capture_logs() as logs:
+        async with process(redis) as journals:
+            for step in (journals.begin(opened()), journals.read("journal-1"), journals.listed("key")):
+                with pytest.raises(Unavailable):
+                    await step
+            redis.start()
+            await until_up(journals)
+            assert await journals.begin(opened()) == opened()
+    assert [log["event"] for log in logs] == ["streams_redis_down", "streams_redis_up"]
+
+
 async def test_redis_comes_back_empty(redis: RedisServer) -> None:
     """The writer is told to stop, and its readers get an error; nobody hangs, nothing is told with a gap."""
     async with process(redis) as writes, process(redis) as reads:
@@ -222,6 +237,9 @@ async def test_what_redis_did_not_answer_is_there_once(redis: RedisServer, monke
             while [each.opening.id for each in await journals.listed("key")] != ["journal-1"]:
                 await asyncio.sleep(0.01)
         assert await journals.begin(opened(3, claim="name")) == opened(3, claim="name")
+        journals._doubt("journal-3")
+        assert await journals.begin(opened(3, claim="name")) == opened(3, claim="name")
+        assert not journals._doubtful
 
 
 async def test_a_client_that_leaves_while_a_journal_begins(redis: RedisServer) -> None:

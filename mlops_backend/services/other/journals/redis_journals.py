@@ -63,6 +63,8 @@ class RedisJournals:
         except (Unavailable, asyncio.CancelledError):
             self._doubt(opening.id)
             raise
+        with suppress(ValueError):
+            self._doubtful.remove(opening.id)  # it was asked for again
         if begun.id == opening.id:
             self._next.note(opening.id, 1)
         return begun
@@ -99,7 +101,7 @@ class RedisJournals:
         try:
             await self._store.probe()
         except REDIS_ERRORS as error:
-            self._presence.failed(error)
+            self._failed(error)
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._listen())]
 
     async def aclose(self) -> None:
