@@ -295,6 +295,21 @@ async def test_nothing_is_left_for_ever(redis: RedisServer) -> None:
         assert await asked(redis, "HGETALL", "mlops:{journals}:sizes") in ([b"", b"0"], {b"": b"0"})
 
 
+async def test_what_is_written_lives(redis: RedisServer) -> None:
+    """However often something is added: its time begins anew each second."""
+    clock = Clock()
+    async with process(redis, SMALL, clock) as journals:
+        await journals.begin(opened())
+        await journals.write("journal-1", [b"one"])
+        names = await asked(redis, "KEYS", "mlops:{journals}:*")
+        for name in names:
+            await asked(redis, "PEXPIRE", name, 20_000)
+        for _ in range(4):
+            clock.now += 0.3
+            await journals.write("journal-1", [b"more"])
+        assert all([await asked(redis, "PTTL", name) > 30_000 for name in names])
+
+
 async def test_the_sum_heals(redis: RedisServer) -> None:
     """Redis has lost what all have in bytes: what is written later counts again, whole."""
     async with process(redis, SMALL) as journals:

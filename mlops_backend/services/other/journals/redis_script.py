@@ -206,7 +206,7 @@ function steps.write()
     drop(id)
     return {{{NOT_FOUND}}}
   end
-  local is_due = at == 1 or silent(id) >= 1
+  local is_due = at == 1 or math.floor(now) ~= math.floor(now - silent(id))
   call('ZADD', running, 'XX', exact(now), id)
   if head ~= '' then call('HSET', of(id), 'head', head) end
   for i = 11 + at - first, #ARGV do
