@@ -56,6 +56,7 @@ EXPOSED_HEADERS: Final = (
     "RateLimit",
     "RateLimit-Policy",
     "X-Token-Count",
+    "X-Translated",
     "X-Backend",
     "X-Route-Reason",
     "X-Should-Retry",

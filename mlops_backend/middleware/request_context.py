@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from os import urandom
 from time import perf_counter
@@ -78,7 +78,7 @@ class RequestContext:
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                message = {**message, "headers": [*message["headers"], header, *_told(record.answer_headers)]}
+                message = {**message, "headers": [*message["headers"], header, *_told(record)]}
             else:
                 record.bytes_out += len(message.get("body", b""))
             await send(message)
@@ -152,8 +152,9 @@ def _is_batch(scope: Scope) -> bool:
     return any(name == b"x-priority" and value.strip().lower() == b"batch" for name, value in scope["headers"])
 
 
-def _told(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+def _told(record: RequestRecord) -> list[tuple[bytes, bytes]]:
+    told = [(name.lower().encode(), value.encode()) for name, value in record.answer_headers.items()]
+    return [*told, (b"x-translated", record.translated.encode())] if record.translated else told
 
 
 def _finish(record: RequestRecord, keep: Note, count: Note, audit: Note) -> None:

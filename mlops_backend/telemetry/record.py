@@ -58,6 +58,8 @@ class RequestRecord:
     `asked_path` is the route in its client's dialect, `provider` the kind of the backend. `queued` is when it first had
     to wait for a backend, `leased` when it last got one. `trace` is the trace that it is in. `admitted` is told
     when it is admitted.
+    to wait for a backend, `leased` when it last got one. `trace` is the trace that it is in. `translated` names the
+    client's route and the backend's, where the answer is not in its backend's own words.
     """
 
     id: str
@@ -104,11 +106,16 @@ class RequestRecord:
     queued: float | None = None
     leased: float | None = None
     admitted: Callable[[], object] | None = None
+    translated: str = ""
 
     def name_model(self, model: str) -> None:
         """Note the model that a client named: as much of it as a name may have, and nothing that a terminal obeys."""
         shown = model[:_LONGEST_NAME].encode("ascii", "backslashreplace").decode()
         self.model = "".join(mark if mark.isprintable() else "?" for mark in shown)
+
+    def translate(self, path: str, over: str) -> None:
+        """Note that a request to `path`, unless it came by another route, is answered over a backend's route."""
+        self.translated = f"{self.asked_path or path} -> {over}"
 
     def name_end_user(self, said: str) -> None:
         """Note for whom the client says that it asks; who was named before stays."""

@@ -12,8 +12,8 @@ import pytest_asyncio
 
 from tests.e2e.clients.clients import CALLED, MESSAGES, PARAMETERS, SENTENCE, TOOL, Caller, Faked, calling
 from tests.e2e.clients.openai_refusals import REFUSALS, check_refused
-from tests.fakes.ollama import DEFAULT_WORDS, Mode
-from tests.service import ORDINARY_KEY
+from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
+from tests.service import ORDINARY_KEY, serving, settings_for
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("no_clients_settings", "faked")]
 CHAT = {"model": "llama3", "messages": MESSAGES}
@@ -129,12 +129,16 @@ async def test_failures_have_a_status(
         await check_refused(error, call, method, STREAMS[method], stream=stream)
 
 
-@pytest.mark.parametrize("method", STREAMS)
-async def test_routes_that_a_backend_lacks(call: Caller, faked: Faked, method: str) -> None:
-    """An Ollama that does not have the route yet is not found."""
-    faked.fake.lacks = {"/v1/" + method.removesuffix(".create").replace(".", "/")}
-    with pytest.raises(openai.NotFoundError):
-        await call(method, **STREAMS[method])
+async def test_routes_that_a_backend_lacks() -> None:
+    """An Ollama that does not have the route yet answers by its own, or is not found."""
+    lacking = {"/v1/" + method.removesuffix(".create").replace(".", "/") for method in STREAMS}
+    async with FakeOllama(lacks=lacking) as fake, serving(settings_for(fake.url)) as service:
+        client = openai.AsyncOpenAI(base_url=f"{service.url}/v1", api_key=ORDINARY_KEY, max_retries=0)
+        async with calling(client) as call:
+            assert (await call("chat.completions.create", **CHAT)).choices[0].message.content == WORDS
+            assert (await call("completions.create", **STREAMS["completions.create"])).choices[0].text == WORDS
+            with pytest.raises(openai.NotFoundError):
+                await call("responses.create", **RESPONSE)
 
 
 async def test_strangers_are_refused(faked: Faked) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tests.e2e.wire import Request
 from tests.servers.real.case import MODEL, Case, get, post
-from tests.servers.real.right import Has, Refused
+from tests.servers.real.right import SENTENCE, Has, Messages, Refused
 from tests.servers.real.values import PICTURE, QUESTION, SCHEMA, TOOLS, called, one_tool
 
 CHAT: Final = "/v1/chat/completions"
@@ -155,12 +155,12 @@ def _messages() -> dict[str, Case]:
         _both(cases, f"{MESSAGES} {name}".strip(), MESSAGES, asked, "messages")
     cases[f"{MESSAGES} no max_tokens"] = post(MESSAGES, {"messages": QUESTION}, None, "messages")
     body = {"max_tokens": 40, "messages": QUESTION}
-    refused = Refused(501, [MESSAGES], "", "anthropic")
     missing = f"{MESSAGES} where there are none"
+    told = Has({"content": [{"type": "text", "text": SENTENCE}], "stop_reason": "end_turn"})
     return {
         **cases,
-        missing: post(MESSAGES, body, refused, "no messages"),
-        f"{missing}, streamed": post(MESSAGES, {**body, "stream": True}, refused, "no messages"),
+        missing: post(MESSAGES, body, told, "no messages"),
+        f"{missing}, streamed": post(MESSAGES, {**body, "stream": True}, Messages(), "no messages"),
     }
 
 

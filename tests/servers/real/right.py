@@ -127,6 +127,24 @@ class Has:
         return "; ".join(wrong)
 
 
+@dataclass(frozen=True)
+class Messages:
+    """A stream of `/v1/messages` that says this and ends."""
+
+    text: str = SENTENCE
+
+    def __call__(self, answer: Answer) -> str:
+        """What is wrong."""
+        if answer.status != 200:
+            return f"{answer.status} {answer.body[:300].decode(errors='replace')}"
+        data = [line.partition(b"data: ")[2] for line in answer.body.split(b"\n") if line.startswith(b"data: ")]
+        events = [json.loads(each) for each in data]
+        said = "".join(event.get("delta", {}).get("text", "") for event in events)
+        ends = [event["type"] for event in (events[0], events[-1])]
+        wrong = [] if ends == ["message_start", "message_stop"] else [f"it begins and ends with {ends}"]
+        return "; ".join(wrong if said == self.text else [*wrong, f"the text is {said!r}"])
+
+
 CALLED: Final = ({"name": CALL["name"], "arguments": CALL["arguments"]},)
 
 

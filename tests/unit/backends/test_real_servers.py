@@ -174,6 +174,19 @@ REFUSALS: dict[str, tuple[int, str, int, str]] = {
     "not done there": (501, '{"error": {"message": "started without it"}}', 501, "started without it"),
     "no route": (404, '{"detail": "Not Found"}', 501, "This backend has no route /v1/chat/completions."),
     "no route in Go": (404, "404 page not found\n", 501, "This backend has no route /v1/chat/completions."),
+    "no route in Rust": (404, "", 501, "This backend has no route /v1/chat/completions."),
+    "no route in JavaScript": (
+        404,
+        "<html><body><pre>Cannot POST /v1/chat/completions</pre></body></html>",
+        501,
+        "This backend has no route /v1/chat/completions.",
+    ),
+    "no route in LM Studio": (
+        404,
+        '{"error":"Unexpected endpoint or method. (POST /v1/chat/completions)"}',
+        501,
+        "This backend has no route /v1/chat/completions.",
+    ),
 }
 
 
@@ -190,8 +203,10 @@ async def test_the_servers_own_words_are_told(name: str) -> None:
 async def test_a_native_route_that_is_missing_is_told_so() -> None:
     """A client of Anthropic or OpenAI gets an error in its own form, not FastAPI's; a missing model stays as it is."""
     async with before(StrictServer(refuses=(404, '{"detail":"Not Found"}', {}))) as backend:
-        with pytest.raises(NotImplementedHere, match="/v1/messages"):
-            await ask(backend, "/v1/messages")
+        with pytest.raises(NotImplementedHere, match="/v1/embeddings"):
+            await ask(backend, "/v1/embeddings")
+        with pytest.raises(NotImplementedHere, match="/v1/chat/completions"):  # over which it would be carried
+            await ask(backend, "/v1/messages", max_tokens=9)
     async with before(StrictServer(refuses=(404, '{"error":{"message":"no model"}}', {}))) as backend:
         assert await ask(backend, "/v1/chat/completions") == [{"error": {"message": "no model"}}]
 

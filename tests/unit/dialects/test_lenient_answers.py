@@ -197,7 +197,7 @@ def test_a_stop_is_found_however_the_text_is_cut(size: int) -> None:
         told += watch.feed(whole[start : start + size])
         if watch.met:
             break
-    assert (told, watch.met) == ("aab aabaab STO ", True)
+    assert (told, watch.met) == ("aab aabaab STO ", "STOP")
 
 
 def test_a_whole_answer_without_usage_or_index_is_whole() -> None:

@@ -66,6 +66,20 @@ async def test_a_stream_is_what_its_own_v1_sends(
 
 
 @every_family
+async def test_an_older_ollama_that_lacks_a_route_answers_by_another(
+    fake: FakeOllama, serve: ServeFactory, family: Family
+) -> None:
+    """Without a pin; the answer says so, and one by the route itself does not."""
+    async with serve(fake.url) as service:
+        native = await service.client.post(family.path, json=family.whole)
+        fake.lacks = {family.path}
+        answer = await service.client.post(family.path, json=family.whole)
+    assert (native.headers.get("x-translated"), native.status_code) == (None, 200)
+    assert answer.headers["x-translated"] == f"{family.path} -> {OVER[family.path]}"
+    assert masked(answer.content).rstrip() == masked(native.content).rstrip()
+
+
+@every_family
 async def test_each_event_arrives_before_the_next_leaves(service: Service, fake: FakeOllama, family: Family) -> None:
     """Nothing is gathered: a line of the backend is an event of the client's, at once."""
     assert (await word_by_word(service, fake, family, family.unasked)).endswith(b"data: [DONE]\n\n")

@@ -157,7 +157,7 @@ async def test_a_translated_stream_goes_it_too(
         assert counted.pieces > 10
         monkeypatch.setattr(Tap, "open", lambda *_: None)
         assert await streamed(service, "/api/chat", asked) == short
-        assert ("word30" in short, '"done_reason":"stop"' in short) == (stop is None, True)
+        assert ("word31" in short, '"done_reason":"stop"' in short) == (stop is None, True)
 
 
 async def test_each_piece_goes_by_itself(serve: ServeFactory, counted: Counted) -> None:

@@ -1,18 +1,19 @@
-"""Routes of OpenAI and Anthropic, served by an Ollama over its own: those take a context and a time to stay loaded."""
+"""Routes of OpenAI and Anthropic, carried over Ollama's own: by an Ollama, or by what is asked in Ollama's shapes."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
 
 from mlops_backend.aside import aside, rest
 from mlops_backend.errors import BadRequest
 from mlops_backend.services.llm.asked import Asked
-from mlops_backend.services.llm.backends.backend import Answer, once, passed_on
+from mlops_backend.services.llm.backends.backend import Answer, once
 from mlops_backend.services.llm.backends.openai_drop_in import JSON, body_of
 from mlops_backend.services.llm.backends.reworded import accepted
+from mlops_backend.services.llm.backends.ways import Kind, over
 from mlops_backend.services.llm.dialects import LargeBody, dumped, parse_object, written
 from mlops_backend.services.llm.dialects.native import (
     ROUTES,
@@ -22,7 +23,6 @@ from mlops_backend.services.llm.dialects.native import (
     reworded,
 )
 from mlops_backend.services.llm.pins import Pin
-from mlops_backend.services.llm.upstream import Target, Upstream
 from mlops_backend.telemetry.record import RequestRecord
 
 _JSON: Final = "application/json"
@@ -32,30 +32,35 @@ _REFUSED: Final = 400
 _OF_ITS_BODY: Final = ("content-type", "content-length")
 
 
-@asynccontextmanager
-async def carried(upstream: Upstream, target: Target, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
-    """What Ollama's own `/v1` would answer, made of what its own route does, which is told what is pinned.
+Shape = Callable[[bytes], bytes]
+Ask = Callable[[Asked, Shape | None], AbstractAsyncContextManager[Answer]]
 
-    A body that is no JSON object is refused by its `/v1` itself.
+
+@asynccontextmanager
+async def carried(ask: Ask, kind: Kind, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
+    """What Ollama's `/v1` would answer, made of what its own route does, which is told what is pinned.
+
+    Args:
+        ask: asks a route of Ollama's; the tap of its answer makes of each piece what it is given a shape for.
+        kind: of the server that is asked; one that is no Ollama is also told what Ollama has no words for.
+        asked: the client's request.
+        record: filled in on the way.
 
     Raises, when entered:
         BackendNonsense: the answer is not what its protocol promises.
         AppError: whatever kept the answer away.
     """
-    if asked.readable is False or not asked.content:
-        async with passed_on(upstream, target, asked, record) as answer:
-            yield answer
-        return
+    record.translate(asked.path, over(kind, asked.path))
     try:
         question = await _question(asked, record)
     except BadRequest as error:
         yield _refused(asked, error.message, record)
         return
-    made = await _native_request(asked, question, record)
-    question = replace(question, body={})  # it is as large as what was made of it, and an answer may take long
+    made = await _native_request(asked, question, kind, record)
+    question = replace(question, body={}, beyond={})  # as large as what was made of it, and an answer may take long
     translator = question.translator() if question.translator else None
     shape = translator.feed if translator else None
-    async with accepted(lambda wording: passed_on(upstream, target, wording, record, shape), made) as answer:
+    async with accepted(lambda wording: ask(wording, shape), made) as answer:
         if answer.status != _OK:
             yield await _reworded(asked, answer, record)
         elif translator is None:
@@ -69,9 +74,12 @@ async def _question(asked: Asked, record: RequestRecord) -> Carried:
     return await aside(record.bytes_in, ROUTES[asked.path], await body_of(asked))
 
 
-async def _native_request(asked: Asked, question: Carried, record: RequestRecord) -> Asked:
+async def _native_request(asked: Asked, question: Carried, kind: Kind, record: RequestRecord) -> Asked:
     """The same as Ollama's own route takes it; `instead` is for one that does not think, or not as it is told to."""
-    body = {**question.body, **_pinned(question.body, asked.pin or Pin())}
+    if kind == "ollama":
+        body = {**question.body, **_pinned(question.body, asked.pin or Pin())}
+    else:
+        body = {**question.body, **question.beyond}
     content = await written(body, record.bytes_in)
     instead: list[tuple[str, bytes | LargeBody]] = []
     if body.get("think"):

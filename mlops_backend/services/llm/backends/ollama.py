@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Final, Literal
 
 from mlops_backend.errors import BackendNonsense, BackendRefused
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends.backend import Answer, once, passed_on, target_of
+from mlops_backend.services.llm.backends.missing_routes import MissingRoutes
 from mlops_backend.services.llm.backends.native_drop_in import carried
 from mlops_backend.services.llm.backends.statuses import is_missing_route, raise_for_status
 from mlops_backend.services.llm.dialects import ollama
-from mlops_backend.services.llm.dialects.native import MESSAGES_PATH, ROUTES
+from mlops_backend.services.llm.dialects.native import ROUTES
 from mlops_backend.services.llm.upstream import Upstream
 from mlops_backend.telemetry.logging import mask_url
 from mlops_backend.telemetry.record import RequestRecord
@@ -31,7 +33,7 @@ class OllamaBackend:
         self._target = target_of(url, host_header, key)
         self.address = mask_url(url)
         self._version = ""
-        self._without_messages: str | None = None
+        self._missing = MissingRoutes()
 
     async def version(self) -> str:
         """What `/api/version` says."""
@@ -57,24 +59,28 @@ class OllamaBackend:
     def forward(self, asked: Asked, record: RequestRecord) -> AbstractAsyncContextManager[Answer]:
         """The answer as it comes: nothing is read or changed but what is between this service and its backend.
 
-        Routes of OpenAI and Anthropic are carried over Ollama's own where something is pinned of the model.
+        Routes of OpenAI and Anthropic are carried over Ollama's own where something is pinned of the model, and where
+        it lacks them.
         """
-        if asked.path == MESSAGES_PATH and asked.pin is None:
-            return self._messages(asked, record)
-        ask = passed_on if asked.pin is None or asked.path not in ROUTES else carried
-        return ask(self._upstream, self._target, asked, record)
+        is_carried = asked.path in ROUTES and asked.readable is not False and asked.content
+        return self._drop_in(asked, record) if is_carried else self._passed_on(record, asked)
+
+    def _passed_on(
+        self, record: RequestRecord, asked: Asked, shape: Callable[[bytes], bytes] | None = None
+    ) -> AbstractAsyncContextManager[Answer]:
+        return passed_on(self._upstream, self._target, asked, record, shape)
 
     @asynccontextmanager
-    async def _messages(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
-        """By the route of that name, or carried where it has none, as it will not have before it is another version."""
-        if self._without_messages != self._version:
-            async with passed_on(self._upstream, self._target, asked, record) as answer:
+    async def _drop_in(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
+        """By the route of that name, or carried where it has none, as it may not have before it is another version."""
+        if asked.pin is None and not self._missing.has(asked.path, self._version):
+            async with self._passed_on(record, asked) as answer:
                 body = await answer.whole() if answer.status == _NOT_FOUND else b""
                 if not is_missing_route(answer.status, body):
                     yield answer.changed(once(body)) if body else answer
                     return
-            self._without_messages = self._version
-        async with carried(self._upstream, self._target, asked, record) as answer:
+            self._missing.note(asked.path, self._version)
+        async with carried(partial(self._passed_on, record), self.kind, asked, record) as answer:
             yield answer
 
     async def _models(self, path: str) -> list[dict[str, Any]]:

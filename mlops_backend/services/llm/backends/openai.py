@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence, Sized
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence, Sized
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -12,12 +12,12 @@ from typing import Any, Final, Literal
 from urllib.parse import unquote
 
 from mlops_backend.aside import aside
-from mlops_backend.errors import BackendRejected, NotImplementedHere
+from mlops_backend.errors import BackendNonsense, BackendRejected, BadRequest, NotImplementedHere
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends.backend import Answer, Body, Operation, passed_on
-from mlops_backend.services.llm.backends.openai_address import API, Places, openai_places
-from mlops_backend.services.llm.backends.openai_drop_in import translated, whole
-from mlops_backend.services.llm.backends.openai_models import ServedModels
+from mlops_backend.services.llm.backends.native_drop_in import carried
+from mlops_backend.services.llm.backends.openai_address import Places
+from mlops_backend.services.llm.backends.openai_drop_in import body_of, translated, whole
 from mlops_backend.services.llm.backends.openai_requested import (
     check_readable,
     counted,
@@ -26,33 +26,32 @@ from mlops_backend.services.llm.backends.openai_requested import (
     translated_request,
     with_meaning,
 )
-from mlops_backend.services.llm.backends.refusals import Refusals, without
+from mlops_backend.services.llm.backends.openai_server import OpenAIServer
 from mlops_backend.services.llm.backends.reworded import accepted
-from mlops_backend.services.llm.backends.statuses import ListFails, is_missing_route, raise_for_status, words_of
-from mlops_backend.services.llm.dialects import dumped, ollama, read_usage, written
+from mlops_backend.services.llm.backends.token_counts import conversation, counted_tokens
+from mlops_backend.services.llm.backends.ways import COUNT_PATH, TOKENIZE_PATH, can_be_carried
+from mlops_backend.services.llm.dialects import dumped, ollama, read_usage
+from mlops_backend.services.llm.dialects.native import ROUTES
 from mlops_backend.services.llm.dialects.openai import Model, StreamTranslator
 from mlops_backend.services.llm.dialects.openai import listing as openai_listing
 from mlops_backend.services.llm.dialects.openai import replies as openai_replies
 from mlops_backend.services.llm.dialects.openai import requests as openai_requests
 from mlops_backend.services.llm.model_names import canonical
-from mlops_backend.services.llm.upstream import Reply, Tap, Target, Upstream, UpstreamResponse
-from mlops_backend.telemetry.logging import mask_url
+from mlops_backend.services.llm.upstream import Tap, Upstream
 from mlops_backend.telemetry.record import RequestRecord
 
 MODELS_PATH: Final = "/v1/models"
-_TRIES: Final = 4
 
 
-class OpenAIBackend:
-    """Any server of the OpenAI API.
+class OpenAIBackend(OpenAIServer):
+    """Any server of the OpenAI API; see `OpenAIServer` for the arguments that are not named here.
 
     Args:
-        url: its address, with or without `/v1` or another version at its end; `http://:KEY@host` holds the key that it
-            wants.
+        url: its address.
         upstream: the shared client.
         capabilities: what the operator says that models can do: a pattern of names -> Ollama's words.
-        named: models that the operator says it has, listed there or not.
-        places: where its routes may stand, where that does not follow from the address.
+        named: models that the operator says it has.
+        places: where its routes may stand.
         counts: whether the tokens that it tells are to be believed.
     """
 
@@ -68,35 +67,9 @@ class OpenAIBackend:
         *,
         counts: bool = True,
     ) -> None:
-        self.address = mask_url(url)
-        self._upstream = upstream
-        self._places = places or openai_places(url)
-        self._models = ServedModels(self._places, upstream, named)
-        self._refusals = Refusals()
+        super().__init__(url, upstream, named, places)
         self._said = capabilities or {}
         self._counts = counts
-        self._fails = False
-
-    @property
-    def note(self) -> str:
-        """Why it does not tell its models, when it was last asked."""
-        return self._models.note
-
-    @property
-    def _target(self) -> Target:
-        """Where its routes stand, as far as is known."""
-        return self._places.current
-
-    async def version(self) -> str:
-        """The API's name, once the server has answered: the API has no version to ask for.
-
-        A server whose list fails may still generate: it is there, unless its last generation failed too.
-        """
-        with suppress(ListFails):
-            await self._entries()
-        if self._models.fails and self._fails:
-            raise ListFails(self.note)
-        return "openai"
 
     async def tags(self) -> list[dict[str, Any]]:
         """Its models as `/api/tags` lists them."""
@@ -106,14 +79,6 @@ class OpenAIBackend:
         """Its models as `/api/ps` lists them: those that it has loaded; all, where it does not say."""
         loaded = filter(openai_listing.is_loaded, await self._entries())
         return [openai_listing.running(entry, self._known()) for entry in loaded]
-
-    def aliases(self) -> frozenset[str]:
-        """Further names of its models, when it was last asked."""
-        return self._models.aliases()
-
-    def described(self, name: str) -> Mapping[str, Any] | None:
-        """A model as the server's own list describes it, when it was last asked."""
-        return self._models.last(name)
 
     async def show(self, name: str) -> dict[str, Any]:
         """One model as `/api/show` describes it."""
@@ -189,16 +154,48 @@ class OpenAIBackend:
             yield whole(self._shown_natively(await self._entry(unquote(asked.path.removeprefix(MODELS_PATH + "/")))))
             return
         check_readable(asked)
-        asked = replace(asked, headers=(*asked.headers, *self._target.headers.items()))
-        for _ in range(2):
-            async with accepted(lambda wording: self._raw(wording, record), asked) as answer:
-                self._fails = answer.status >= 500
-                if (told := await with_meaning(answer)) is not None:
-                    yield told
-                    return
-            if not isinstance(asked.content, Sized) or not await self._models.moved():
-                break
-        raise NotImplementedHere(f"This backend has no route {asked.path}.")
+        instead = self._other_way(asked.path)
+        if instead is None or not self._missing.has(asked.path, self._target):
+            for _ in range(2):
+                async with accepted(lambda wording: self._raw(wording, record), asked) as answer:
+                    self._fails = answer.status >= 500
+                    if (told := await with_meaning(answer)) is not None:
+                        yield told
+                        return
+                if not isinstance(asked.content, Sized) or not await self._models.moved():
+                    break
+            if instead is None:
+                raise NotImplementedHere(f"This backend has no route {asked.path}.")
+            self._missing.note(asked.path, self._target)
+        async with instead(asked, record) as answer:
+            yield answer
+
+    def _other_way(self, path: str) -> Callable[[Asked, RequestRecord], AbstractAsyncContextManager[Answer]] | None:
+        """What answers a route of `/v1` where the server lacks it, if anything can."""
+        if path == COUNT_PATH:
+            return self._counted
+        return self._carried if path in ROUTES and can_be_carried(path) else None
+
+    def _carried(self, asked: Asked, record: RequestRecord) -> AbstractAsyncContextManager[Answer]:
+        return carried(partial(self._as_ollama, record), self.kind, asked, record)
+
+    @asynccontextmanager
+    async def _counted(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
+        """The tokens of a conversation, by the server's tokenizer; raises `NotImplementedHere` where it shows none."""
+        body = await body_of(asked)
+        model = await self._model(body)
+        try:
+            said = await aside(record.bytes_in, conversation, body, model)
+            count = await counted_tokens(said, model.owner, partial(self._post_at_root, record))
+        except (BadRequest, BackendNonsense, BackendRejected) as error:
+            raise NotImplementedHere(f"This backend does not count tokens: {error.message}") from None
+        record.translate(asked.path, TOKENIZE_PATH)
+        yield whole({"input_tokens": count})
+
+    def _as_ollama(
+        self, record: RequestRecord, asked: Asked, shape: Callable[[bytes], bytes] | None
+    ) -> AbstractAsyncContextManager[Answer]:
+        return translated(self, asked, record, shape)
 
     def _raw(self, asked: Asked, record: RequestRecord) -> AbstractAsyncContextManager[Answer]:
         return passed_on(self._upstream, self._target, replace(asked, path=self._under(asked.path)), record)
@@ -233,51 +230,6 @@ class OpenAIBackend:
         """The field that asks for a vector as the model made it, where there is one."""
         return {}
 
-    async def _post(self, path: str, content: Mapping[str, Any], record: RequestRecord) -> Reply:
-        async with self._answer(path, content, record) as response:
-            return await response.whole()
-
-    @asynccontextmanager
-    async def _answer(
-        self, path: str, content: Mapping[str, Any], record: RequestRecord
-    ) -> AsyncIterator[UpstreamResponse]:
-        """The server's answer to a request made here; asked again without ornaments that it refuses.
-
-        Raises:
-            AppError: its own error.
-        """
-        content, left_out = self._refusals.taken(content), set[str]()
-        for _ in range(_TRIES):
-            body = await written(content, record.bytes_in)
-            async with self._upstream.stream("POST", self._target, self._under(path), record, body) as response:
-                self._fails = response.status >= 500
-                if response.status == 200:
-                    self._refusals.remember(left_out)
-                    yield response
-                    return
-                reply = await response.whole()
-            if is_missing_route(reply.status, reply.body) and await self._models.moved():
-                continue
-            words = words_of(reply.body)
-            self._refusals.learn(str(content.get("model")), words)
-            lighter = set(self._refusals.lighter(content, reply.status, words)) - left_out
-            if not lighter:
-                break
-            left_out |= lighter
-            content = without(content, lighter)
-        self._check(reply, path)
-        raise AssertionError("a status that is not 200 is an error")
-
-    async def _entry(self, name: str) -> openai_listing.Entry:
-        return await self._models.entry(name)
-
-    async def _entries(self) -> Sequence[openai_listing.Entry]:
-        return await self._models.entries()
-
-    def _under(self, path: str) -> str:
-        """A path of `/v1` beneath the address, which has the version already."""
-        return path.removeprefix(API)
-
     def _known(self) -> Mapping[str, Any]:
         """What is known of its models without asking it."""
         return {}
@@ -288,7 +240,3 @@ class OpenAIBackend:
         if not name:
             raise BackendRejected(404, "model '' not found")
         return model_of(name, await self._models.known(name))
-
-    def _check(self, reply: Reply, path: str = "") -> None:
-        """Raise the server's own error."""
-        raise_for_status(reply, path)

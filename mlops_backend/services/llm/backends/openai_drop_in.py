@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final, Literal, Protocol
 
@@ -10,8 +10,9 @@ from mlops_backend.aside import aside
 from mlops_backend.errors import BadRequest, NotImplementedHere
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends.backend import Answer, Body, Operation
+from mlops_backend.services.llm.backends.ways import over
 from mlops_backend.services.llm.dialects import check_first, dumped
-from mlops_backend.services.llm.dialects.openai import flag, named, read_body
+from mlops_backend.services.llm.dialects.openai import COMPLETION_PATH, flag, named, read_body
 from mlops_backend.services.llm.dialects.openai import requests as openai_requests
 from mlops_backend.services.llm.upstream import Tap
 from mlops_backend.telemetry.record import RequestRecord
@@ -19,6 +20,7 @@ from mlops_backend.telemetry.record import RequestRecord
 JSON: Final = "application/json; charset=utf-8"
 NDJSON: Final = "application/x-ndjson"
 _CONVERSING: Final[Mapping[str, Literal["generate", "chat"]]] = {"/api/generate": "generate", "/api/chat": "chat"}
+_ASKED_WHOLE: Final = ("/api/embed", "/api/embeddings", "/api/show")
 _COPILOT: Final = "GitHubCopilotChat/"
 _FIXED: Final = "This backend serves the models that it was started with"
 _REASONS: Final = {
@@ -51,8 +53,10 @@ class Translating(Protocol):
 
 
 @asynccontextmanager
-async def translated(backend: Translating, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
-    """What Ollama would answer, made of what `backend` does.
+async def translated(
+    backend: Translating, asked: Asked, record: RequestRecord, shape: Callable[[bytes], bytes] | None = None
+) -> AsyncIterator[Answer]:
+    """What Ollama would answer, made of what `backend` does; `shape` is what its tap makes of the lines.
 
     Raises, when entered:
         BadRequest: a body that Ollama would refuse as well.
@@ -63,14 +67,17 @@ async def translated(backend: Translating, asked: Asked, record: RequestRecord) 
     if operation is None:
         yield await _whole(backend, asked, record)
         return
+    record.translate(asked.path, over("openai", asked.path))
     body = await body_of(asked)
+    if body.get("raw") or body.get("suffix"):
+        record.translate(asked.path, COMPLETION_PATH)
     if operation == "chat":
         _require_model(body)
     # What only loads or unloads is one object, streamed or not.
     if openai_requests.load_reason(operation, body) or not flag(body, "stream", default=True):
         yield _answer(await backend.call(operation, body, record), JSON)
         return
-    tap = Tap()
+    tap = Tap(shape)
     async with aclosing(backend.stream(operation, body, record, tap)) as lines:
         begun = _looked_at(await anext(lines, None), lines)
         yield Answer(200, (("Content-Type", NDJSON),), NDJSON, begun, is_looked_at=True, tap=tap)
@@ -96,6 +103,8 @@ def not_here(path: str) -> NotImplementedHere:
 
 
 async def _whole(backend: Translating, asked: Asked, record: RequestRecord) -> Answer:
+    if asked.path in _ASKED_WHOLE:
+        record.translate(asked.path, over("openai", asked.path))
     match asked.path:
         case "/api/embed":
             return _answer(await backend.call("embed", await body_of(asked), record), JSON)

@@ -20,7 +20,11 @@ from mlops_backend.services.llm.dialects import ollama
 from mlops_backend.services.llm.upstream import Reply
 
 # How FastAPI, Go and llama.cpp's server call a path that they do not know; a model that is not there has more words.
-_NO_ROUTE: Final = frozenset({"not found", "404 page not found", "file not found", "method not allowed"})
+# Rust's axum has none, Express and LM Studio name the path, and so does OpenAI itself.
+_NO_ROUTE: Final = re.compile(
+    r"(?i)((404 )?(page |file )?not found|method not allowed"
+    r"|(cannot|unexpected endpoint or method|invalid url)\b.{0,9}\b(get|post) /.*)?"
+)
 _MISSING: Final = (404, 405)
 _UNCLEAR: Final = 400
 # How servers that answer 400 say that they have no such model: llama.cpp's router, LiteLLM's proxy, Mistral.
@@ -59,7 +63,7 @@ def raise_for_status(reply: Reply, path: str = "") -> None:
 
 def is_missing_route(status: int, body: bytes) -> bool:
     """Whether a backend's refusal says that it has no such route, and not that it has no such model."""
-    return status in _MISSING and words_of(body).strip(" .").lower() in _NO_ROUTE
+    return status in _MISSING and _NO_ROUTE.fullmatch(words_of(body).strip(" .")) is not None
 
 
 def lacks_model(status: int, body: bytes) -> bool:

@@ -121,7 +121,7 @@ class EmbeddedBackend(OpenAIBackend):
 
     async def _rebuilt(self, asked: Asked, content: Mapping[str, Any], record: RequestRecord) -> Asked:
         made = await written(content, record.bytes_in)
-        return replace(asked, content=made, headers=tuple(self._target.headers.items()))
+        return replace(asked, content=made, headers=())
 
     async def _vectors(self, content: Mapping[str, Any], record: RequestRecord, *, truncate: bool) -> Sequence[bytes]:
         return [await self._vector(content, text, record, truncate=truncate) for text in content["input"]]

@@ -146,6 +146,7 @@ class Attempts:
             await stack.aclose()
             reasons.append(reason)
             generation.record.passed_over += (backend.address,)
+            generation.record.translated = ""
             if not candidates.left:
                 raise _instead(min(reasons), asked.model)
 

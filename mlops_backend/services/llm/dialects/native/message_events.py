@@ -11,7 +11,7 @@ from mlops_backend.services.llm.dialects.native.lines import LineTranslator
 from mlops_backend.services.llm.dialects.native.replies import called, message_of, new_id, reason_of, usage_of
 from mlops_backend.services.llm.dialects.native.shapes import SAID, THOUGHT
 
-_REASONS: Final = {"stop": "end_turn", "length": "max_tokens"}
+_REASONS: Final = {"stop": "end_turn", "length": "max_tokens", "content_filter": "refusal"}
 _PLAIN: Final = {"text": SAID, "thinking": THOUGHT}
 _FAILED: Final = 500
 # Nobody can know it who would put it into a text.
@@ -106,12 +106,20 @@ def _ended(told: Mapping[str, Any], *, called: bool) -> dict[str, str]:
     """Why an answer ended; of an Ollama that does not say so it is not known to have been cut."""
     if called:
         return {"stop_reason": "tool_use"}
+    if isinstance(stop := told.get("stop_sequence"), str) and stop:
+        return {"stop_reason": "stop_sequence", "stop_sequence": stop}
     return {"stop_reason": _REASONS.get(reason_of(told) or "stop", "stop_sequence")}
 
 
-def _usage(told: Mapping[str, Any]) -> dict[str, int]:
+def _usage(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The tokens; Anthropic counts those of a cache apart."""
     usage = usage_of(told)
-    return {"input_tokens": usage["prompt_tokens"], "output_tokens": usage["completion_tokens"]}
+    read, written = usage["prompt_tokens"], usage["completion_tokens"]
+    cached = min(read, usage.get("prompt_tokens_details", {}).get("cached_tokens", 0))
+    reasoned = usage.get("completion_tokens_details", {}).get("reasoning_tokens", 0)
+    apart = {"cache_read_input_tokens": cached} if cached else {}
+    within = {"output_tokens_details": {"thinking_tokens": reasoned}} if reasoned else {}
+    return {"input_tokens": read - cached, **apart, "output_tokens": written, **within}
 
 
 def _message(model: str, content: list[Any]) -> dict[str, Any]:

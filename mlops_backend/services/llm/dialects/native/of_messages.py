@@ -9,7 +9,13 @@ from typing import Any, Final
 from mlops_backend.aside import rest
 from mlops_backend.errors import BadRequest
 from mlops_backend.services.llm.dialects import dumped, tokens_in
-from mlops_backend.services.llm.dialects.native.carried import NO_EFFORTS, NO_THINKING, Carried, without_nothing
+from mlops_backend.services.llm.dialects.native.carried import (
+    NO_EFFORTS,
+    NO_REASONING,
+    NO_THINKING,
+    Carried,
+    without_nothing,
+)
 from mlops_backend.services.llm.dialects.native.fields import Fields, kind_of
 from mlops_backend.services.llm.dialects.native.message_events import MessageTranslator, message_reply
 
@@ -17,6 +23,7 @@ MESSAGES_PATH: Final = "/v1/messages"
 _STRUCT: Final = "MessagesRequest"
 _THINKING: Final = {"enabled": True, "disabled": False}
 _EFFORTS: Final = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "max"}
+_CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 _EMPTY: Final = {"type": "object", "properties": {}}
 
 
@@ -40,6 +47,7 @@ def messages(body: Mapping[str, Any]) -> Carried:
         "messages": [*_system(request.any("system")), *_native(turns)],
         "stream": streamed,
         "tools": [_tool(tool) for tool in request.objects("tools", "anthropic.Tool")] or None,
+        "format": _format(request),
         "think": _think(request),
         "options": without_nothing(
             {
@@ -52,8 +60,8 @@ def messages(body: Mapping[str, Any]) -> Carried:
         ),
     }
     translator = partial(MessageTranslator, model, _estimate(made)) if streamed else None
-    instead = (NO_EFFORTS, NO_THINKING)
-    return Carried("/api/chat", without_nothing(made), message_reply, translator, instead)
+    instead = (NO_EFFORTS, NO_THINKING, *NO_REASONING)
+    return Carried("/api/chat", without_nothing(made), message_reply, translator, instead, _tool_choice(request))
 
 
 def _system(system: Any) -> Iterator[dict[str, Any]]:
@@ -145,6 +153,24 @@ def _tool(tool: Fields) -> dict[str, Any]:
     schema = tool.any("input_schema") or _EMPTY
     function = {"name": tool.text("name"), "description": tool.text("description"), "parameters": schema}
     return {"type": "function", "function": function}
+
+
+def _tool_choice(request: Fields) -> dict[str, Any]:
+    """Whether, and which, tools are to be called, in OpenAI's words: Ollama has none."""
+    choice = request.inner("tool_choice", "anthropic.ToolChoice")
+    if choice is None:
+        return {}
+    named = {"type": "function", "function": {"name": choice.text("name")}}
+    chosen = named if choice.text("type") == "tool" else _CHOICES.get(choice.text("type"))
+    apart = {"parallel_tool_calls": False} if choice.flag("disable_parallel_tool_use") else {}
+    return {**({"tool_choice": chosen} if chosen else {}), **apart}
+
+
+def _format(request: Fields) -> Any:
+    """The schema of the answer, where one is asked for."""
+    output = request.inner("output_config", "anthropic.OutputConfig")
+    form = None if output is None else output.inner("format", "anthropic.OutputFormat")
+    return form.any("schema") if form is not None and form.text("type") == "json_schema" else None
 
 
 def _think(request: Fields) -> bool | str | None:

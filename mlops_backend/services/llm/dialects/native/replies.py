@@ -14,7 +14,7 @@ from mlops_backend.services.llm.dialects import dumped
 from mlops_backend.services.llm.dialects.native.shapes import FINGERPRINT
 from mlops_backend.services.llm.dialects.openai import native_reply
 
-_COUNTS: Final = ("prompt_eval_count", "eval_count", "prompt_eval_cached_count")
+_COUNTS: Final = ("prompt_eval_count", "eval_count", "prompt_eval_cached_count", "eval_reasoning_count")
 _NO_ANSWER: Final = "The backend's answer is not in the form that its protocol promises."
 
 
@@ -116,18 +116,20 @@ def told_calls(calls: Any, before: int) -> list[dict[str, Any]]:
 
 
 def reason_of(told: Mapping[str, Any], *, called: bool = False) -> str | None:
-    """Why an answer ended; `None` where that is not said."""
-    reason = told.get("done_reason")
+    """Why an answer ended, in OpenAI's words; `None` where it is not said."""
+    reason = told.get("finish_reason") or told.get("done_reason")
     return "tool_calls" if called else reason if isinstance(reason, str) and reason else None
 
 
 def usage_of(told: Mapping[str, Any]) -> dict[str, Any]:
     """The tokens that an object tells of; what is left out is none."""
-    read, written, cached = (told.get(name) or 0 for name in _COUNTS)
-    if not all(isinstance(count, int) for count in (read, written, cached)):
+    read, written, cached, reasoned = (told.get(name) or 0 for name in _COUNTS)
+    if not all(isinstance(count, int) for count in (read, written, cached, reasoned)):
         raise BackendNonsense(_NO_ANSWER)
-    usage = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
-    return {**usage, "prompt_tokens_details": {"cached_tokens": cached}} if cached else usage
+    usage: dict[str, Any] = {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
+    if cached:
+        usage["prompt_tokens_details"] = {"cached_tokens": cached}
+    return {**usage, "completion_tokens_details": {"reasoning_tokens": reasoned}} if reasoned else usage
 
 
 def _call(call: Mapping[str, Any], number: int) -> Call:

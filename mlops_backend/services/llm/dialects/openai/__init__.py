@@ -8,7 +8,7 @@ from mlops_backend.services.llm.dialects.openai.checked import ROUTES
 from mlops_backend.services.llm.dialects.openai.embeddings import native_reply, native_request
 from mlops_backend.services.llm.dialects.openai.messages import Model
 from mlops_backend.services.llm.dialects.openai.pieces import Estimate
-from mlops_backend.services.llm.dialects.openai.requests import COMPLETION_PATH, EMBED_PATH
+from mlops_backend.services.llm.dialects.openai.requests import CHAT_PATH, COMPLETION_PATH, EMBED_PATH, LLAMA_CPP
 from mlops_backend.services.llm.dialects.openai.response_events import (
     RESPONSES_PATH,
     completed_events,
@@ -21,8 +21,10 @@ from mlops_backend.services.llm.dialects.openai.usage_apart import usage_apart
 from mlops_backend.services.llm.dialects.openai.usage_chunk import UnaskedUsage, wants_usage, with_usage_wanted
 
 __all__ = [
+    "CHAT_PATH",
     "COMPLETION_PATH",
     "EMBED_PATH",
+    "LLAMA_CPP",
     "RESPONSES_PATH",
     "ROUTES",
     "Estimate",

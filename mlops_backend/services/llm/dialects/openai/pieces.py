@@ -19,6 +19,8 @@ Conversing = Literal["generate", "chat"]
 Estimate = Callable[[int, int], Mapping[str, int]]
 _NANOSECONDS_PER_MS: Final = 1_000_000
 _NANOSECONDS_PER_SECOND: Final = 1_000_000_000
+# Reasons that Ollama's `done_reason` and `tool_calls` tell.
+_ENDS: Final = frozenset({"", "stop", "length", "tool_calls", "function_call"})
 NOT_AN_EVENT: Final = "The backend's stream is not made of the events that its protocol promises."
 
 
@@ -68,6 +70,16 @@ def done_reason(reason: Any) -> str:
     return "length" if reason == "length" else "stop"
 
 
+def met(choice: Mapping[str, Any]) -> dict[str, str]:
+    """What an answer's last object tells beyond Ollama's words: the stop text that was met, and another reason to end.
+
+    vLLM and SGLang name the stop text; the reason is told where it is neither the model's end, its maximum nor a call.
+    """
+    stop, reason = choice.get("stop_reason", choice.get("matched_stop")), choice.get("finish_reason")
+    told = {"stop_sequence": stop} if isinstance(stop, str) and stop else {}
+    return told if reason in _ENDS or not isinstance(reason, str) else {**told, "finish_reason": reason}
+
+
 def told_usage(answer: Mapping[str, Any], spoken: int) -> Mapping[str, Any] | None:
     """The usage that an answer tells; `None` for none, and for one of no tokens beside `spoken` characters."""
     usage = answer.get("usage")
@@ -95,7 +107,7 @@ def usage_of(
 
 
 def metrics(usage: Mapping[str, Any], timings: Any, total: int, first: int = 0) -> dict[str, int]:
-    """Ollama's counts and durations.
+    """Ollama's counts and durations, and a count of ours: `eval_reasoning_count`.
 
     Args:
         usage: the tokens, in OpenAI's words.
@@ -123,7 +135,18 @@ def metrics(usage: Mapping[str, Any], timings: Any, total: int, first: int = 0) 
         "prompt_eval_duration": durations[0],
         "eval_count": answer,
         "eval_duration": durations[1],
+        **_parts(usage),
     }
+
+
+def _parts(usage: Mapping[str, Any]) -> dict[str, int]:
+    """Of the prompt's tokens those of a cache, of the answer's those of thoughts; the latter have no name in Ollama."""
+    places = (
+        ("prompt_eval_cached_count", usage.get("prompt_tokens_details"), "cached_tokens"),
+        ("eval_reasoning_count", usage.get("completion_tokens_details"), "reasoning_tokens"),
+    )
+    told = ((name, holder.get(count)) for name, holder, count in places if isinstance(holder, Mapping))
+    return {name: count for name, count in told if type(count) is int and count > 0}
 
 
 def logprobs(scores: Any, top: int) -> list[dict[str, Any]]:

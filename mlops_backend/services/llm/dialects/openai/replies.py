@@ -15,6 +15,7 @@ from mlops_backend.services.llm.dialects.openai.pieces import (
     done_reason,
     first_choice,
     logprobs,
+    met,
     metrics,
     no_estimate,
     now,
@@ -77,6 +78,7 @@ def whole_reply(
         **shape,
         "done": True,
         "done_reason": "stop" if watch.met else reason,
+        **({"stop_sequence": watch.met} if watch.met else met(choice)),
         **metrics(usage_of(answer, spoken_of, 0, estimate, believed=believed), answer.get("timings"), total),
     }
 

@@ -17,14 +17,14 @@ from mlops_backend.services.llm.dialects.openai.formats import response_format, 
 from mlops_backend.services.llm.dialects.openai.history import in_order
 from mlops_backend.services.llm.dialects.openai.messages import Model, require, text_of, turn_of
 from mlops_backend.services.llm.dialects.openai.options import sampling
-from mlops_backend.services.llm.dialects.openai.tools import tool_list
+from mlops_backend.services.llm.dialects.openai.tools import tool_choice, tool_list
 
 CHAT_PATH: Final = "/v1/chat/completions"
 COMPLETION_PATH: Final = "/v1/completions"
 EMBED_PATH: Final = "/v1/embeddings"
 LEVELS: Final = ("high", "medium", "low", "max")
 # What llama.cpp's server says in `owned_by`; its completions know a schema by another name than its chats.
-_LLAMA_CPP: Final = "llamacpp"
+LLAMA_CPP: Final = "llamacpp"
 _ZERO_DURATION: Final = re.compile(r"[-+]?0+(\.0*)?(ns|us|µs|ms|s|m|h)?")
 
 Body = Mapping[str, Any]
@@ -45,6 +45,7 @@ def chat_request(body: Body, model: Model) -> dict[str, Any]:
     if tools := body.get("tools"):
         require("tools", model, "tools")
         fields["tools"] = tool_list(tools, as_they_are=model.llama_cpp)
+        fields |= tool_choice(body, as_it_is=model.llama_cpp)
     return {**fields, "messages": in_order([turn_of(message, model) for message in messages])}
 
 
@@ -140,7 +141,7 @@ def _completion(body: Body, model: Model) -> dict[str, Any]:
         raise Unsupported('the field "images" is not supported in raw mode by this backend')
     fields = _common(body, model)
     schema = schema_of(body.get("format"), model)
-    if schema is not None and (model.llama_cpp or model.owner == _LLAMA_CPP):
+    if schema is not None and (model.llama_cpp or model.owner == LLAMA_CPP):
         fields["json_schema"] = schema
     elif schema is not None:
         fields |= response_format(body.get("format"), model)

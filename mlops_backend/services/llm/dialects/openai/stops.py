@@ -29,7 +29,7 @@ def watched(options: Any) -> tuple[str, ...]:
 class StopWatch:
     """One answer's text, piece by piece, up to the first of `stops`; without any of them it gives all as it comes.
 
-    `met` says that one was found: nothing that follows belongs to the answer.
+    `met` is the one that was found, else empty: nothing that follows belongs to the answer.
     """
 
     __slots__ = ("_held", "_stops", "met")
@@ -37,17 +37,18 @@ class StopWatch:
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = stops
         self._held = ""
-        self.met = False
+        self.met = ""
 
     def feed(self, text: str) -> str:
         """What can be sent now: all but an end that may be a stop's beginning."""
         if not self._stops:
             return text
         whole = self._held + text
-        found = [at for stop in self._stops if (at := whole.find(stop)) >= 0]
+        found = [(at, stop) for stop in self._stops if (at := whole.find(stop)) >= 0]
         if found:
-            self.met, self._held = True, ""
-            return whole[: min(found)]
+            at, self.met = min(found)
+            self._held = ""
+            return whole[:at]
         kept = max(_begun(whole, stop) for stop in self._stops)
         self._held = whole[len(whole) - kept :]
         return whole[: len(whole) - kept]

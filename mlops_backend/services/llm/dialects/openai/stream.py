@@ -19,6 +19,7 @@ from mlops_backend.services.llm.dialects.openai.pieces import (
     done_reason,
     first_choice,
     logprobs,
+    met,
     metrics,
     no_estimate,
     now,
@@ -70,6 +71,7 @@ class StreamTranslator:
         self._held_bytes = 0
         self._calls = CallGatherer()
         self._reason = ""
+        self._met: Mapping[str, str] = {}
         self._usage: Mapping[str, Any] = {}
         self._timings: Any = None
         self._failure: BackendNonsense | None = None
@@ -80,7 +82,7 @@ class StreamTranslator:
     @property
     def stopped(self) -> bool:
         """Whether it ended at a stop text of which the server may not know: it is not listened to any more."""
-        return self._stop.met
+        return bool(self._stop.met)
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes as they arrive, cut anywhere; give whole lines, or nothing yet.
@@ -181,7 +183,7 @@ class StreamTranslator:
         if not self._waited:
             self._waited = perf_counter_ns() - self._started
         if choice.get("finish_reason"):
-            self._reason = done_reason(choice["finish_reason"])
+            self._reason, self._met = done_reason(choice["finish_reason"]), met(choice)
         text, thinking, calls = said_now(choice)
         if text:
             self._pieces.count(text)
@@ -192,7 +194,7 @@ class StreamTranslator:
             self._is_plain, self._is_thinking = bool(text) and not self._stop.watches, False
             line = self._pieces.line(text) if text else b""
         if self._stop.met:
-            self._reason = "stop"
+            self._reason, self._met = "stop", {"stop_sequence": self._stop.met}
             return line + self._last_line()
         return line
 
@@ -241,8 +243,8 @@ class StreamTranslator:
         # A client that reads slowly lengthens the total: what counts is the time until the first event.
         waited = max(0, self._waited - figures["prompt_eval_duration"])
         figures["load_duration"] = min(waited, figures["load_duration"])
-        last = {**self._start(), **said(self._operation, ""), "done": True, "done_reason": self._reason, **figures}
-        return lines + dump_line(last)
+        ended = {"done": True, "done_reason": self._reason, **self._met}
+        return lines + dump_line({**self._start(), **said(self._operation, ""), **ended, **figures})
 
     def _start(self) -> dict[str, Any]:
         return {"model": self._model, "created_at": now()}

@@ -39,6 +39,18 @@ def tool_list(tools: Any, as_they_are: bool = False) -> list[Any]:
     ]
 
 
+def tool_choice(body: Mapping[str, Any], as_it_is: bool = False) -> dict[str, Any]:
+    """Whether, and which, tools are to be called: OpenAI's fields, which Ollama has not; others are left out."""
+    chosen, together = body.get("tool_choice"), body.get("parallel_tool_calls")
+    fields: dict[str, Any] = {"parallel_tool_calls": together} if isinstance(together, bool) else {}
+    match chosen:
+        case "auto" | "none" | "required":
+            fields["tool_choice"] = chosen
+        case {"type": "function", "function": {"name": str(name)}}:
+            fields["tool_choice"] = {"type": "function", "function": {"name": safe_name(name, as_it_is)}}
+    return fields
+
+
 def names_to_restore(tools: Any) -> dict[str, str]:
     """A function's name as it is sent -> as the client wrote it, for those that differ."""
     names = (str(function.get("name") or "") for function in _functions(tools or []))
