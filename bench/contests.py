@@ -6,17 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import targets
-from bench.families import ALL, CHAT_ROUTE, FAMILIES, STORED, Family
-from bench.metrics import OF_PROXIES, Metric, of_conversations
-from bench.plan import FULL, FULL_CONVERSATIONS, QUICK, QUICK_CONVERSATIONS, Plan
+from bench.families import ALL, CARRIED, CHAT_ROUTE, FAMILIES, STORED, Family
+from bench.metrics import OF_CARRIED, OF_PROXIES, Metric, of_conversations
+from bench.plan import BESIDE, FULL, FULL_CONVERSATIONS, QUICK, QUICK_CARRIED, QUICK_CONVERSATIONS, Plan
 from bench.stage import Stage, rotated
 from bench.wire import Address
 
 CONVERSATIONS = "conversations"
 NULL = "null"
-NAMES = (*(family.name for family in ALL), CONVERSATIONS, NULL)
+NAMES = (*(family.name for family in ALL), CONVERSATIONS, CARRIED.name, NULL)
 COMPARED = ("bare", "service")
-UNSTORED, STORED_NAME, AGAIN = "unstored", "stored", "again"
+UNSTORED, STORED_NAME, AGAIN, NATIVE = "unstored", "stored", "again", "native"
+MESSAGES = ALL[4]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ def contest(name: str, *, quick: bool, wanted: Sequence[str]) -> Contest:
         return _stored(f"conversations: POST {STORED.service_stream}", STORED, STORED_NAME, quick=quick)
     if name == NULL:
         return _stored("null: the method finds no difference where there is none", CHAT_ROUTE, AGAIN, quick=quick)
+    if name == CARRIED.name:
+        return _carried(quick=quick)
     return _proxies(FAMILIES[name], QUICK if quick else FULL, targets.available(wanted))
 
 
@@ -61,6 +64,19 @@ def _proxies(family: Family, plan: Plan, names: Sequence[str]) -> Contest:
     return Contest(family.title, "service", "bare", targets.NAMES, OF_PROXIES, plan, staged, idle_bound=90)
 
 
+def _carried(*, quick: bool) -> Contest:
+    """Compare messages that a server of OpenAI's API has to be asked for in other words with those of an Ollama."""
+
+    @contextmanager
+    def staged(folder: Path) -> Iterator[Stage]:
+        with targets.twins((MESSAGES, CARRIED), folder) as (upstream, *services):
+            roles = [replace(each, name=name) for each, name in zip(services, (NATIVE, CARRIED.name), strict=True)]
+            yield Stage([upstream, *services], lambda scenario, number: rotated(roles, number))
+
+    title, names = f"{CARRIED.name}: POST {CARRIED.service_stream}, over {CARRIED.path}", (NATIVE, CARRIED.name)
+    return Contest(title, CARRIED.name, NATIVE, names, OF_CARRIED, QUICK_CARRIED if quick else BESIDE, staged)
+
+
 def _stored(title: str, family: Family, name: str, *, quick: bool) -> Contest:
     """Compare a family's streams with the same chat unstored.
 
@@ -70,7 +86,7 @@ def _stored(title: str, family: Family, name: str, *, quick: bool) -> Contest:
 
     @contextmanager
     def staged(folder: Path) -> Iterator[Stage]:
-        with targets.twins(CHAT_ROUTE, folder) as (upstream, *services):
+        with targets.twins((CHAT_ROUTE, CHAT_ROUTE), folder) as (upstream, *services):
 
             def visits(scenario: str, number: int) -> Sequence[Address]:
                 pairs = zip(rotated(roles, number), services, strict=True)

@@ -22,7 +22,7 @@ class Family:
     """One family; `path` is the upstream's, the service has its own for streams and for whole answers.
 
     With `opens`, what is to be posted there first, each stream needs a conversation, whose id fills the `{}` of a path.
-    With `behind`, the upstream is asked as another family is.
+    With `behind`, the upstream is asked as another family is; with `below` it has the routes of chats alone.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Family:
     behind: str = ""
     openai_server: bool = False  # the upstream is to the service a server of OpenAI's API, not an Ollama
     streams: bool = True
+    below: str = ""  # what stands before the upstream's routes, where it shows some of them alone
 
     @property
     def bare_stream(self) -> str:
@@ -161,6 +162,15 @@ TRANSLATED = replace(
     behind=OPENAI_ROUTE.name,
     openai_server=True,
 )
+CHATS = "/chats"
+CARRIED = replace(
+    ALL[4],
+    name="carried",
+    path=OPENAI_ROUTE.path,
+    behind=OPENAI_ROUTE.name,
+    openai_server=True,
+    below=CHATS,
+)
 EMBEDDINGS_ROUTE = _same(
     "embeddings",
     "/v1/embeddings",
@@ -171,6 +181,6 @@ EMBEDDINGS_ROUTE = _same(
     whole_end=re.compile(rb'"object": ?"list"'),
     streams=False,
 )
-FAMILIES = {family.name: family for family in (*ALL, STORED, SERVER, TRANSLATED, EMBEDDINGS_ROUTE)}
+FAMILIES = {family.name: family for family in (*ALL, STORED, SERVER, TRANSLATED, CARRIED, EMBEDDINGS_ROUTE)}
 ROUTES = {family.path: family for family in (*ALL, EMBEDDINGS_ROUTE)}  # what is there without the service
 DEFAULT = "llm"

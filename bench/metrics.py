@@ -74,6 +74,15 @@ OF_PROXIES = (
 )
 
 
+OF_CARRIED = (
+    Metric("100 streams: CPU per token, µs", "steady", _CPU_TOKEN, bound=1.5, digits=1),
+    Metric("  time to first token, median, ms", "starts", _plain("first_token_p50_ms")),
+    *LATENESS,
+    Metric("calls in turn: CPU per call, µs", "calls", _CPU_CALL, digits=0),
+    Metric("  latency, median, ms", "calls", _plain("call_p50_ms")),
+)
+
+
 def of_conversations(unstored: str) -> tuple[Metric, ...]:
     """Return the rows of streams that are stored beside those that are not; the bound is that of each token."""
     return (

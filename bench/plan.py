@@ -49,6 +49,7 @@ QUICK_CONVERSATIONS = Plan(
 _TURNS = {"streams": 100, "every": 0.02, "ramp": 1.0, "length": 0.1, "cycles": 3, "rounds": 14}
 _CALLS = {"block": 20, "cycles": 3, "rounds": 16}
 BESIDE = Plan(jobs={"steady": 1, "calls": 1}, steady=_TURNS, calls=_CALLS)
+QUICK_CARRIED = Plan(jobs={"steady": 1, "calls": 1}, steady={**_TURNS, "rounds": 6}, calls={**_CALLS, "rounds": 4})
 BESIDE_CALLS = Plan(jobs={"calls": 1}, calls=_CALLS)
 BESIDE_OTHERS = Plan(
     jobs={"burst": 16, "steady": 1, "calls": 1},

@@ -45,13 +45,13 @@ def started(family: Family, names: Sequence[str], folder: Path) -> Iterator[dict
 
 
 @contextmanager
-def twins(family: Family, folder: Path) -> Iterator[list[Address]]:
-    """Run the upstream and two services that differ in nothing; each has its own folder, and so its own database."""
+def twins(families: Sequence[Family], folder: Path) -> Iterator[list[Address]]:
+    """Run the upstream and a service for each family; each has its own folder, and so its own database."""
     with ExitStack() as stack:
-        direct = stack.enter_context(started(family, (), folder))["direct"]
+        direct = stack.enter_context(started(families[0], (), folder))["direct"]
         found = [direct]
-        for name in ("one", "other"):
-            own = folder / name
+        for number, family in enumerate(families):
+            own = folder / str(number)
             own.mkdir()
             found.append(stack.enter_context(_proxy(family, "service", own, direct.port)))
         yield found
@@ -93,7 +93,7 @@ def service_settings(family: Family, port: int, upstream: int) -> dict[str, str]
         "API_KEY": "administrator-of-the-bench",
         "API_KEYS": f"bench:{KEY}",
         **LIMITS,
-        "OPENAI_BACKENDS" if family.openai_server else "OLLAMA_BASE_URL": f"http://{HOST}:{upstream}",
+        "OPENAI_BACKENDS" if family.openai_server else "OLLAMA_BASE_URL": f"http://{HOST}:{upstream}{family.below}",
         "EMBEDDED_ENGINE": "off",
         "LOG_FORMAT": "json",
     }

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from bench.families import ROUTES, Family, prompt_of
+from bench.families import CHATS, ROUTES, Family, prompt_of
 from bench.frames import json_answer
 from bench.machine import raise_open_files
 from bench.pace import Pace
@@ -25,6 +25,8 @@ BACKLOG = 4096
 GOLDEN = 0.6180339887498949
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 END = b"/end"
+OF_CHATS = CHATS.encode()
+ALONE = (b"/v1/chat/completions", b"/v1/models")
 DETAILS = {"parent_model": "", "format": "gguf", "family": "llama", "families": ["llama"]}
 TAGS = {
     "models": [
@@ -97,6 +99,9 @@ class Upstream(asyncio.Protocol):
             self._answer(head.split(b" ", 2)[1], body)
 
     def _answer(self, path: bytes, body: bytes) -> None:
+        if path.startswith(OF_CHATS):
+            path = path.removeprefix(OF_CHATS)
+            path = path if path in ALONE else b""
         route = ROUTES.get(path.decode("latin-1"))
         if not route:
             Upstream.ends += path == END

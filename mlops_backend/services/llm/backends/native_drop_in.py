@@ -32,8 +32,7 @@ _REFUSED: Final = 400
 _OF_ITS_BODY: Final = ("content-type", "content-length")
 
 
-Shape = Callable[[bytes], bytes]
-Ask = Callable[[Asked, Shape | None], AbstractAsyncContextManager[Answer]]
+Ask = Callable[[Asked, LineTranslator | None], AbstractAsyncContextManager[Answer]]
 
 
 @asynccontextmanager
@@ -41,7 +40,7 @@ async def carried(ask: Ask, kind: Kind, asked: Asked, record: RequestRecord) -> 
     """What Ollama's `/v1` would answer, made of what its own route does, which is told what is pinned.
 
     Args:
-        ask: asks a route of Ollama's; the tap of its answer makes of each piece what it is given a shape for.
+        ask: asks a route of Ollama's; the tap of its answer gives the events that are made of its lines.
         kind: of the server that is asked; one that is no Ollama is also told what Ollama has no words for.
         asked: the client's request.
         record: filled in on the way.
@@ -59,8 +58,7 @@ async def carried(ask: Ask, kind: Kind, asked: Asked, record: RequestRecord) -> 
     made = await _native_request(asked, question, kind, record)
     question = replace(question, body={}, beyond={})  # as large as what was made of it, and an answer may take long
     translator = question.translator() if question.translator else None
-    shape = translator.feed if translator else None
-    async with accepted(lambda wording: ask(wording, shape), made) as answer:
+    async with accepted(lambda wording: ask(wording, translator), made) as answer:
         if answer.status != _OK:
             yield await _reworded(asked, answer, record)
         elif translator is None:

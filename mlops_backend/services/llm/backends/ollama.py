@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, Final, Literal
@@ -14,7 +14,7 @@ from mlops_backend.services.llm.backends.missing_routes import MissingRoutes
 from mlops_backend.services.llm.backends.native_drop_in import carried
 from mlops_backend.services.llm.backends.statuses import is_missing_route, raise_for_status
 from mlops_backend.services.llm.dialects import ollama
-from mlops_backend.services.llm.dialects.native import ROUTES
+from mlops_backend.services.llm.dialects.native import ROUTES, LineTranslator
 from mlops_backend.services.llm.upstream import Upstream
 from mlops_backend.telemetry.logging import mask_url
 from mlops_backend.telemetry.record import RequestRecord
@@ -66,9 +66,9 @@ class OllamaBackend:
         return self._drop_in(asked, record) if is_carried else self._passed_on(record, asked)
 
     def _passed_on(
-        self, record: RequestRecord, asked: Asked, shape: Callable[[bytes], bytes] | None = None
+        self, record: RequestRecord, asked: Asked, events: LineTranslator | None = None
     ) -> AbstractAsyncContextManager[Answer]:
-        return passed_on(self._upstream, self._target, asked, record, shape)
+        return passed_on(self._upstream, self._target, asked, record, events.feed if events else None)
 
     @asynccontextmanager
     async def _drop_in(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:

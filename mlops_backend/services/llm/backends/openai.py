@@ -31,7 +31,7 @@ from mlops_backend.services.llm.backends.reworded import accepted
 from mlops_backend.services.llm.backends.token_counts import conversation, counted_tokens
 from mlops_backend.services.llm.backends.ways import COUNT_PATH, TOKENIZE_PATH, can_be_carried
 from mlops_backend.services.llm.dialects import dumped, ollama, read_usage
-from mlops_backend.services.llm.dialects.native import ROUTES
+from mlops_backend.services.llm.dialects.native import ROUTES, Joined, LineTranslator
 from mlops_backend.services.llm.dialects.openai import Model, StreamTranslator
 from mlops_backend.services.llm.dialects.openai import listing as openai_listing
 from mlops_backend.services.llm.dialects.openai import replies as openai_replies
@@ -106,9 +106,9 @@ class OpenAIBackend(OpenAIServer):
         return dumped(answer)
 
     async def stream(
-        self, operation: Operation, body: Body, record: RequestRecord, tap: Tap
+        self, operation: Operation, body: Body, record: RequestRecord, tap: Tap, events: LineTranslator | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """Whole NDJSON lines, translated as they arrive; `tap` is opened for them."""
+        """Whole NDJSON lines, translated as they arrive; `tap` is opened for them, or what `events` makes of them."""
         model = await self._model(body)
         if operation == "embed":
             yield ollama.dump_line(await self._embed(body, model, record))
@@ -121,7 +121,8 @@ class OpenAIBackend(OpenAIServer):
         top, told = openai_requests.top_logprobs(body), told_apart(body, model, record)
         translator = StreamTranslator(operation, model.name, top, **told)
         async with self._answer(path, content, record) as response, aclosing(response.chunks()) as chunks:
-            response.open(tap, translator.feed, (lambda: translator.stopped) if told["stops"] else None)
+            shape = translator.feed if events is None else Joined(translator, events).feed
+            response.open(tap, shape, (lambda: translator.stopped) if told["stops"] else None)
             async for chunk in chunks:
                 yield translator.feed(chunk)  # nothing, often: whoever waits for the server sees that it is at work
                 if translator.stopped:
@@ -193,9 +194,9 @@ class OpenAIBackend(OpenAIServer):
         yield whole({"input_tokens": count})
 
     def _as_ollama(
-        self, record: RequestRecord, asked: Asked, shape: Callable[[bytes], bytes] | None
+        self, record: RequestRecord, asked: Asked, events: LineTranslator | None
     ) -> AbstractAsyncContextManager[Answer]:
-        return translated(self, asked, record, shape)
+        return translated(self, asked, record, events)
 
     def _raw(self, asked: Asked, record: RequestRecord) -> AbstractAsyncContextManager[Answer]:
         return passed_on(self._upstream, self._target, replace(asked, path=self._under(asked.path)), record)

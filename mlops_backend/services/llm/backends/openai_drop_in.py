@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final, Literal, Protocol
 
@@ -12,6 +12,7 @@ from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends.backend import Answer, Body, Operation
 from mlops_backend.services.llm.backends.ways import over
 from mlops_backend.services.llm.dialects import check_first, dumped
+from mlops_backend.services.llm.dialects.native import LineTranslator
 from mlops_backend.services.llm.dialects.openai import COMPLETION_PATH, flag, named, read_body
 from mlops_backend.services.llm.dialects.openai import requests as openai_requests
 from mlops_backend.services.llm.upstream import Tap
@@ -42,8 +43,10 @@ class Translating(Protocol):
     async def call(self, operation: Operation, body: Body, record: RequestRecord) -> bytes:
         """One whole answer."""
 
-    def stream(self, operation: Operation, body: Body, record: RequestRecord, tap: Tap) -> AsyncGenerator[bytes, None]:
-        """Whole NDJSON lines; opens `tap` for those that follow."""
+    def stream(
+        self, operation: Operation, body: Body, record: RequestRecord, tap: Tap, events: LineTranslator | None
+    ) -> AsyncGenerator[bytes, None]:
+        """Whole NDJSON lines; opens `tap` for those that follow, or for what `events` makes of them."""
 
     async def embedding(self, body: Body, record: RequestRecord) -> dict[str, Any]:
         """One text's vector as `/api/embeddings` gives it."""
@@ -54,9 +57,9 @@ class Translating(Protocol):
 
 @asynccontextmanager
 async def translated(
-    backend: Translating, asked: Asked, record: RequestRecord, shape: Callable[[bytes], bytes] | None = None
+    backend: Translating, asked: Asked, record: RequestRecord, events: LineTranslator | None = None
 ) -> AsyncIterator[Answer]:
-    """What Ollama would answer, made of what `backend` does; `shape` is what its tap makes of the lines.
+    """What Ollama would answer, made of what `backend` does; `events` is what its tap makes of the lines.
 
     Raises, when entered:
         BadRequest: a body that Ollama would refuse as well.
@@ -77,8 +80,8 @@ async def translated(
     if openai_requests.load_reason(operation, body) or not flag(body, "stream", default=True):
         yield _answer(await backend.call(operation, body, record), JSON)
         return
-    tap = Tap(shape)
-    async with aclosing(backend.stream(operation, body, record, tap)) as lines:
+    tap = Tap()
+    async with aclosing(backend.stream(operation, body, record, tap, events)) as lines:
         begun = _looked_at(await anext(lines, None), lines)
         yield Answer(200, (("Content-Type", NDJSON),), NDJSON, begun, is_looked_at=True, tap=tap)
 

@@ -25,7 +25,6 @@ from mlops_backend.services.llm.upstream.transport import Arriving
 log: Final = structlog.get_logger(__name__)
 
 Take = Callable[[bytes], bool]
-Shape = Callable[[bytes], bytes]
 _KNOWN: Final = ("_buffer", "_buffer_offset", "_cursor", "_eof", "_exception", "_http_chunk_splits", "_size")
 
 
@@ -33,16 +32,15 @@ class Tap:
     """One answer's pieces; opened when there is an answer.
 
     `shape` makes of each piece what is handed on, in place of the generator that makes it in the ordinary way, and
-    `is_over` says that this one is to go on by itself. `then` makes something else of that, for whoever takes it.
+    `is_over` says that this one is to go on by itself.
     """
 
-    __slots__ = ("_done", "_handler", "_is_over", "_payload", "_shape", "_take", "_then")
+    __slots__ = ("_done", "_handler", "_is_over", "_payload", "_shape", "_take")
 
-    def __init__(self, then: Shape | None = None) -> None:
-        self._then = then
+    def __init__(self) -> None:
         self._handler: BoundedHandler | None = None
         self._payload: Any = None
-        self._shape: Shape | None = None
+        self._shape: Callable[[bytes], bytes] | None = None
         self._is_over: Callable[[], bool] | None = None
         self._take: Take | None = None
         self._done: asyncio.Future[None] | None = None
@@ -50,7 +48,7 @@ class Tap:
     def open(
         self,
         response: httpx.Response,
-        shape: Shape | None = None,
+        shape: Callable[[bytes], bytes] | None = None,
         is_over: Callable[[], bool] | None = None,
     ) -> None:
         """There is an answer; nothing happens where it does not come as is known here."""
@@ -61,7 +59,7 @@ class Tap:
             _tell()
         elif answer.connection is not None:  # let go where the whole body has come
             self._hang_on(answer.connection.protocol, payload)
-            self._shape, self._is_over = _both(shape, self._then), is_over
+            self._shape, self._is_over = shape, is_over
 
     def _hang_on(self, handler: object, payload: aiohttp.StreamReader) -> None:
         if isinstance(handler, BoundedHandler):
@@ -136,12 +134,6 @@ def _only_piece(payload: Any) -> bytes:
     while ends and ends[0] < read:
         ends.popleft()
     return data
-
-
-def _both(first: Shape | None, second: Shape | None) -> Shape | None:
-    if first is None or second is None:
-        return first or second
-    return lambda piece: second(first(piece))
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlops_backend.services.llm.dialects.native.carried import Carried
 from mlops_backend.services.llm.dialects.native.errors import refusal, reworded
+from mlops_backend.services.llm.dialects.native.joined import Joined
 from mlops_backend.services.llm.dialects.native.lines import LineTranslator
 from mlops_backend.services.llm.dialects.native.of_messages import MESSAGES_PATH
 from mlops_backend.services.llm.dialects.native.requests import ROUTES
@@ -12,6 +13,7 @@ __all__ = [
     "MESSAGES_PATH",
     "ROUTES",
     "Carried",
+    "Joined",
     "LineTranslator",
     "refusal",
     "reworded",

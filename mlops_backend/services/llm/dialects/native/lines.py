@@ -56,6 +56,13 @@ class LineTranslator(ABC):
         """What is still to be given when the body has come to its end: an answer of one object has no newline."""
         return self.feed(b"\n") if self._held else b""
 
+    def around(self, plain: Plain) -> tuple[bytes, bytes] | None:
+        """What stands before and behind a text in its event, where a line that `plain` finds changes nothing else."""
+        for known, before, after in self._plain:
+            if known is plain:
+                return before, after
+        return None
+
     @abstractmethod
     def _said(self, told: Mapping[str, Any], *, is_first: bool, is_last: bool) -> list[bytes]:
         """The events of one line; raises `BackendNonsense` where it is not in its form."""
@@ -85,7 +92,7 @@ class LineTranslator(ABC):
         except BackendNonsense as error:
             if not made:
                 raise
-            self._failure = error
+            self._failure, self._plain = error, []
         return b"".join(made)
 
     def _of_line(self, told: Mapping[str, Any]) -> list[bytes]:

@@ -20,7 +20,7 @@ def _plain(pattern: str) -> Plain:
 
 SAID: Final = _plain(rf"{_MESSAGE}({_TEXT}){_END}")
 THOUGHT: Final = _plain(rf'{_MESSAGE}","thinking":"({_TEXT}){_END}')
-_COMPLETED: Final = _plain(rf'{_START}"response":"({_TEXT})","done":false\}}')
+COMPLETED: Final = _plain(rf'{_START}"response":"({_TEXT})","done":false\}}')
 
 Plain = Callable[[bytes], re.Match[bytes] | None]
 
@@ -61,4 +61,4 @@ CHAT: Final = Shape(
     ((SAID, lambda text: {"content": text}), (THOUGHT, lambda text: {"reasoning": text})),
     is_chat=True,
 )
-COMPLETION: Final = Shape("text_completion", "cmpl-", ((_COMPLETED, lambda text: text),), is_chat=False)
+COMPLETION: Final = Shape("text_completion", "cmpl-", ((COMPLETED, lambda text: text),), is_chat=False)

@@ -68,6 +68,22 @@ class PlainPieces:
                 self._before, self._after, self._middle = before, after, self._middles[thinking]
                 return
 
+    @property
+    def thinks(self) -> bool:
+        """Whether the piece that was learnt is one of thinking."""
+        return self._middle is self._middles[True]
+
+    def text_alone(self, event: bytes) -> bytes:
+        """The text of an event like the one that was learnt, as it is spelt; nothing for any other."""
+        before, after = self._before, self._after
+        if not (after and event.startswith(before) and event.endswith(after)):
+            return b""
+        spelt = event[len(before) : -len(after)]
+        if text := _read(spelt):
+            self._took(text)
+            return spelt
+        return b""
+
     def like_learnt(self, events: bytes) -> bytes:
         """The lines of events like the one that was learnt; nothing, where there is any other among them."""
         before, after = self._before, self._after
@@ -75,10 +91,13 @@ class PlainPieces:
             return b""
         if not (text := _read(events[len(before) : -len(after)])):
             return self._of_several(events)
+        self._took(text)
+        return f"{self._start}{now()}{self._middle}{_quoted(text)}{self._end}".encode()
+
+    def _took(self, text: str) -> None:
         self.frames += 1
         self.characters += len(text)
         self._misses = 0
-        return f"{self._start}{now()}{self._middle}{_quoted(text)}{self._end}".encode()
 
     def _of_several(self, events: bytes) -> bytes:
         before, pieces = self._before, events.split(self._after)[:-1]

@@ -84,6 +84,20 @@ class StreamTranslator:
         """Whether it ended at a stop text of which the server may not know: it is not listened to any more."""
         return bool(self._stop.met)
 
+    @property
+    def is_chat(self) -> bool:
+        """Whether its lines are a chat's."""
+        return self._operation == "chat"
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the pieces that `text_alone` knows are thinking."""
+        return self._pieces.thinks
+
+    def text_alone(self, data: bytes) -> bytes:
+        """The text of a piece like the one before, as it is spelt, in place of its line; nothing: it has to be fed."""
+        return self._pieces.text_alone(data) if self._is_amid else b""
+
     def feed(self, data: bytes) -> bytes:
         """Take bytes as they arrive, cut anywhere; give whole lines, or nothing yet.
 
