@@ -20,7 +20,7 @@ REFUSALS: Final = {
 }
 NO_TOOLS: Final = "the embedded engine's model calls no tools"
 NO_ROUTE: Final = "such a server has no {route}"
-_ROUTES: Final = {Wire.RESPONSES: "/v1/responses", Wire.MESSAGES: "/v1/messages"}
+_ROUTES: Final = {Wire.RESPONSES: "/v1/responses"}
 # Where a driver itself uses up what an agent's key may ask just now.
 DRIVERS_OWN: Final = "/api/generate"
 # What a driver raises for a program that fails: its reason is at the end of what it printed.
