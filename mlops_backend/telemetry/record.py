@@ -57,9 +57,8 @@ class RequestRecord:
     `changed` which properties of that. `end_user` is for whom the client says that it asks, as `end_users` writes it.
     `asked_path` is the route in its client's dialect, `provider` the kind of the backend. `queued` is when it first had
     to wait for a backend, `leased` when it last got one. `trace` is the trace that it is in. `admitted` is told
-    when it is admitted.
-    to wait for a backend, `leased` when it last got one. `trace` is the trace that it is in. `translated` names the
-    client's route and the backend's, where the answer is not in its backend's own words.
+    when it is admitted. `translated` names the client's route and the backend's, where the answer is not in its
+    backend's own words.
     """
 
     id: str
