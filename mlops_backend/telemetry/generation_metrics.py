@@ -6,9 +6,7 @@ The names and buckets are those of the semantic conventions for generative AI
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-from prometheus_client import Counter, Histogram
+from typing import Final
 
 from mlops_backend.telemetry.gen_ai import operation_of
 from mlops_backend.telemetry.metrics import OTHER, Bounded, Metrics
@@ -47,18 +45,6 @@ _OF_GENERATION: Final = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_a
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class _Children(dict[tuple[str, ...], Any]):
-    """The numbers of one family by what their labels say, each looked up once: there are as many as labels may say."""
-
-    def __init__(self, family: Counter | Histogram) -> None:
-        super().__init__()
-        self._family = family
-
-    def __missing__(self, said: tuple[str, ...]) -> Any:
-        child = self[said] = self._family.labels(*said)
-        return child
-
-
 class GenerationMetrics:
     """Counts requests, and of generations what they took.
 
@@ -69,56 +55,41 @@ class GenerationMetrics:
     def __init__(self, metrics: Metrics) -> None:
         self._models, self._keys = Bounded(MOST_MODELS), Bounded(MOST_KEYS)
         self._routes, self._codes = Bounded(_MOST_ROUTES), Bounded(_MOST_CODES)
-        self._durations = _Children(
-            metrics.histogram(
-                "gen_ai_server_request_duration_seconds",
-                "From a generation's request to its end.",
-                (*_OF_GENERATION, "error_type"),
-                _SECONDS,
-            )
+        self._durations = metrics.histogram(
+            "gen_ai_server_request_duration_seconds",
+            "From a generation's request to its end.",
+            (*_OF_GENERATION, "error_type"),
+            _SECONDS,
         )
-        self._firsts = _Children(
-            metrics.histogram(
-                "gen_ai_server_time_to_first_token_seconds",
-                "From a streamed generation's request to its first piece, the queue included.",
-                _OF_GENERATION,
-                _FIRST,
-            )
+        self._firsts = metrics.histogram(
+            "gen_ai_server_time_to_first_token_seconds",
+            "From a streamed generation's request to its first piece, the queue included.",
+            _OF_GENERATION,
+            _FIRST,
         )
-        self._each = _Children(
-            metrics.histogram(
-                "gen_ai_server_time_per_output_token_seconds",
-                "Between two tokens of a stream behind its first one, where the backend tells how many there were.",
-                _OF_GENERATION,
-                _EACH,
-            )
+        self._each = metrics.histogram(
+            "gen_ai_server_time_per_output_token_seconds",
+            "Between two tokens of a stream behind its first one, where the backend tells how many there were.",
+            _OF_GENERATION,
+            _EACH,
         )
         kinds = (*_OF_GENERATION, "gen_ai_token_type")
-        usage = metrics.histogram("gen_ai_client_token_usage", "Tokens of a generation.", kinds, _TOKENS)
-        self._usage = _Children(usage)
+        self._usage = metrics.histogram("gen_ai_client_token_usage", "Tokens of a generation.", kinds, _TOKENS)
         self._waits = metrics.histogram("mlops_queue_seconds", "Until a generation was sent to a backend.", (), _WAITS)
-        self._generations = _Children(
-            metrics.count("generations", "Generations that have ended.", ("model", "outcome"))
-        )
-        self._tokens = _Children(metrics.count("tokens", "Tokens, as the ledger has them.", ("model", "type")))
-        self._key_generations = _Children(
-            metrics.count("key_generations", "Generations of a key.", ("key_id", "outcome"))
-        )
-        self._key_tokens = _Children(metrics.count("key_tokens", "Tokens of a key.", ("key_id", "type")))
+        self._generations = metrics.count("generations", "Generations that have ended.", ("model", "outcome"))
+        self._tokens = metrics.count("tokens", "Tokens, as the ledger has them.", ("model", "type"))
+        self._key_generations = metrics.count("key_generations", "Generations of a key.", ("key_id", "outcome"))
+        self._key_tokens = metrics.count("key_tokens", "Tokens of a key.", ("key_id", "type"))
         self._tries = metrics.count("retries", "Backends that were passed over for another one.")
-        self._requests = _Children(
-            metrics.count("requests", "Requests that were answered.", ("route", "method", "status"))
-        )
-        self._errors = _Children(
-            metrics.count("errors", "Requests that this service refused or failed, by code.", ("code",))
-        )
+        self._requests = metrics.count("requests", "Requests that were answered.", ("route", "method", "status"))
+        self._errors = metrics.count("errors", "Requests that this service refused or failed, by code.", ("code",))
 
     def note(self, record: RequestRecord, now: float) -> None:
         """Count a request that has ended; `now` is `perf_counter()` seconds."""
         method = record.method if record.method in _METHODS else OTHER
-        self._requests[self._routes.of(record.route), method, str(record.status)].inc()
+        self._requests[self._routes.of(record.route), method, str(record.status)] += 1
         if record.error:
-            self._errors[(self._codes.of(record.error),)].inc()
+            self._errors[(self._codes.of(record.error),)] += 1
         if record.generates:
             self._note_generation(record, now)
 
@@ -126,25 +97,25 @@ class GenerationMetrics:
         model = self._models.of(record.model, proven=record.outcome == "done")
         key = self._keys.of(record.caller.id if record.caller is not None else "")
         labels = operation_of(record.asked_path, record.route), record.provider, model
-        self._generations[model, record.outcome].inc()
-        self._key_generations[key, record.outcome].inc()
+        self._generations[model, record.outcome] += 1
+        self._key_generations[key, record.outcome] += 1
         error = "" if record.outcome == "done" else record.error or record.outcome
         code, example = self._codes.of(error) if error else "", record.trace.example
-        self._durations[*labels, code].observe(now - record.started, example)
+        self._durations.observe(now - record.started, (*labels, code), example)
         if record.sent_upstream is not None:
             self._waits.observe(record.sent_upstream - record.started)
         if record.passed_over:
-            self._tries.inc(len(record.passed_over))
+            self._tries[()] += len(record.passed_over)
         for kind, short, tokens in (
             ("input", "prompt", record.prompt_tokens),
             ("output", "completion", record.completion_tokens),
         ):
             if tokens:
-                self._tokens[model, short].inc(tokens)
-                self._key_tokens[key, short].inc(tokens)
-                self._usage[*labels, kind].observe(tokens)
+                self._tokens[model, short] += tokens
+                self._key_tokens[key, short] += tokens
+                self._usage.observe(tokens, (*labels, kind))
         if record.streams and record.first_byte is not None:
-            self._firsts[labels].observe(record.first_byte - record.started, example)
+            self._firsts.observe(record.first_byte - record.started, labels, example)
             behind = (record.completion_tokens or 0) - 1
             if behind > 0 and not record.estimated and record.outcome == "done":
-                self._each[labels].observe((now - record.first_byte) / behind)
+                self._each.observe((now - record.first_byte) / behind, labels)

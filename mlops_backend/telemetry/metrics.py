@@ -8,17 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 
 from mlops_backend.aside import aside
+from mlops_backend.telemetry.counted import Counts, Spreads
 from mlops_backend.telemetry.numbers import OfAll, Told, named, parted
 
 OTHER: Final = "other"
 _PREFIX: Final = "mlops_"
-# Moments at which a number began to be counted: of several processes there is none, and nobody looks at them.
-_BEGINNINGS: Final = "_created"
 # What one number takes in the text, about.
 _BYTES: Final = 150
 _SUFFIXES: Final = ("_total", "_bucket", "_count", "_sum")
@@ -82,17 +81,17 @@ class Metrics:
         """Numbers with labels: by what their labels say, in the order of their names."""
         self._add(_Read(f"{_PREFIX}{name}", meaning, tuple(labels), read, grows=of_all == "grows"), of_all)
 
-    def count(self, name: str, meaning: str, labels: Sequence[str] = ()) -> Counter:
+    def count(self, name: str, meaning: str, labels: Sequence[str] = ()) -> Counts:
         """A number that is counted here."""
-        counter = Counter(f"{_PREFIX}{name}", meaning, labels, registry=None)
-        self._add(counter, "grows")
-        return counter
+        counts = Counts(f"{_PREFIX}{name}", meaning, labels)
+        self._add(counts, "grows")
+        return counts
 
-    def histogram(self, name: str, meaning: str, labels: Sequence[str], buckets: Sequence[float]) -> Histogram:
+    def histogram(self, name: str, meaning: str, labels: Sequence[str], bounds: Sequence[float]) -> Spreads:
         """How often values fell below each of some bounds; its name is whole, for there are conventions for some."""
-        histogram = Histogram(name, meaning, labels, buckets=buckets, registry=None)
-        self._add(histogram, "grows")
-        return histogram
+        spreads = Spreads(name, meaning, labels, bounds)
+        self._add(spreads, "grows")
+        return spreads
 
     def told(self) -> list[Told]:
         """All of them as they are now, for who adds them to those of other processes."""
@@ -127,9 +126,7 @@ class Metrics:
 
     def _own(self) -> Iterator[Metric]:
         for source in self._sources:
-            for family in source.collect():
-                family.samples = [sample for sample in family.samples if not sample.name.endswith(_BEGINNINGS)]
-                yield family
+            yield from source.collect()
 
 
 class _Read:

@@ -206,9 +206,9 @@ class _SpanOfRequest:
         return (self._span or self._clients()).id
 
     @property
-    def example(self) -> dict[str, str] | None:
-        """The trace as a metric's exemplar, where this span is kept."""
-        return {"trace_id": self._span.id} if self._span is not None and self._span.kept else None
+    def example(self) -> str:
+        """The trace's id for a metric's exemplar, where this span is kept."""
+        return self._span.id if self._span is not None and self._span.kept else ""
 
     @property
     def wants_content(self) -> bool:

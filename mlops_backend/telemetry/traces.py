@@ -22,8 +22,8 @@ class Trace(Protocol):
         """The trace's id, 32 hexadecimal digits; empty where the request is in none."""
 
     @property
-    def example(self) -> dict[str, str] | None:
-        """The trace as a metric's exemplar; none where the request has no span that is kept."""
+    def example(self) -> str:
+        """The trace's id for a metric's exemplar; empty where the request has no span that is kept."""
 
     @property
     def wants_content(self) -> bool:
@@ -49,8 +49,7 @@ class Untraced:
     """A request of which nobody is told: its headers go on as they came."""
 
     __slots__ = ()
-    id = ""
-    example = None
+    id = example = ""
     wants_content = False
 
     def carried(self, record: RequestRecord, headers: Pairs) -> Pairs:
