@@ -14,7 +14,7 @@ LONGEST: Final = 256
 _MOST_READ: Final = 4096
 _DIGITS: Final = 16
 # Which header says it, the best first: ours, then Open WebUI's, where people change and their ids do not.
-_HEADERS: Final = (b"x-end-user", b"x-openwebui-user-id", b"x-openwebui-user-email")
+NAMING: Final = (b"x-end-user", b"x-openwebui-user-id", b"x-openwebui-user-email")
 _PREFIX: Final = "hash:"
 _HASH_DIGITS: Final = 32
 _HASH: Final = re.compile(rf"{_PREFIX}[0-9a-f]{{{_HASH_DIGITS}}}")
@@ -51,8 +51,8 @@ PLAIN: Final = EndUsers()
 
 def of_headers(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """Whom a request's headers name, in the order of precedence; empty where they name nobody."""
-    found = {name: value for name, value in headers if name in _HEADERS}
-    named = (found[name].decode("utf-8", "replace").strip() for name in _HEADERS if name in found)
+    found = {name: value for name, value in headers if name in NAMING}
+    named = (found[name].decode("utf-8", "replace").strip() for name in NAMING if name in found)
     return next(filter(None, named), "") if found else ""
 
 

@@ -6,27 +6,33 @@ import asyncio
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from os import urandom
 from time import perf_counter
 from typing import Final, TypeVar, cast
 
 from quart import Quart, Request, current_app, request
 
-from mlops_backend.end_users import PLAIN, EndUsers, of_headers
+from mlops_backend.end_users import NAMING, PLAIN, EndUsers, of_headers
 from mlops_backend.middleware.asgi import CLIENT_LEFT, App, Message, Receive, Scope, Send, is_readable, path_of
 from mlops_backend.services.llm.dialects import dialect_of, dumped, error_object
 from mlops_backend.services.registry import Services
 from mlops_backend.telemetry.logging import log_request
 from mlops_backend.telemetry.record import RequestRecord
-from mlops_backend.telemetry.traces import NOBODY, Traces
+from mlops_backend.telemetry.traces import NOBODY, PARENT, STATE, Traces
 
 T = TypeVar("T")
 Note = Callable[[RequestRecord, float], None]
+Headers = Sequence[tuple[bytes, bytes]]
 
 # Called once a generation is admitted, where the scope of its request has it.
 ADMITTED: Final = "mlops_backend.admitted"
 _RECORD: Final = "mlops_backend.record"
 _EXTENSION: Final = "mlops_backend.services"
+_ID: Final = b"x-request-id"
+_PRIORITY: Final = b"x-priority"
+# All headers that are read here; most requests have none of them.
+_READ: Final = frozenset({_ID, _PRIORITY, PARENT.encode(), STATE.encode(), *NAMING})
 _VALID_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _CLIENT_CLOSED: Final = 499
 _UNREADABLE: Final = "The request cannot be read: its target has no path, or its Host is none."
@@ -71,6 +77,11 @@ class RequestContext:
         record = RequestRecord(id=_request_id(scope), method=scope["method"], batch=_is_batch(scope), trace=trace)
         record.end_users, record.admitted = self._end_users, scope.get(ADMITTED)
         if named := of_headers(scope["headers"]):
+        said = [header for header in scope["headers"] if header[0] in _READ]
+        trace = self._traces.begin(said)
+        record = RequestRecord(id=_request_id(said), method=scope["method"], batch=_is_batch(said), trace=trace)
+        record.end_users = self._end_users
+        if named := of_headers(said):
             record.name_end_user(named)
         scope[_RECORD] = record
         header = (b"x-request-id", record.id.encode())
@@ -140,16 +151,16 @@ async def _take_all(receive: Receive) -> None:
         pass
 
 
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _VALID_ID.fullmatch(value):
-            return cast(str, value.decode("ascii"))
+def _request_id(headers: Headers) -> str:
+    for name, value in headers:
+        if name == _ID and _VALID_ID.fullmatch(value):
+            return value.decode("ascii")
     return urandom(16).hex()
 
 
-def _is_batch(scope: Scope) -> bool:
+def _is_batch(headers: Headers) -> bool:
     """Whether the client says that it is in no hurry."""
-    return any(name == b"x-priority" and value.strip().lower() == b"batch" for name, value in scope["headers"])
+    return any([name == _PRIORITY and value.strip().lower() == b"batch" for name, value in headers])
 
 
 def _told(record: RequestRecord) -> list[tuple[bytes, bytes]]:
@@ -168,15 +179,20 @@ def _finish(record: RequestRecord, keep: Note, count: Note, audit: Note) -> None
     if not record.outcome:
         record.outcome = "done" if record.status < 400 else "refused" if record.status < 500 else "error"
     now = perf_counter()
-    # The bill first. Each part of an end stands alone: whatever becomes of one, the others happen.
-    with suppress(Exception):
-        if record.generates:
-            keep(record, now)
-    with suppress(Exception):
-        count(record, now)
-    with suppress(Exception):
-        audit(record, now)
-    with suppress(Exception):
-        record.trace.end(record, now)
-    with suppress(Exception):
-        log_request(record.fields(now))
+    # The bill first.
+    if record.generates:
+        _anyway(keep, record, now)
+    for told in (count, audit, record.trace.end, _log):
+        _anyway(told, record, now)
+
+
+def _anyway(told: Note, record: RequestRecord, now: float) -> None:
+    """Each part of an end stands alone: whatever becomes of one, the others happen."""
+    try:
+        told(record, now)
+    except Exception:
+        return
+
+
+def _log(record: RequestRecord, now: float) -> None:
+    log_request(record.fields(now))

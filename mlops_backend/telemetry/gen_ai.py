@@ -198,23 +198,23 @@ class Own(NamedTuple):
 def common_of(record: RequestRecord, heard: Heard) -> Common:
     """Of a generation that is over."""
     return Common(
-        asked_path=record.asked_path,
-        route=record.route,
-        requested_model=record.requested_model,
-        model=record.model,
-        answered_model=heard.model,
-        reasons=heard.reasons,
-        provider=record.provider,
-        key_id="" if record.caller is None else record.caller.id,
-        backend=record.backend,
-        url=record.upstream_url,
-        route_reason=record.route_reason,
-        passed_over=record.passed_over,
-        status=record.status,
-        outcome=record.outcome,
-        error=record.error,
-        streams=record.streams,
-        estimated=record.estimated,
+        record.asked_path,
+        record.route,
+        record.requested_model,
+        record.model,
+        heard.model,
+        heard.reasons,
+        record.provider,
+        "" if record.caller is None else record.caller.id,
+        record.backend,
+        record.upstream_url,
+        record.route_reason,
+        record.passed_over,
+        record.status,
+        record.outcome,
+        record.error,
+        record.streams,
+        record.estimated,  # in the order of its fields: by their names it costs three times as much
     )
 
 

@@ -1,15 +1,15 @@
 """Spans over OTLP: one for each generation, made of its record at its end.
 
 What OpenTelemetry's SDK does well is left to it: samplers, W3C's context, the resource, the queue and the way to the
-collector. Its spans are not made; see `otlp_spans.py`. It is optional, and imported here, there and in
-`otlp_exporter.py` alone: see `tracing.py`.
+collector. Its spans are not made; see `otlp_spans.py`. It is optional, and imported here and in the modules `otlp_…`
+alone: see `tracing.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Final
@@ -20,25 +20,14 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import (
-    ALWAYS_OFF,
-    ALWAYS_ON,
-    DEFAULT_OFF,
-    DEFAULT_ON,
-    Decision,
-    ParentBasedTraceIdRatio,
-    Sampler,
-    TraceIdRatioBased,
-)
-from opentelemetry.trace import INVALID_SPAN_CONTEXT, NoOpTracer, SpanContext, TraceFlags, get_current_span
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, NoOpTracer, SpanContext, get_current_span
 
 from mlops_backend import __version__
 from mlops_backend.config import Settings
 from mlops_backend.setting_traces import headers_in, traces_url
 from mlops_backend.telemetry.gen_ai import Heard, common_of, own_of
 from mlops_backend.telemetry.otlp_exporter import Exporter, Sender, Words
+from mlops_backend.telemetry.otlp_places import CARRY, NOWHERE, Place, Places, context_in, place_of
 from mlops_backend.telemetry.otlp_spans import Ended, Writer
 from mlops_backend.telemetry.record import RequestRecord, without_keys
 from mlops_backend.telemetry.traces import PARENT, STATE, Pairs, Traces
@@ -50,20 +39,9 @@ _BATCH: Final = 512
 # Seconds for the last ones; what is not there then is lost.
 LAST_SPANS: Final = 2.0
 _SCOPE: Final = "mlops_backend"
-_CARRY: Final = (PARENT.encode(), STATE.encode())
 _NAMES: Final = frozenset({PARENT, STATE})
-_PROPAGATOR: Final = TraceContextTextMapPropagator()
-_NOWHERE: Final = Context()
 _NOTHING: Final = Heard()
 _NO_CONTENT: Final[Mapping[str, str]] = MappingProxyType({})
-_SAMPLERS: Final[Mapping[str, Callable[[float], Sampler]]] = {
-    "always_on": lambda _: ALWAYS_ON,
-    "always_off": lambda _: ALWAYS_OFF,
-    "traceidratio": TraceIdRatioBased,
-    "parentbased_always_on": lambda _: DEFAULT_ON,
-    "parentbased_always_off": lambda _: DEFAULT_OFF,
-    "parentbased_traceidratio": ParentBasedTraceIdRatio,
-}
 
 
 class OtlpTraces(Traces):
@@ -82,8 +60,7 @@ class OtlpTraces(Traces):
         self._exporter: Exporter | None = None
         self._batches: SpanProcessor | None = None
         self._ended = self._full = 0
-        self._sampler = _SAMPLERS[settings.otel_traces_sampler](settings.otel_traces_sampler_arg)
-        self._ids = RandomIdGenerator()
+        self.places = Places(settings.otel_traces_sampler, settings.otel_traces_sampler_arg)
 
     @property
     def exported(self) -> int:
@@ -97,24 +74,11 @@ class OtlpTraces(Traces):
 
     def begin(self, headers: Iterable[tuple[bytes, bytes]]) -> _SpanOfRequest:
         """A request that has just come; what its client says of a trace is taken if it can be read."""
-        told = [pair for pair in headers if pair[0] in _CARRY]
+        told = [pair for pair in headers if pair[0] in CARRY]
         if not told:
-            return _SpanOfRequest(self, _NOWHERE, INVALID_SPAN_CONTEXT)
-        context = _context(told)
+            return _SpanOfRequest(self, NOWHERE, INVALID_SPAN_CONTEXT)
+        context = context_in(told)
         return _SpanOfRequest(self, context, get_current_span(context).get_span_context())
-
-    def placed(self, context: Context, parent: SpanContext) -> _Place:
-        """The place of a new span."""
-        if parent.trace_id:
-            trace, is_random = parent.trace_id, parent.trace_flags.random_trace_id
-        else:
-            trace, is_random = self._ids.generate_trace_id(), self._ids.is_trace_id_random()
-        result = self._sampler.should_sample(context, trace, "")
-        state = result.trace_state
-        flags = (
-            result.decision is Decision.RECORD_AND_SAMPLE
-        ) * TraceFlags.SAMPLED | is_random * TraceFlags.RANDOM_TRACE_ID
-        return _Place(trace, self._ids.generate_span_id(), flags, state.to_header() if state else "")
 
     def end(self, span: Ended) -> None:
         """Hand on a span, unless too many wait already."""
@@ -170,24 +134,6 @@ class OtlpTraces(Traces):
         return self._ended - (0 if self._exporter is None else self._exporter.taken)
 
 
-class _Place:
-    """A place in a trace: its ids, W3C's flags, and its state; `kept` says whether its span is told of."""
-
-    __slots__ = ("flags", "id", "kept", "span", "state", "trace")
-
-    def __init__(self, trace: int, span: int, flags: int, state: str) -> None:
-        self.trace, self.span, self.flags, self.state = trace, span, flags, state
-        self.id = f"{trace:032x}" if trace else ""
-        self.kept = bool(flags & TraceFlags.SAMPLED)
-
-    def headers(self) -> Pairs:
-        """In the words of W3C's Trace Context; none where it is no place."""
-        if not self.id:
-            return ()
-        parent = (PARENT, f"00-{self.id}-{self.span:016x}-{self.flags:02x}")
-        return (parent, (STATE, self.state)) if self.state else (parent,)
-
-
 class _SpanOfRequest:
     """One request: of a generation a span, of any other the client's own place in its trace."""
 
@@ -196,7 +142,7 @@ class _SpanOfRequest:
     def __init__(self, traces: OtlpTraces, context: Context, parent: SpanContext) -> None:
         self._traces = traces
         self._context, self._parent = context, parent
-        self._span: _Place | None = None
+        self._span: Place | None = None
         self._heard = _NOTHING
         self._content: Mapping[str, str] = _NO_CONTENT
 
@@ -242,7 +188,7 @@ class _SpanOfRequest:
         if span.kept:
             self._traces.end(self._ended(span, record, now))
 
-    def _ended(self, span: _Place, record: RequestRecord, now: float) -> Ended:
+    def _ended(self, span: Place, record: RequestRecord, now: float) -> Ended:
         came = record.started
         return Ended(
             (span.trace, span.span, self._parent.span_id),
@@ -258,15 +204,14 @@ class _SpanOfRequest:
             ),
         )
 
-    def _begun(self) -> _Place:
+    def _begun(self) -> Place:
         if self._span is None:
-            self._span = self._traces.placed(self._context, self._parent)
+            self._span = self._traces.places.placed(self._context, self._parent)
         return self._span
 
-    def _clients(self) -> _Place:
+    def _clients(self) -> Place:
         """Where its client is."""
-        place = self._parent
-        return _Place(place.trace_id, place.span_id, place.trace_flags, place.trace_state.to_header())
+        return place_of(self._parent)
 
 
 def is_disabled() -> bool:
@@ -282,15 +227,3 @@ def _resource(settings: Settings) -> Mapping[str, Any]:
         "service.instance.id": str(uuid4()),
     }
     return Resource.create(ours).attributes
-
-
-def _context(headers: Sequence[tuple[bytes, bytes]]) -> Context:
-    """The place in a trace that a client names; none where it names two, or one that cannot be read."""
-    told = [(name, value.decode("latin-1")) for name, value in headers]
-    parents = [value for name, value in told if name == _CARRY[0]]
-    if len(parents) != 1:
-        return _NOWHERE
-    carrier = {PARENT: parents}
-    if states := [value for name, value in told if name == _CARRY[1]]:
-        carrier[STATE] = states
-    return _PROPAGATOR.extract(carrier, Context())

@@ -86,7 +86,7 @@ class Traces:
         return 0
 
     def begin(self, headers: Iterable[tuple[bytes, bytes]]) -> Trace:
-        """A request that has just come, with the headers of its ASGI scope."""
+        """A request that has just come, with those headers of its ASGI scope that carry a trace, or more."""
         return UNTRACED
 
     async def open(self) -> None:
