@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from quart import Quart
 from quart.sessions import NullSession, SessionInterface
+from werkzeug.routing import MapAdapter
 
 from mlops_backend.middleware.exchange import Exchange
 from mlops_backend.middleware.json_body import JSONRequest
@@ -39,6 +40,13 @@ class Application(Quart):
         super().__init__(name, static_folder=None)
         # Whether a function is asynchronous is asked of `inspect` four times a request.
         self.ensure_async = lru_cache(_FUNCTIONS)(self._prepared)  # type: ignore[method-assign]
+
+    def create_url_adapter(self, request: Any) -> MapAdapter | None:
+        """The routes for a request: none hangs on its `Host`, which was looked at before; no address is made of it."""
+        if request is None or self.config["SERVER_NAME"] is not None:
+            return super().create_url_adapter(request)
+        root, query = request.root_path or "/", request.query_string.decode()
+        return MapAdapter(self.url_map, "", root, "", request.scheme, request.path, request.method, query)
 
     def _prepared(self, function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
         """A hook, a view or a handler, when it is first called."""

@@ -65,10 +65,11 @@ async def check_large(content: bytes) -> None:
 
 async def answer(asked: Asked) -> Response:
     """The backend's answer to `asked`."""
+    noted = record()
     if asked.end_user:
-        record().name_end_user(asked.end_user)
+        noted.name_end_user(asked.end_user)
     if not wants_signs(asked):
-        return as_response(await service(OllamaService).forward(asked, record()))
+        return as_response(await service(OllamaService).forward(asked, noted))
     answered = await with_signs(asked)
     return as_response(answered) if isinstance(answered, Forwarded) else answered
 

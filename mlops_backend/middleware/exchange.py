@@ -7,7 +7,7 @@ bodies are here with their request's head, most answers leave at once, and who l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -23,11 +23,31 @@ _LOCAL: Final = ("<local>", 0)
 
 
 class Arrived(Headers):
-    """A request's headers as the server gives them: it has checked them, and no look at each is needed."""
+    """A request's headers as the server gives them: it has checked them, and no look at each is needed.
+
+    One that is not there is not looked for by raising an error, as werkzeug does.
+    """
 
     def __init__(self, known: Sequence[tuple[str, str]]) -> None:
         super().__init__()
         self._list = list(known)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self._first(key) is not None
+
+    def get(self, key: str, default: Any = None, type: Callable[[str], Any] | None = None) -> Any:  # type: ignore[override]
+        """The first of that name, in any case."""
+        if type is not None:
+            return super().get(key, default, type)
+        found = self._first(key)
+        return default if found is None else found
+
+    def _first(self, key: str) -> str | None:
+        wanted = key.lower()
+        for name, value in self._list:
+            if name.lower() == wanted:
+                return value
+        return None
 
 
 class Exchange(ASGIHTTPConnection):

@@ -67,6 +67,6 @@ def _tells(name: bytes, value: bytes, key: bytes) -> bool:
 
 def _hide_referers(scope: Scope) -> None:
     """A page that was opened with the key in its address would tell it as the referer of all that it loads."""
-    headers = scope["headers"]
-    if any(name == b"referer" and _PREFIX in unquote_to_bytes(value).lower() for name, value in headers):
-        scope["headers"] = [(name, value) for name, value in headers if name != b"referer"]
+    referers = [value for name, value in scope["headers"] if name == b"referer"]
+    if any(_PREFIX in unquote_to_bytes(value).lower() for value in referers):
+        scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"referer"]

@@ -101,10 +101,12 @@ class LogWriter:
                 return
             self._waiting.append(line)
             self._bytes += len(line)
-            self._idle.clear()
+            if self._idle.is_set():
+                self._idle.clear()
             if self._thread is None:
                 self._start()
-        self._some.set()
+        if not self._some.is_set():  # while it is, the thread has yet to take what waits
+            self._some.set()
 
     def _lose(self, lines: int, reason: str) -> None:
         """Count lost lines; the lock is held, since both sides of the queue do."""

@@ -6,14 +6,16 @@ import json
 from typing import Any
 
 import pytest
+from werkzeug.datastructures import Headers
 
 from mlops_backend.cli import _sentence
 from mlops_backend.errors import BadRequest, InvalidBody
+from mlops_backend.middleware.exchange import Arrived
 from mlops_backend.middleware.json_body import _blueprints_of
 from mlops_backend.principal import Rate
 from mlops_backend.services.llm.asked import OPENAI_GENERATE, TRANSCRIBE, Asked, _choices, read_asked
 from mlops_backend.services.llm.backends.refusals import without
-from mlops_backend.services.llm.dialects import members
+from mlops_backend.services.llm.dialects import members, values_in
 from mlops_backend.services.llm.dialects.openai.images import image_parts
 from mlops_backend.services.llm.dialects.openai.stops import watched
 from mlops_backend.services.llm.generation.token_estimate import prompt_tokens
@@ -44,7 +46,18 @@ def test_a_rate_of_nothing_is_none(text: str) -> None:
 )
 def test_answers_are_as_many_as_were_asked_for(body: dict[str, Any], count: int) -> None:
     """So many of each prompt."""
-    assert _choices(members(json.dumps(body)) or ()) == count
+    assert _choices(values_in(members(json.dumps(body)) or ())) == count
+
+
+@pytest.mark.parametrize("name", ["X-Key", "x-key", "X-KEY", "Cookie", "", "Length"])
+def test_headers_that_arrived_are_found_as_werkzeug_finds_them(name: str) -> None:
+    """In any case, the first of several; one that is not there is not, and no number is made of what is none."""
+    pairs = [("X-Key", "a"), ("Length", "12"), ("x-key", "b")]
+    arrived, theirs = Arrived(pairs), Headers(pairs)
+    assert (name in arrived) is (name in theirs)
+    assert (arrived.get(name), arrived.get(name, "else")) == (theirs.get(name), theirs.get(name, "else"))
+    assert arrived.get(name, type=int) == theirs.get(name, type=int)
+    assert 5 not in arrived
 
 
 def test_a_model_with_a_nul_is_read_in_full() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Sequence
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
@@ -17,9 +17,9 @@ from mlops_backend.services.llm.dialects import (
     dialect_of,
     endings,
     folded,
-    last_of,
     openai_ending,
     shortened,
+    values_in,
 )
 from mlops_backend.services.llm.dialects.openai import UnaskedUsage, wants_usage, with_usage_wanted
 from mlops_backend.services.llm.pins import Pin
@@ -139,37 +139,38 @@ def read_asked(task: Task, method: str, path: str, headers: Pairs, body: bytes) 
     short = shortened(content)
     found = short.members or ()
     names = models_in(found, task.names)
-    model = next((value for name in task.names if isinstance(value := last_of(found, name), str) and value), "")
+    given = values_in(found)
+    model = next((value for name in task.names if isinstance(value := given.get(name), str) and value), "")
     ending = task.ending
-    if task.usage_on_request and last_of(found, "stream") is True:
-        ending = partial(OpenAIEnding, _choices(found))
+    if task.usage_on_request and given.get("stream") is True:
+        ending = partial(OpenAIEnding, _choices(given))
         if wants_usage(short.text, found) is False:
             content = short.restored(with_usage_wanted(short.text, found))
-            ending = partial(UnaskedUsage, _choices(found))
-    patient = any(last_of(found, name) for name in PATIENT)
+            ending = partial(UnaskedUsage, _choices(given))
+    patient = any([given.get(name) for name in PATIENT])
     readable = short.members is not None
-    whom = _end_user(task.dialect, found) if task.generates else ""
+    whom = _end_user(task.dialect, given) if task.generates else ""
     return Asked(
         *(task, method, path, headers, content or None, model, names, ending, patient), readable=readable, end_user=whom
     )
 
 
-def _end_user(dialect: Dialect, found: Sequence[Member]) -> str:
+def _end_user(dialect: Dialect, given: Mapping[str, Any]) -> str:
     """For whom a body says that it asks: OpenAI's `safety_identifier` or `user`, Anthropic's `metadata.user_id`."""
     match dialect:
         case Dialect.OPENAI:
-            named: Any = last_of(found, "safety_identifier") or last_of(found, "user")
+            named: Any = given.get("safety_identifier") or given.get("user")
         case Dialect.ANTHROPIC:
-            metadata = last_of(found, "metadata")
+            metadata = given.get("metadata")
             named = metadata.get("user_id") if isinstance(metadata, dict) else None
         case _:  # Ollama's API has no such field
             named = None
     return named if isinstance(named, str) else ""
 
 
-def _choices(found: Sequence[Member]) -> int:
+def _choices(given: Mapping[str, Any]) -> int:
     """How many answers a body of OpenAI's asks for."""
-    prompts, each = last_of(found, "prompt"), last_of(found, "n")
+    prompts, each = given.get("prompt"), given.get("n")
     several = len(prompts) if isinstance(prompts, list) else 1
     return max(1, several) * (each if isinstance(each, int) and each > 1 else 1)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mlops_backend.errors import InvalidJSON
 from mlops_backend.services.llm.asked import CREATE, GENERATE, OPENAI_GENERATE, PULL, Asked, Task, read_asked
-from mlops_backend.services.llm.dialects.go_json import bytes_of, folded, last_of, members, text_of
+from mlops_backend.services.llm.dialects.go_json import bytes_of, folded, last_of, members, text_of, values_in
 
 SPELLINGS = ["model", "Model", "MODEL", "mODEL", "name", "NAME", "stream", "\u017ftream", "prompt", "mod\u00e9l"]
 NAMES = st.sampled_from(SPELLINGS)
@@ -48,6 +48,16 @@ def test_the_model_is_the_one_that_go_reads(pairs: list[tuple[str, Any]], space:
     """The last of several, in any case, `null` being nothing; what follows the object is ignored."""
     asked, wanted = read(body_of(pairs, space) + behind), go_model(pairs)
     assert asked.model == (wanted if isinstance(wanted, str) else "")
+
+
+@given(PAIRS)
+def test_all_values_are_those_that_are_read_one_by_one(pairs: list[tuple[str, Any]]) -> None:
+    """Of every name."""
+    found = members(text_of(body_of(pairs))) or []
+    given = values_in(found)
+    assert {name: json.dumps(value) for name, value in given.items()} == {
+        name: json.dumps(value) for name in map(folded, SPELLINGS) if (value := last_of(found, name)) is not None
+    }
 
 
 @given(PAIRS)

@@ -7,7 +7,16 @@ from mlops_backend.services.llm.dialects.compact import dumped
 from mlops_backend.services.llm.dialects.endings import Ending, EventEnding, generation_ending
 from mlops_backend.services.llm.dialects.families import Dialect, dialect_of, error_event, error_line, error_object
 from mlops_backend.services.llm.dialects.frames import EVENT, MAX_FRAME_BYTES, Frames
-from mlops_backend.services.llm.dialects.go_json import Member, bytes_of, folded, last_of, members, text_of, value_of
+from mlops_backend.services.llm.dialects.go_json import (
+    Member,
+    bytes_of,
+    folded,
+    last_of,
+    members,
+    text_of,
+    value_of,
+    values_in,
+)
 from mlops_backend.services.llm.dialects.large import LargeBody, written
 from mlops_backend.services.llm.dialects.large_members import places, value_in
 from mlops_backend.services.llm.dialects.long_texts import in_full, shortened
@@ -62,6 +71,7 @@ __all__ = [
     "tokens_said",
     "value_in",
     "value_of",
+    "values_in",
     "words_in",
     "written",
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -90,10 +90,13 @@ def value_of(body: bytes | LargeBody) -> Any:
     """
     if isinstance(body, LargeBody):
         return body.value
-    with suppress(ValueError):
+    try:
         return from_json(body)
-    if len(body) > LARGE:
-        return _large_value(body)
+    except ValueError:
+        return _large_value(body) if len(body) > LARGE else _first_value(body)
+
+
+def _first_value(body: bytes) -> Any:
     with suppress(ValueError, RecursionError):
         text = text_of(body)
         return _DECODER.raw_decode(text, _behind_space(text, 0))[0]
@@ -104,6 +107,11 @@ def _large_value(body: bytes) -> Any:
     with suppress(ValueError, InvalidJSON):
         return {place.name: value_in(body[place.value_start : place.end]) for place in places(body) or ()} or None
     return None
+
+
+def values_in(found: Sequence[Member]) -> Mapping[str, Any]:
+    """What `last_of` tells, by every name."""
+    return {folded(member.name): member.value for member in found if member.value is not None}
 
 
 def last_of(found: Sequence[Member], name: str) -> Any:

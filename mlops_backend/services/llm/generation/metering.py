@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Final, Protocol
 
-from mlops_backend.aside import aside
+from mlops_backend.aside import aside, rest
 from mlops_backend.errors import AppError, ClockRanOut
 from mlops_backend.principal import Principal
 from mlops_backend.services.llm.asked import Asked
-from mlops_backend.services.llm.dialects import LargeBody
+from mlops_backend.services.llm.dialects import LargeBody, value_of
 from mlops_backend.services.llm.generation.bounded import bounded
-from mlops_backend.services.llm.generation.token_estimate import prompt_tokens
-from mlops_backend.services.llm.generation.token_maximum import Output, output_of
+from mlops_backend.services.llm.generation.token_estimate import estimated, prompt_tokens
+from mlops_backend.services.llm.generation.token_maximum import Output, has_no_text, output_in, output_of
 from mlops_backend.telemetry.record import RequestRecord
 
 _FAILED: Final = 500
@@ -96,8 +96,12 @@ def _is_failure(error: BaseException | None) -> bool:
 
 
 def _needs(asked: Asked) -> tuple[int, Output]:
-    """How many tokens its prompt may have, and its answers."""
-    return prompt_tokens(asked), output_of(asked)
+    """How many tokens its prompt may have, and its answers; its body is read once for both."""
+    if asked.prompt is not None or has_no_text(asked) or not isinstance(asked.content, bytes | LargeBody):
+        return prompt_tokens(asked), output_of(asked)
+    value = value_of(asked.content)
+    rest()
+    return estimated(value), output_in(value)
 
 
 async def metered(meter: Meter, asked: Asked, record: RequestRecord) -> Metered:

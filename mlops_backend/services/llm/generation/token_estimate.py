@@ -27,6 +27,11 @@ def estimate_prompt_tokens(body: bytes | LargeBody) -> int:
     """How many tokens the prompt of a request in any dialect may have; 0 for what is not JSON."""
     value = value_of(body)
     rest()
+    return estimated(value)
+
+
+def estimated(value: Any) -> int:
+    """The same of a body's value."""
     if not isinstance(value, dict):
         return 0
     turns = value.get("messages") if isinstance(value.get("messages"), list) else ()
@@ -47,13 +52,14 @@ def _characters(body: dict[str, Any]) -> int:
         if not left:
             break
         value = left.pop()
-        if isinstance(value, str):
+        kind = type(value)
+        if kind is str:
             characters += 0 if value.startswith("data:") else len(value)
-        elif isinstance(value, list) and value and type(value[0]) is int:
+        elif kind is list and value and type(value[0]) is int:
             characters += CHARACTERS_PER_TOKEN * len(value)  # tokens that the caller has made already
-        elif isinstance(value, list):
+        elif kind is list:
             left += value[:_MOST_VALUES]
-        elif isinstance(value, dict):
+        elif kind is dict:
             characters += sum(map(len, value))
             left += [inner for name, inner in value.items() if name not in _NOT_TEXT]
     return characters

@@ -27,6 +27,8 @@ MAXIMA: Final = frozenset(
     }
 )
 _TIMES: Final = frozenset({"n", "best_of"})
+_COUNTED: Final = MAXIMA | _TIMES
+_OPTIONS: Final = "options"
 _MOST: Final = 1e15
 _DIGITS: Final = 40  # a text that is longer is too large a number, or none
 
@@ -38,30 +40,45 @@ class Output(NamedTuple):
     answers: int
 
 
+NO_TEXT: Final = Output(0, 1)
+
+
 def output_of(asked: Asked) -> Output:
     """The largest maximum that any backend might read from the body, times the answers and the prompts that there are.
 
     What is not above zero is no end to Ollama. What answers with no text, as embeddings do, has a most of 0.
     """
-    if asked.path.partition("?")[0].endswith(_TEXTLESS):
-        return Output(0, 1)
+    if has_no_text(asked):
+        return NO_TEXT
     rest()
-    body = value_of(asked.content) if isinstance(asked.content, bytes | LargeBody) else None
+    return output_in(value_of(asked.content) if isinstance(asked.content, bytes | LargeBody) else None)
+
+
+def has_no_text(asked: Asked) -> bool:
+    """Whether it answers with no text."""
+    return asked.path.partition("?")[0].endswith(_TEXTLESS)
+
+
+def output_in(body: Any) -> Output:
+    """The same of a body's value, for what answers with a text."""
     if not isinstance(body, dict):
         return Output(None, 1)
-    answers = max(1, *_numbers(body, _TIMES), 1) * _prompts(body)
-    named = list(_numbers(body, MAXIMA))
+    times, named = [1], list[int]()
+    for name, number in _numbers(body):
+        (times if name in _TIMES else named).append(number)
+    answers = max(times) * _prompts(body)
     return Output(max(named) * answers if named and min(named) > 0 else None, answers)
 
 
-def _numbers(body: Mapping[str, Any], names: frozenset[str]) -> Iterator[int]:
-    """The numbers that fields called so hold, in whatever case, in the body and in Ollama's `options`."""
+def _numbers(body: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """The numbers of answers and of their tokens, in whatever case they are called, in the body and in `options`."""
     for name, value in body.items():
-        if folded(name) in names and (number := number_in(value)) is not None:
+        low = folded(name)
+        if low in _COUNTED and (number := number_in(value)) is not None:
             is_none = isinstance(number, float) and math.isnan(number)  # `isnan` itself takes no number of any length
-            yield 0 if is_none else int(max(-_MOST, min(number, _MOST)))
-        elif folded(name) == "options" and isinstance(value, dict):
-            yield from _numbers(value, names)
+            yield low, 0 if is_none else int(max(-_MOST, min(number, _MOST)))
+        elif low == _OPTIONS and isinstance(value, dict):
+            yield from _numbers(value)
 
 
 def number_in(value: Any) -> int | float | None:

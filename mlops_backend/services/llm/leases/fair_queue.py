@@ -116,6 +116,8 @@ class FairQueue:
 
     def take(self, slot: str, now: float) -> Ticket | None:
         """Who is next for a slot, and waits no more; nobody, where nobody waits for it."""
+        if not self._lines:
+            return None
         people, batch = self._firsts(slot, now)
         aged = batch is not None and now - batch.since >= self._aged_after
         found = people or batch

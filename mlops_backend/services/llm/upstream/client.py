@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import aiohttp
 import httpx
@@ -80,10 +80,10 @@ class Upstream:
         clocks = httpx.Timeout(connect=connect_timeout, pool=connect_timeout, read=None, write=None)
         self._clocks = clocks.as_dict()
         self._own_headers = (
-            (b"Accept", b"*/*"),
-            (b"Accept-Encoding", b"identity"),
-            (b"Connection", b"keep-alive"),
-            (b"User-Agent", user_agent.encode("latin-1")),
+            (b"accept", (b"Accept", b"*/*")),
+            (b"accept-encoding", (b"Accept-Encoding", b"identity")),
+            (b"connection", (b"Connection", b"keep-alive")),
+            (b"user-agent", (b"User-Agent", user_agent.encode("latin-1"))),
         )
         self._unix_sockets = dict(unix_sockets or {})
         self._slots = asyncio.Semaphore(max_connections)
@@ -141,7 +141,8 @@ class Upstream:
             try:
                 yield UpstreamResponse(response)
             finally:
-                await response.aclose()
+                # Not by the response itself, which would only say of an error which request it is of.
+                await cast(httpx.AsyncByteStream, response.stream).aclose()
                 response.stream = _NOTHING  # it and its stream hold each other, and the request's body with them
         finally:
             if record is not None:
@@ -182,7 +183,7 @@ class Upstream:
         parsed, host = self._parsed(url)
         # Not by `build_request`, which merges and parses all headers some five times.
         named = {name.lower() for name, _ in headers}
-        own = [each for each in ((b"Host", host), *self._own_headers) if each[0].lower() not in named]
+        own = [header for name, header in ((b"host", (b"Host", host)), *self._own_headers) if name not in named]
         # Nor with its content, of which httpx would make headers once more.
         request = httpx.Request(
             method,
@@ -255,8 +256,8 @@ def _merged(
 ) -> list[tuple[bytes, bytes]]:
     """A client's headers and the target's own; what has a body has a type. As bytes: httpx takes text of ASCII only."""
     names = {name.lower() for name in own}
-    merged = [*((name, value) for name, value in headers if name.lower() not in names), *own.items()]
-    if content is not None and not any(name.lower() == "content-type" for name, _ in merged):
+    merged = [*[(name, value) for name, value in headers if name.lower() not in names], *own.items()]
+    if content is not None and not any([name.lower() == "content-type" for name, _ in merged]):
         merged.append(("Content-Type", "application/json"))
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in merged]
 

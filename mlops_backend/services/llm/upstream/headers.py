@@ -21,7 +21,7 @@ _HOP_BY_HOP: Final = frozenset(
     }
 )
 # What names the client, lets it in here, or was meant for this service alone. `Origin` would make Ollama answer 403.
-_STAYS_HERE: Final = frozenset(
+_NOT_ASKED: Final = _HOP_BY_HOP | frozenset(
     {
         "accept-encoding",
         "api-key",
@@ -49,7 +49,7 @@ _STAYS_HERE: Final = frozenset(
     }
 )
 _STAYS_HERE_PREFIXES: Final = ("access-control-", "cf-", "sec-", "x-forwarded-", "x-openwebui-user-")
-_NOT_ANSWERED: Final = frozenset(
+_NOT_ANSWERED: Final = _HOP_BY_HOP | frozenset(
     {
         *("alt-svc", "date", "server", "set-cookie", "strict-transport-security", "via", "www-authenticate"),
         *("x-backend", "x-request-id", "x-route-reason"),
@@ -59,27 +59,17 @@ _NOT_ANSWERED: Final = frozenset(
 
 def for_backend(headers: Iterable[tuple[str, str]]) -> Pairs:
     """A client's headers without what is between it and this service: credentials, cookies, origin, hops, framing."""
-    given = tuple(headers)
-    dropped = _HOP_BY_HOP | _STAYS_HERE | _named_by_connection(given)
-    return tuple(
-        (name, value)
-        for name, value in given
-        if (low := name.lower()) not in dropped and not low.startswith(_STAYS_HERE_PREFIXES)
-    )
+    return _without(tuple(headers), _NOT_ASKED, _STAYS_HERE_PREFIXES)
 
 
 def for_client(headers: Iterable[tuple[str, str]]) -> Pairs:
     """A backend's headers without what is between it and this service; the CORS policy is this service's own."""
-    given = tuple(headers)
-    dropped = _HOP_BY_HOP | _NOT_ANSWERED | _named_by_connection(given)
-    return tuple(
-        (name, value)
-        for name, value in given
-        if (low := name.lower()) not in dropped and not low.startswith("access-control-")
-    )
+    return _without(tuple(headers), _NOT_ANSWERED, ("access-control-",))
 
 
-def _named_by_connection(headers: Pairs) -> frozenset[str]:
-    """The headers that `Connection` declares to be of this hop only (RFC 9110, 7.6.1)."""
-    values = [value for name, value in headers if name.lower() == "connection"]
-    return frozenset(part.strip().lower() for value in values for part in value.split(","))
+def _without(headers: Pairs, dropped: frozenset[str], prefixes: tuple[str, ...]) -> Pairs:
+    """All others, without those that `Connection` declares to be of this hop only (RFC 9110, 7.6.1)."""
+    named = [(name.lower(), name, value) for name, value in headers]
+    if connection := [value for low, _, value in named if low == "connection"]:
+        dropped = dropped.union(part.strip().lower() for value in connection for part in value.split(","))
+    return tuple([(name, value) for low, name, value in named if not (low in dropped or low.startswith(prefixes))])

@@ -33,8 +33,8 @@ class Account:
 
     def seen(self, now: int, windows: Windows) -> Seen:
         """The counters at this moment."""
-        day, month = (self.used.get(window, 0) for window in windows)
-        day_held, month_held = (self.aside.get(window, 0) for window in windows)
+        day, month = [self.used.get(window, 0) for window in windows]
+        day_held, month_held = [self.aside.get(window, 0) for window in windows]
         return Seen(now, self.requests, self.tokens, self.held, day, month, self.open, day_held, month_held)
 
     def follow(self, limits: Limits, now: int) -> None:
@@ -49,7 +49,9 @@ class Account:
 
     def means_nothing(self, now: int) -> bool:
         """Whether a new account would decide alike."""
-        return not self.open and max(self.requests, self.tokens, *(window.end for window in self.used), 0) <= now
+        if self.running or self.requests > now or self.tokens > now:
+            return False
+        return all([window.end <= now for window in self.used])
 
     def forget_the_past(self, now: int) -> None:
         """Drop counters whose window is over."""
