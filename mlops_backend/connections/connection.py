@@ -108,14 +108,15 @@ class Connection(TCPServer):
 
     async def protocol_send(self, event: Event) -> None:
         """Send what Hypercorn has made of an answer."""
-        if isinstance(event, WholeAnswer):
+        # By their very types: Hypercorn's events are abstract, of which `isinstance` asks slowly what they are not.
+        if type(event) is WholeAnswer:
             await self._send(self._out.send_whole(event.data))
-        elif isinstance(event, RawData):
+        elif type(event) is RawData:
             await self._send(self._out.send_framed(event.data))
-        elif isinstance(event, Updated):
+        elif type(event) is Updated:
             self._out.send_head()
             self._note(idle=event.idle)
-        elif isinstance(event, Closed):
+        elif type(event) is Closed:
             self._out.send_head()
             self._answered.set()
             await self._close()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, cast
 
-from quart import g
+from quart import Request, g
 from werkzeug.datastructures import Headers
 
 from mlops_backend.config import PLACEHOLDER_KEY
@@ -18,11 +18,11 @@ from mlops_backend.middleware.audit import note_action
 from mlops_backend.middleware.client_address import client_address, is_from_this_machine
 from mlops_backend.middleware.console_session import Session, Sessions, refuse_forged, token_in
 from mlops_backend.middleware.guess_guard import GuessGuard, presented_keys
-from mlops_backend.middleware.request_context import at_hand, record_of
 from mlops_backend.principal import ANONYMOUS, Principal
 from mlops_backend.services.other.keys import KeyStore
 from mlops_backend.setting_addresses import Network
 from mlops_backend.shares import ASKING
+from mlops_backend.telemetry.record import RequestRecord
 
 _NOT_IN_TABLE: Final = "This route is for nobody yet: it does not stand in the table of routes."
 _PLACEHOLDER: Final = sha256(PLACEHOLDER_KEY.encode()).digest()
@@ -160,15 +160,15 @@ def wants_json(headers: Headers) -> bool:
     return "application/json" in headers.get("Accept", "").lower()
 
 
-async def authenticate_with(gate: Gate, trusted_proxies: Sequence[Network], guard: GuessGuard) -> None:
-    """Put the request at hand before the gate, and note who asks; called by the `before_request` hook."""
-    asked = at_hand()
+async def authenticate_with(
+    asked: Request, noted: RequestRecord, gate: Gate, trusted_proxies: Sequence[Network], guard: GuessGuard
+) -> None:
+    """Put a request before the gate, and note who asks; called by the `before_request` hook."""
     scope, headers = cast(Scope, asked.scope), asked.headers
     # The router takes //health for /health; a route has one name here.
     named = asked.url_rule if not path_of(scope).startswith("//") else None
     route = named.rule if named is not None else None
     peer = (scope.get("client") or ("", 0))[0]
-    noted = record_of(scope)
     noted.route = route or ""
     noted.client = client_address(headers, peer, trusted_proxies) if trusted_proxies else peer
     try:

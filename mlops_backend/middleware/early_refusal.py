@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import Final
 
 from quart import Request
 
-from mlops_backend.middleware.asgi import Scope
-from mlops_backend.middleware.request_context import at_hand, record_of, service
+from mlops_backend.middleware.request_context import service
 from mlops_backend.services.llm.ollama_service import OllamaService
+from mlops_backend.telemetry.record import RequestRecord
 
 # A smaller body is here already, and its limits are looked at when it has been read.
 _LARGE: Final = 64 * 1024
 
 
-async def refuse_early() -> None:
-    """Refuse the generation at hand if its body is large and there is no room in its key's limits.
+async def refuse_early(asked: Request, noted: RequestRecord) -> None:
+    """Refuse a generation if its body is large and there is no room in its key's limits.
 
     Raises:
         LimitExceeded, LimitsUnavailable: see `OllamaService.check_limits`.
     """
-    asked = at_hand()
-    noted = record_of(cast(Scope, asked.scope))
     if noted.generates and noted.caller is not None and _is_large(asked):
         await service(OllamaService).check_limits(noted.caller, noted.end_user)
 

@@ -10,7 +10,7 @@ from quart import Quart, Response
 from mlops_backend.config import Settings
 from mlops_backend.end_users import EndUsers
 from mlops_backend.middleware.access import with_passthrough
-from mlops_backend.middleware.asgi import App
+from mlops_backend.middleware.asgi import App, Scope
 from mlops_backend.middleware.audit import begin_audited, end_audited
 from mlops_backend.middleware.auth import Gate, authenticate_with
 from mlops_backend.middleware.body_limit import BodyLimit
@@ -24,7 +24,7 @@ from mlops_backend.middleware.error_handlers import register_error_handlers
 from mlops_backend.middleware.guess_guard import GuessGuard
 from mlops_backend.middleware.idempotency import answer_detached
 from mlops_backend.middleware.key_in_url import KeyInUrl
-from mlops_backend.middleware.request_context import RequestContext, record, services_of
+from mlops_backend.middleware.request_context import RequestContext, at_hand, record_of, services_of
 from mlops_backend.middleware.root_path import CONFIGURED, RootPath
 from mlops_backend.principal import ANONYMOUS
 from mlops_backend.services.other.audit import AuditLog
@@ -62,6 +62,12 @@ def add_middleware(app: Quart, settings: Settings, shared: Shared | None = None)
         await refuse_early()
         await begin_audited(audit, record())
         return await answer_detached()
+    async def authenticate() -> None:
+        asked = at_hand()
+        noted = record_of(cast(Scope, asked.scope))
+        await authenticate_with(asked, noted, gate, settings.trusted_proxies, guard)
+        await refuse_early(asked, noted)
+        await begin_audited(audit, noted)
 
     register_error_handlers(app)
     allow_pages(app, settings.allowed_origins)

@@ -110,7 +110,8 @@ class RequestRecord:
     def name_model(self, model: str) -> None:
         """Note the model that a client named: as much of it as a name may have, and nothing that a terminal obeys."""
         shown = model[:_LONGEST_NAME].encode("ascii", "backslashreplace").decode()
-        self.model = "".join(mark if mark.isprintable() else "?" for mark in shown)
+        plain = shown.isprintable()
+        self.model = shown if plain else "".join(mark if mark.isprintable() else "?" for mark in shown)
 
     def translate(self, path: str, over: str) -> None:
         """Note that a request to `path`, unless it came by another route, is answered over a backend's route."""

@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import re
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from typing import Any, Final
 
 from pydantic_core import from_json
@@ -73,10 +72,10 @@ def members(text: str, at: int = 0) -> list[Member] | None:
     """
     try:
         at = _behind_space(text, at)
-        found = list(islice(_members(text, at + 1), _MOST_MEMBERS + 1)) if text[at] == "{" else None
+        found = _members(text, at + 1) if text[at] == "{" else None
     except RecursionError:
         raise InvalidJSON("The body nests too deeply.") from None
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, StopIteration):
         return None
     if found is not None and len(found) > _MOST_MEMBERS:
         raise InvalidJSON("The body has too many fields.")
@@ -123,19 +122,21 @@ def last_of(found: Sequence[Member], name: str) -> Any:
     return last
 
 
-def _members(text: str, at: int) -> Iterator[Member]:
+def _members(text: str, at: int) -> list[Member]:
+    """All of them, or one more than there may be; `StopIteration` is how the decoder says that there is no value."""
+    found: list[Member] = []
     at = _behind_space(text, at)
     if text[at] == "}":
-        return
+        return found
     while True:
         start = at
         name, value_start = _named(text, at)
-        value, at = _DECODER.raw_decode(text, value_start)
-        yield Member(name, value, start, value_start, at)
+        value, at = _SCAN(text, value_start)
+        found.append(Member(name, value, start, value_start, at))
         if text[at] in _BLANKS:
             at = _behind_space(text, at)
-        if text[at] == "}":
-            return
+        if text[at] == "}" or len(found) > _MOST_MEMBERS:
+            return found
         if text[at] != ",":
             raise ValueError("no end")
         at += 1
@@ -147,7 +148,7 @@ def _named(text: str, at: int) -> tuple[str, int]:
     """A member's name, and where its value begins."""
     if text[at] != '"':
         raise ValueError("no name")
-    name, at = _DECODER.raw_decode(text, at)
+    name, at = _SCAN(text, at)
     if text[at] != ":" and text[at := _behind_space(text, at)] != ":":
         raise ValueError("no value")
     at += 1
@@ -166,3 +167,5 @@ def _integer(digits: str) -> int | float:
 
 
 _DECODER: Final = json.JSONDecoder(parse_int=_integer)
+# What `raw_decode` calls, without a call of its own for each name and value.
+_SCAN: Final[Callable[[str, int], tuple[Any, int]]] = _DECODER.scan_once  # type: ignore[attr-defined]

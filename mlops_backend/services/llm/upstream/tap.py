@@ -55,7 +55,7 @@ class Tap:
         stream = response.stream
         answer: Any = stream if isinstance(stream, Arriving) else getattr(stream, "_aiohttp_response", None)
         payload = getattr(answer, "content", None)
-        if not (isinstance(payload, aiohttp.StreamReader) and all(hasattr(payload, name) for name in _KNOWN)):
+        if not (isinstance(payload, aiohttp.StreamReader) and all([hasattr(payload, name) for name in _KNOWN])):
             _tell()
         elif answer.connection is not None:  # let go where the whole body has come
             self._hang_on(answer.connection.protocol, payload)
