@@ -15,7 +15,7 @@ from time import time
 from typing import Any, Final, cast
 
 import msgspec
-from quart import Response, g
+from quart import Request, Response, g
 
 from mlops_backend.aside import aside
 from mlops_backend.errors import BadRequest, IdempotencyKeyReused
@@ -28,6 +28,7 @@ from mlops_backend.middleware.root_path import public_path
 from mlops_backend.principal import Principal
 from mlops_backend.services.llm.dialects import dumped
 from mlops_backend.services.other.journals import Claim, Journals, Opening
+from mlops_backend.telemetry.record import RequestRecord
 
 HEADER: Final = "Idempotency-Key"
 ASYNC: Final = "respond-async"
@@ -47,18 +48,20 @@ class About(msgspec.Struct, frozen=True, array_like=True):
     conversation_id: str | None = None
 
 
-async def answer_detached() -> Response | None:
+async def answer_detached(asked: Request, noted: RequestRecord) -> Response | None:
     """Answer a generation whose client wants it to outlive the connection; `None`: it is answered as always.
+
+    Args:
+        asked: the request at hand.
+        noted: its record.
 
     Raises:
         BadRequest: an `Idempotency-Key` that cannot be one.
         IdempotencyKeyReused: it stands for another request.
         AppError: whatever keeps the answer away.
     """
-    noted = record()
     if not noted.generates:
         return None
-    asked = at_hand()
     scope = cast(Scope, asked.scope)
     if not any([name in _NAMES for name, _ in scope["headers"]]):
         return None

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
-from contextlib import suppress
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from os import urandom
 from time import perf_counter
 from typing import Final, TypeVar, cast
@@ -73,14 +71,10 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        trace = self._traces.begin(scope["headers"])
-        record = RequestRecord(id=_request_id(scope), method=scope["method"], batch=_is_batch(scope), trace=trace)
-        record.end_users, record.admitted = self._end_users, scope.get(ADMITTED)
-        if named := of_headers(scope["headers"]):
         said = [header for header in scope["headers"] if header[0] in _READ]
         trace = self._traces.begin(said)
         record = RequestRecord(id=_request_id(said), method=scope["method"], batch=_is_batch(said), trace=trace)
-        record.end_users = self._end_users
+        record.end_users, record.admitted = self._end_users, scope.get(ADMITTED)
         if named := of_headers(said):
             record.name_end_user(named)
         scope[_RECORD] = record

@@ -58,16 +58,12 @@ def add_middleware(app: Quart, settings: Settings, shared: Shared | None = None)
 
     @app.before_request
     async def authenticate() -> Response | None:
-        await authenticate_with(gate, settings.trusted_proxies, guard)
-        await refuse_early()
-        await begin_audited(audit, record())
-        return await answer_detached()
-    async def authenticate() -> None:
         asked = at_hand()
         noted = record_of(cast(Scope, asked.scope))
         await authenticate_with(asked, noted, gate, settings.trusted_proxies, guard)
         await refuse_early(asked, noted)
         await begin_audited(audit, noted)
+        return await answer_detached(asked, noted)
 
     register_error_handlers(app)
     allow_pages(app, settings.allowed_origins)
