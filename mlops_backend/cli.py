@@ -71,6 +71,7 @@ COMMANDS: Final = (keys, db)
 @click.option("--model", "models", multiple=True, help="A model, or a pattern such as llama3*; repeatable.")
 @click.option("--priority", default=Priority.INTERACTIVE, help="interactive, or batch, which gives way in the queue.")
 @click.option("--weight", default=1.0, help="How much of a share it has in the queue.")
+@click.option("--cache", is_flag=True, help="Keep answers that are the same each time.")
 @click.option("--expires", help="30d, 12h, 90m, or a time such as 2027-01-31T12:00:00Z.")
 @click.option("--limit", "limits", multiple=True, help="requests=60/minute, tokens_per_day=off, …; repeatable.")
 @click.option("--end-user-limit", "end_user_limits", multiple=True, help="The same, of each end user; repeatable.")
@@ -83,6 +84,7 @@ def create(
     models: Sequence[str],
     priority: str,
     weight: float,
+    cache: bool,
     expires: str | None,
     limits: Sequence[str],
     end_user_limits: Sequence[str],
@@ -100,6 +102,7 @@ def create(
             "end_user_limits": dict(map(_limit, end_user_limits)),
             "priority": priority,
             "weight": weight,
+            "cache": cache,
             "expires_at": None if expires is None else _moment(expires),
         }
         key, secret = await services.get(ApiKeys).create(CreateKeyRequest.model_validate(asked))

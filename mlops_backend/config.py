@@ -35,6 +35,8 @@ from mlops_backend.event_loop import Choice, chosen
 from mlops_backend.principal import Limits, Price, Rate
 from mlops_backend.setting_addresses import Network
 from mlops_backend.setting_backends import BackendSetting
+from mlops_backend.setting_cache import CacheSettings
+from mlops_backend.setting_console import ConsoleSettings
 from mlops_backend.setting_models import Alias, KeepAlive
 from mlops_backend.setting_parts import PartSettings
 from mlops_backend.setting_servers import OpenAIServer
@@ -48,10 +50,9 @@ _MOST_BYTES = 10**15
 # A body is held in memory, whole, and more than once.
 _LARGEST_BODY = 2**31 - 2
 _DAY = 86_400
-_YEAR = 365 * _DAY
 
 # Shorter than a network can be, or so long that a clock overflows: neither is meant.
-Seconds = Annotated[float, Field(ge=0.001, le=_YEAR, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0.001, le=365 * _DAY, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 RateLimit = Annotated[Rate | None, NoDecode, BeforeValidator(values_of.rate_or_none)]
 Tokens = Annotated[int, Field(ge=1, le=MOST_TOKENS)]
@@ -68,6 +69,7 @@ class ConfigError(Exception):
 
 
 class Settings(PartSettings, BaseSettings):
+class Settings(CacheSettings, ConsoleSettings, TraceSettings, BaseSettings):
     """Everything an operator can set; frozen, so that it can be handed to every part."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)

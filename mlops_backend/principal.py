@@ -144,6 +144,7 @@ class Principal:
     or `anonymous`. `models` are patterns as the shell's, in canonical spelling; empty: every model.
     `weight` is how much of a share it has in the queue before the backends, where `priority` is its class.
     `end_user_limits` are those of each of the people for whom its client asks, beside its own.
+    `cache` says that answers which are the same each time are kept for it.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Principal:
     priority: Priority = Priority.INTERACTIVE
     weight: float = 1.0
     end_user_limits: Limits = NO_LIMITS
+    cache: bool = False
 
     @property
     def is_limited(self) -> bool:

@@ -33,6 +33,7 @@ LAYERS = (
         "setting_traces",
         "setting_console",
         "setting_streams",
+        "setting_cache",
     ),
     (
         "principal",
@@ -62,7 +63,7 @@ FLOORS = (
     ("services.other.keys", "services.other.usage", "services.llm.backends", "services.llm.leases"),
     ("services.other.limits", "services.llm.asked", "services.llm.dialects.native"),
     ("services.other.database", "services.llm.dialects.openai", "services.llm.routing"),
-    ("services.llm.aliases", "services.llm.pins", "services.other.journals"),
+    ("services.llm.aliases", "services.llm.pins", "services.other.journals", "services.other.response_cache"),
     ("services.llm.model_names", "services.llm.upstream", "services.llm.dialects"),
 )
 ROOMS = tuple(room for floor in FLOORS for room in floor)

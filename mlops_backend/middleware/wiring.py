@@ -25,12 +25,15 @@ from mlops_backend.middleware.guess_guard import GuessGuard
 from mlops_backend.middleware.idempotency import answer_detached
 from mlops_backend.middleware.key_in_url import KeyInUrl
 from mlops_backend.middleware.request_context import RequestContext, at_hand, record_of, services_of
+from mlops_backend.middleware.request_context import RequestContext, record, services_of
+from mlops_backend.middleware.response_cache import answer_kept
 from mlops_backend.middleware.root_path import CONFIGURED, RootPath
 from mlops_backend.principal import ANONYMOUS
 from mlops_backend.services.other.audit import AuditLog
 from mlops_backend.services.other.journals import Journals
 from mlops_backend.services.other.keys import KeyStores
 from mlops_backend.services.other.limits import ByteBudget, build_failed_keys
+from mlops_backend.services.other.response_cache import ResponseCache
 from mlops_backend.services.other.usage import Ledger
 from mlops_backend.services.registry import Services
 from mlops_backend.shared import Shared
@@ -56,6 +59,8 @@ def add_middleware(app: Quart, settings: Settings, shared: Shared | None = None)
     audit = services.get(AuditLog)
     guard = GuessGuard(build_failed_keys(settings, shared))
 
+    cache = services.get(ResponseCache) if settings.response_cache != "off" else None
+
     @app.before_request
     async def authenticate() -> Response | None:
         asked = at_hand()
@@ -64,6 +69,10 @@ def add_middleware(app: Quart, settings: Settings, shared: Shared | None = None)
         await refuse_early(asked, noted)
         await begin_audited(audit, noted)
         return await answer_detached(asked, noted)
+        await authenticate_with(gate, settings.trusted_proxies, guard)
+        await refuse_early()
+        await begin_audited(audit, record())
+        return None if cache is None else await answer_kept(cache)
 
     register_error_handlers(app)
     allow_pages(app, settings.allowed_origins)

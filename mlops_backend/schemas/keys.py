@@ -69,6 +69,10 @@ Weight = Annotated[
     float,
     Field(ge=LIGHTEST, le=HEAVIEST, description="Of a share in the queue: a key of 3 has three turns for one of 1"),
 ]
+Cache = Annotated[
+    bool,
+    Field(description="Answers that are the same each time are kept for it, as if each request had `X-Cache: use`"),
+]
 RateText = Annotated[str, AfterValidator(_rate), Field(json_schema_extra={"pattern": _RATE}, examples=["60/minute"])]
 Count = Annotated[int, Field(ge=1, le=_MOST_TOKENS)]
 When = Annotated[
@@ -128,6 +132,7 @@ class CreateKeyRequest(_Body):
     end_user_limits: EndUserLimits = Field(default_factory=KeyLimits)
     priority: Class = Priority.INTERACTIVE
     weight: Weight = 1.0
+    cache: Cache = False
     metadata: Metadata = Field(default_factory=dict, description="Anything that helps you")
     expires_at: When | None = None
     enabled: bool = True
@@ -146,6 +151,7 @@ class UpdateKeyRequest(_Body):
     end_user_limits: EndUserLimits = Field(default_factory=KeyLimits)
     priority: Class = Priority.INTERACTIVE
     weight: Weight = 1.0
+    cache: Cache = False
     metadata: Metadata = Field(default_factory=dict)
     expires_at: When | None = Field(default=None, description="`null`: never")
     enabled: bool = True
@@ -186,6 +192,7 @@ class KeyResponse(Schema):
     end_user_limits: Mapping[str, str | int | None]
     priority: Priority
     weight: float
+    cache: bool
     metadata: dict[str, Any]
     enabled: bool
     state: Literal["active", "disabled", "expired", "revoked"]
@@ -243,4 +250,5 @@ class OwnKeyResponse(Schema):
     end_user_limits: Mapping[str, str | int | None]
     priority: Priority
     weight: float
+    cache: bool
     expires_at: str | None

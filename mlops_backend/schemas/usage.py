@@ -168,6 +168,7 @@ class GenerationResponse(Schema):
     `requested_model` is what the client named, where `model` has another name; `passed_over` are the addresses of the
     backends that were asked before `backend`, with commas between them; `end_user` is for whom the client said that it
     asked. `streamed` says that the answer came in pieces; it is `null` where that is not known any more.
+    `cached` says that it was one of the response cache, and no backend was asked.
     """
 
     id: str
@@ -195,3 +196,4 @@ class GenerationResponse(Schema):
     passed_over: str
     end_user: str
     streamed: bool | None
+    cached: bool

@@ -18,7 +18,7 @@ _LONGEST_SAID: Final = 200
 # What stands in the log line where there is something to say.
 _TOLD: Final = (
     *("client", "end_user", "model", "requested_model", "backend", "route_reason", "upstream_url", "error", "said"),
-    *("bytes_in", "bytes_out"),
+    *("cached", "bytes_in", "bytes_out"),
 )
 # What has digits and is longer than a word, or is named for one.
 _MAY_BE_KEY: Final = re.compile(
@@ -59,6 +59,8 @@ class RequestRecord:
     to wait for a backend, `leased` when it last got one. `trace` is the trace that it is in. `admitted` is told
     when it is admitted. `translated` names the client's route and the backend's, where the answer is not in its
     backend's own words.
+    to wait for a backend, `leased` when it last got one. `trace` is the trace that it is in. `cached` says that its
+    answer was kept, and no backend was asked; `shortened` that its key's limits left room for less than was wanted.
     """
 
     id: str
@@ -106,6 +108,8 @@ class RequestRecord:
     leased: float | None = None
     admitted: Callable[[], object] | None = None
     translated: str = ""
+    cached: bool = False
+    shortened: bool = False
 
     def name_model(self, model: str) -> None:
         """Note the model that a client named: as much of it as a name may have, and nothing that a terminal obeys."""

@@ -84,12 +84,14 @@ def test_a_key_from_its_making_to_its_end(shell: Shell) -> None:
     """A key is made as the options say, listed, shown, rotated and revoked; its secret stands alone on its line."""
     options = "--owner alice --scope inference --scope admin --model LLAMA3 --model qwen* --expires 30d"
     limits = "--limit requests=60/minute --limit tokens_per_day=9 --limit concurrent=off"
-    key_id, secret = shell.make(f"{options} {limits} --priority batch --weight 2.5 --end-user-limit requests=5/minute")
+    key_id, secret = shell.make(
+        f"{options} {limits} --priority batch --weight 2.5 --cache --end-user-limit requests=5/minute"
+    )
     shown = json.loads(shell.result(f"keys show {key_id}"))
     assert shown["limits"] == {"requests": "60/minute", "tokens_per_day": 9, "concurrent": None}
     assert (shown["scopes"], shown["models"]) == (["admin", "inference"], ["llama3:latest", "qwen*"])
     assert (shown["owner"], shown["state"]) == ("alice", "active")
-    assert (shown["priority"], shown["weight"]) == ("batch", 2.5)
+    assert (shown["priority"], shown["weight"], shown["cache"]) == ("batch", 2.5, True)
     assert shown["end_user_limits"] == {"requests": "5/minute"}
     assert shown["expires_at"] > shown["created_at"]
     head, row = shell.result("keys list").splitlines()

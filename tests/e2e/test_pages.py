@@ -45,6 +45,7 @@ TESTED_HERE: Final = {
     "keys",
     "keys-output",
     "keys-cli",
+    "response-cache",
     "limits",
     "end-user-limits",
     "limited",
@@ -248,6 +249,14 @@ async def test_eventsource_reads_a_capability_url(newcomer: Newcomer) -> None:
     assert await newcomer.node(script) == said
     refused = script.replace(begun["id"], "unknown")
     assert await newcomer.node(refused) == "error: The stream was refused or broken off."
+
+
+async def test_the_second_answer_is_kept(newcomer: Newcomer) -> None:
+    """The same call has the same answer, which the model is asked for once."""
+    first, second = [await newcomer.shell(newcomer.text_of(BLOCKS["response-cache"])) for _ in range(2)]
+    assert "x-cache: miss" in first.lower()
+    assert "x-cache: hit" in second.lower()
+    assert first.splitlines()[-1] == second.splitlines()[-1]
 
 
 async def test_keys_are_handed_out(newcomer: Newcomer) -> None:

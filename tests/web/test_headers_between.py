@@ -38,6 +38,7 @@ STAYS = {
     "X-Real-IP": "203.0.113.7",
     "X-Priority": "batch",
     "X-Progress": "1",
+    "X-Cache": "keep",
     "X-End-User": "alice",
     "X-OpenWebUI-User-Id": "8",
     "X-OpenWebUI-User-Email": "alice@example.org",

@@ -133,6 +133,21 @@ async def test_a_generation_of_each_dialect_is_a_span(
     assert asked_of(fake) == [f"00-{TRACE}-{span.id}-01"]
 
 
+async def test_a_kept_answer_is_a_span_of_its_own(traced: Traced, fake: FakeOllama, collector: FakeCollector) -> None:
+    """It has the request's names and its end, and nothing of a backend or of tokens."""
+    async with traced(fake.url) as service:
+        for _ in range(2):
+            body = COMPLETION | {"options": {"temperature": 0}}
+            answer = await service.client.post("/api/generate", json=body, headers={"X-Cache": "use"})
+        await collector.wait_until(lambda: len(collector.spans) == 2)
+    known = {span.attributes["mlops_backend.request_id"]: span for span in collector.spans}
+    span = known[answer.headers["x-request-id"]]
+    assert (span.name, span.failed) == ("text_completion llama3", False)
+    assert span.attributes["mlops_backend.outcome"] == "done"
+    unknown = {"gen_ai.provider.name", "gen_ai.usage.output_tokens", "mlops_backend.backend", "server.address"}
+    assert not unknown & span.attributes.keys()
+
+
 async def test_a_span_says_who_it_is_of(traced: Traced, fake: FakeOllama, collector: FakeCollector) -> None:
     """The service's name is the operator's, and each process has an id of its own."""
     for _ in range(2):

@@ -24,7 +24,7 @@ async def get_own_key() -> OwnKeyResponse:
     """Say what the key that asks is good for.
 
     Its name, scopes, models (none: every model), the limits in force and those of each of its end users, its class and
-    weight in the queue, and when it expires.
+    weight in the queue, whether answers are kept for it, and when it expires.
     """
     principal: Principal = g.principal
     expiry = service(KeyCache).expiry(principal.id)
@@ -37,6 +37,7 @@ async def get_own_key() -> OwnKeyResponse:
         end_user_limits=principal.end_user_limits.written(),
         priority=principal.priority,
         weight=principal.weight,
+        cache=principal.cache,
         expires_at=None if expiry is None else datetime.fromtimestamp(expiry, UTC).isoformat(timespec="milliseconds"),
     )
 

@@ -51,6 +51,11 @@ class Aliases:
             return ()
         return _drawn(alias, share()) if alias.shares else alias.models
 
+    def told(self, name: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """The models that a name stands for as the operator wrote them, and their shares; none where it is no alias."""
+        alias = self._aliases.of(name)
+        return ((), ()) if alias is None else (alias.models, alias.shares)
+
     def first(self, name: str) -> str:
         """The model that a name stands for first of all, or the name itself."""
         return next(iter(self.models(name)), name)

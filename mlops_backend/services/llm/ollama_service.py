@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from random import random
 from typing import Any
@@ -163,6 +163,32 @@ class OllamaService:
         limited = limited if end_user else replace(limited, end_user_limits=NO_LIMITS)
         if limited.is_limited:
             (await self._meter.reserve(limited, 0, 0, end_user=end_user)).release()
+
+    def meaning(self, model: str) -> str:
+        """What a model's name stands for, and what is pinned of that, in words that change when it does.
+
+        Args:
+            model: empty for `DEFAULT_MODEL`; where there is none it means nothing.
+        """
+        if not (name := model or self._default_model):
+            return ""
+        models, shares = self._aliases.told(name)
+        return repr((name, models, shares, [self._pins.of(each) for each in models or (name,)]))
+
+    async def grant(self, models: Sequence[str], record: RequestRecord) -> None:
+        """Let an answer that is kept be given to who asks, if these models may be named; it counts as a request alone.
+
+        Args:
+            models: those that the request names; none for `DEFAULT_MODEL`.
+            record: of the request; gets what its answer tells of the limits.
+
+        Raises:
+            Forbidden: a model that may not be named.
+            LimitExceeded, LimitsUnavailable: see `Meter.reserve`.
+        """
+        self._rules.check(models or [self._default_model], record.caller)
+        if record.caller is not None:
+            record.answer_headers = await self.count_request(record.caller, record.end_user)
 
     async def models(self, caller: Principal | None) -> dict[str, Any]:
         """Every model of every reachable backend that `caller` may use; see `Catalogue.models`."""

@@ -218,6 +218,28 @@ async def test_keys_from_before_are_ordinary(empty: Database) -> None:
         assert len((await connection.execute(select(api_keys.c.id))).all()) == 3
 
 
+async def test_what_is_from_before_knows_no_kept_answers(empty: Database) -> None:
+    """Keys and rows that are there, and those of a service of the version before, have none; going back all stay."""
+    key = insert(table("api_keys", *(column(name, api_keys.c[name].type) for name in KEY)))
+    generation = insert(table("generations", *map(column, row(1, 1))))
+    for number, step in enumerate(("0011", "head")):
+        async with empty.migrating() as connection:
+            await upgrade(connection, step)
+            await connection.execute(key, [{**KEY, "id": f"key_{number}"}])
+            await connection.execute(generation, [row(number, number)])
+    async with empty.migrating() as connection:
+        await connection.execute(insert(api_keys), [{**KEY, "id": "key_2", "cache": True}])
+        await connection.execute(insert(generations), [row(2, 2, cached=True)])
+        for told in (api_keys.c.cache, generations.c.cached):
+            of = told.table.c.id
+            assert list((await connection.execute(select(told).order_by(of))).scalars()) == [False, False, True]
+    async with empty.migrating() as connection:
+        await downgrade(connection, "0011")
+        assert "cache" not in await connection.run_sync(columns_of, "api_keys")
+        assert "cached" not in await connection.run_sync(columns_of, "generations")
+        assert len((await connection.execute(select(generations.c.id))).all()) == 3
+
+
 async def test_a_ledger_from_before_names_nobody(empty: Database) -> None:
     """What is there, and what a service of the version before writes; going back, all rows are there."""
     known = row(1, 1).keys() - {"end_user", "streamed"}

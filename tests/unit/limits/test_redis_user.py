@@ -23,6 +23,8 @@ from mlops_backend.services.other.limits.charge import Charge
 from mlops_backend.services.other.limits.redis_limiter import RedisLimiter
 from mlops_backend.services.other.limits.redis_store import LIFE, RedisStore, Settlement
 from mlops_backend.services.other.limits.windows import windows_at
+from mlops_backend.services.other.response_cache import Entry
+from mlops_backend.services.other.response_cache.redis import RedisKeeper
 from mlops_backend.setting_stores import redis_url
 from tests.fakes.limits import NOON, Ledger, key, quiet
 from tests.fakes.limits_model import SECOND, Clock
@@ -101,6 +103,7 @@ async def do_everything(url: str) -> None:
         assert (await store.reserve(charge, "c", windows)).code == script.ADMITTED
         await keep_leases(url)
         await keep_journals(url)
+        await keep_answers(url)
     finally:
         await store.aclose()
         await on_redis_time.aclose()
@@ -158,6 +161,22 @@ async def keep_journals(url: str) -> None:
         assert await store.listed("key") == []
     finally:
         await store.aclose()
+async def keep_answers(url: str) -> None:
+    """All that is asked for kept answers: found, replaced, grown too old, and too many."""
+    clock = Clock(NOON)
+    keeper = RedisKeeper(url, 60, 3000, lambda: clock.now / SECOND)
+    try:
+        for name in ("a", "a", "b", "c"):
+            clock.now += SECOND
+            assert await keeper.get("c") is None
+            await keeper.put(name, Entry((), b"x", 0.0, False, "m", ""))
+        assert await keeper.get("c") is not None
+        assert keeper.entries == 2
+        clock.now += 70 * SECOND
+        await keeper.put("d", Entry((), b"x", 0.0, False, "m", ""))
+        assert keeper.entries == 1
+    finally:
+        await keeper.aclose()
 
 
 async def test_the_commands_that_are_listed_are_enough(server: RedisServer) -> None:

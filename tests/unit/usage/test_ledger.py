@@ -62,6 +62,7 @@ async def test_a_row_says_what_is_known(database_url: str) -> None:
         "requested_model": "fast",
         "passed_over": "http://one:11434,http://two:11434",
         "streamed": False,
+        "cached": False,
         "end_user": "alice@example.org",
     }
 

@@ -76,7 +76,7 @@ function details(row) {
       row.requested_model && ["Asked for as", row.requested_model],
       ["Backend", row.backend || NOTHING],
       row.passed_over && ["Asked in vain", row.passed_over.split(",").join(", ")],
-      ["Answered", { true: "in pieces", false: "in one piece" }[row.streamed] ?? NOTHING],
+      ["Answered", row.cached ? "from the response cache" : { true: "in pieces", false: "in one piece" }[row.streamed] ?? NOTHING],
     ]),
     group("Tokens", [
       ["Prompt", number(row.prompt_tokens)],

@@ -120,6 +120,7 @@ async def metered(meter: Meter, asked: Asked, record: RequestRecord) -> Metered:
     record.answer_headers = held.headers
     if held.output is None:
         return Metered(held, record, asked)
+    record.shortened = True
     try:
         return Metered(held, record, await bounded(asked, held.output // output.answers))
     except BaseException:

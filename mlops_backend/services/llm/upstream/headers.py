@@ -38,6 +38,7 @@ _NOT_ASKED: Final = _HOP_BY_HOP | frozenset(
         "true-client-ip",
         "via",
         "x-api-key",
+        "x-cache",
         "x-end-user",
         "x-envoy-original-path",
         "x-original-uri",
@@ -52,7 +53,7 @@ _STAYS_HERE_PREFIXES: Final = ("access-control-", "cf-", "sec-", "x-forwarded-",
 _NOT_ANSWERED: Final = _HOP_BY_HOP | frozenset(
     {
         *("alt-svc", "date", "server", "set-cookie", "strict-transport-security", "via", "www-authenticate"),
-        *("x-backend", "x-request-id", "x-route-reason"),
+        *("x-backend", "x-cache", "x-request-id", "x-route-reason"),
     }
 )
 

@@ -22,12 +22,13 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 from mlops_backend.folding import folding_of
 from mlops_backend.services.other.database.exact_text import ExactText
 
-HEAD: Final = "0011"
+HEAD: Final = "0013"
 
 _EXACT: Final = ExactText()
 
@@ -57,6 +58,7 @@ api_keys: Final = Table(
     Column("priority", String(16), nullable=False, server_default="interactive"),
     Column("weight", Float, nullable=False, server_default="1"),
     Column("end_user_limits", JSON, nullable=False, server_default="{}"),
+    Column("cache", Boolean, nullable=False, server_default=false()),
     Index("ix_api_keys_revision", "revision"),
     Index("ix_api_keys_created_at", "created_at", "id"),
     Index("ix_api_keys_owner", "owner", "created_at", "id"),
@@ -96,7 +98,7 @@ console_sessions: Final = Table(
 
 # The ledger: one row for every generation. `id` is ours and grows with time; a client may choose the request's id.
 # `passed_over` has addresses with commas between them; `end_user` is for whom a client said that it asked. Whether it
-# `streamed` is not known of rows from before step 0010.
+# `streamed` is not known of rows from before step 0010. No backend was asked for a `cached` one.
 generations: Final = Table(
     "generations",
     metadata,
@@ -123,6 +125,7 @@ generations: Final = Table(
     Column("passed_over", String(2048), nullable=False, server_default=""),
     Column("end_user", String(256), nullable=False, server_default=""),
     Column("streamed", Boolean),
+    Column("cached", Boolean, nullable=False, server_default=false()),
     Index("ix_generations_started_at", "started_at"),
     Index("ix_generations_key_id", "key_id", "started_at"),
     Index("ix_generations_model", "model", "started_at"),

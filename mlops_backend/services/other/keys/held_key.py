@@ -33,7 +33,8 @@ class HeldKey:
         scopes, limits = frozenset(map(Scope, row["scopes"])), defaults.replaced(row["limits"])
         turns = Priority(row["priority"]), _weight(row["weight"])
         of_people = NO_LIMITS.replaced(row["end_user_limits"])
-        principal = Principal(row["name"], row["id"], scopes, tuple(row["models"]), limits, *turns, of_people)
+        own = limits, *turns, of_people, bool(row["cache"])
+        principal = Principal(row["name"], row["id"], scopes, tuple(row["models"]), *own)
         end = _seconds(row["expires_at"])
         ends = {
             bytes(each["hash"]): min(_seconds(each["secret_expires_at"]), end)

@@ -29,6 +29,7 @@ class ApiKey:
     end_user_limits: Mapping[str, Any]
     priority: str
     weight: float
+    cache: bool
     metadata: Mapping[str, Any]
     enabled: bool
     created_at: int

@@ -50,6 +50,7 @@ class Noted(NamedTuple):
     passed_over: tuple[str, ...]
     end_user: str
     streamed: bool
+    cached: bool
 
 
 def noted(record: RequestRecord, now: float) -> Noted:
@@ -79,6 +80,7 @@ def noted(record: RequestRecord, now: float) -> Noted:
         record.passed_over,
         record.end_user,
         record.streams,
+        record.cached,
     )
 
 

@@ -116,7 +116,7 @@ def _empty() -> dict[str, Counter[int]]:
 
 
 def _seen(span: Span, name: str | None) -> CTE:
-    """How many generations have the same three buckets, by value."""
+    """How many generations that a backend was asked for have the same three buckets, by value."""
     rows = generations.c
     behind = rows.completion_tokens - 1
     streamed = and_(rows.streamed, rows.first_byte_ms.is_not(None))
@@ -129,7 +129,8 @@ def _seen(span: Span, name: str | None) -> CTE:
     )
     number = cast((places[0] * _literal(_ROOM) + places[1]) * _literal(_ROOM) + places[2], Integer).label("number")
     value = [] if name is None else [rows[name].label("value")]
-    counted_rows = select(*value, number, func.count().label("count")).where(*span.conditions(generations))
+    wanted = rows.cached.is_(False), *span.conditions(generations)
+    counted_rows = select(*value, number, func.count().label("count")).where(*wanted)
     return counted_rows.group_by(*value, literal_column("number")).cte("seen")
 
 
