@@ -35,8 +35,6 @@ from mlops_backend.event_loop import Choice, chosen
 from mlops_backend.principal import Limits, Price, Rate
 from mlops_backend.setting_addresses import Network
 from mlops_backend.setting_backends import BackendSetting
-from mlops_backend.setting_cache import CacheSettings
-from mlops_backend.setting_console import ConsoleSettings
 from mlops_backend.setting_models import Alias, KeepAlive
 from mlops_backend.setting_parts import PartSettings
 from mlops_backend.setting_servers import OpenAIServer
@@ -69,7 +67,6 @@ class ConfigError(Exception):
 
 
 class Settings(PartSettings, BaseSettings):
-class Settings(CacheSettings, ConsoleSettings, TraceSettings, BaseSettings):
     """Everything an operator can set; frozen, so that it can be handed to every part."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from mlops_backend.setting_cache import CacheSettings
 from mlops_backend.setting_console import ConsoleSettings
 from mlops_backend.setting_streams import StreamSettings
 from mlops_backend.setting_traces import TraceSettings
 
 
-class PartSettings(ConsoleSettings, StreamSettings, TraceSettings):
+class PartSettings(CacheSettings, ConsoleSettings, StreamSettings, TraceSettings):
     """A part of `Settings`."""

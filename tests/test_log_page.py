@@ -29,8 +29,6 @@ MADE = {
     ("leases_redis_up", "info"),
     ("streams_redis_up", "info"),
     ("responses_redis_down", "warning", "error"),
-    ("limits_redis_up", "info"),
-    ("leases_redis_up", "info"),
     ("responses_redis_up", "info"),
     ("the database is away", "error", "error"),
     ("the database answers again", "info"),

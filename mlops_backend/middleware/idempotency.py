@@ -23,7 +23,7 @@ from mlops_backend.middleware.asgi import Scope
 from mlops_backend.middleware.body_limit import body_of
 from mlops_backend.middleware.detached import Admitted, Detached, DetachedRequests
 from mlops_backend.middleware.kept_answers import kept_answer
-from mlops_backend.middleware.request_context import at_hand, record, service
+from mlops_backend.middleware.request_context import IDEMPOTENCY, PREFERENCES, at_hand, record, said_in, service
 from mlops_backend.middleware.root_path import public_path
 from mlops_backend.principal import Principal
 from mlops_backend.services.llm.dialects import dumped
@@ -33,7 +33,7 @@ from mlops_backend.telemetry.record import RequestRecord
 HEADER: Final = "Idempotency-Key"
 ASYNC: Final = "respond-async"
 _LONGEST: Final = 255
-_NAMES: Final = frozenset({b"idempotency-key", b"prefer"})
+_NAMES: Final = frozenset({IDEMPOTENCY, PREFERENCES})
 _OWN_API: Final = "/api/llm/", "/api/database/"
 _ACCEPTED: Final = 202
 _REFUSED: Final = 400
@@ -63,7 +63,7 @@ async def answer_detached(asked: Request, noted: RequestRecord) -> Response | No
     if not noted.generates:
         return None
     scope = cast(Scope, asked.scope)
-    if not any([name in _NAMES for name, _ in scope["headers"]]):
+    if not any([name in _NAMES for name, _ in said_in(scope)]):
         return None
     wants_address = _wants_address(asked.headers.getlist("Prefer"), asked.path)
     if not (wants_address or HEADER in asked.headers):

@@ -28,9 +28,14 @@ ADMITTED: Final = "mlops_backend.admitted"
 _RECORD: Final = "mlops_backend.record"
 _EXTENSION: Final = "mlops_backend.services"
 _ID: Final = b"x-request-id"
+_SAID: Final = "mlops_backend.said"
 _PRIORITY: Final = b"x-priority"
-# All headers that are read here; most requests have none of them.
-_READ: Final = frozenset({_ID, _PRIORITY, PARENT.encode(), STATE.encode(), *NAMING})
+# What a client may want of its generation; others look for it, in `said_in`.
+IDEMPOTENCY: Final = b"idempotency-key"
+PREFERENCES: Final = b"prefer"
+CACHE: Final = b"x-cache"
+# All headers that are looked for here; most requests have none of them.
+_READ: Final = frozenset({_ID, _PRIORITY, IDEMPOTENCY, PREFERENCES, CACHE, PARENT.encode(), STATE.encode(), *NAMING})
 _VALID_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _CLIENT_CLOSED: Final = 499
 _UNREADABLE: Final = "The request cannot be read: its target has no path, or its Host is none."
@@ -77,7 +82,7 @@ class RequestContext:
         record.end_users, record.admitted = self._end_users, scope.get(ADMITTED)
         if named := of_headers(said):
             record.name_end_user(named)
-        scope[_RECORD] = record
+        scope[_RECORD], scope[_SAID] = record, said
         header = (b"x-request-id", record.id.encode())
 
         async def send_with_id(message: Message) -> None:
@@ -110,6 +115,11 @@ def record() -> RequestRecord:
 def record_of(scope: Scope) -> RequestRecord:
     """The record that `RequestContext` put into an ASGI scope."""
     return cast(RequestRecord, scope[_RECORD])
+
+
+def said_in(scope: Scope) -> Headers:
+    """Those headers of a request that few requests have: `IDEMPOTENCY`, `PREFERENCES`, `CACHE` among them."""
+    return cast(Headers, scope[_SAID])
 
 
 def service(kind: type[T]) -> T:

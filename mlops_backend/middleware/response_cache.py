@@ -13,7 +13,7 @@ from werkzeug.datastructures import Headers
 
 from mlops_backend.aside import aside
 from mlops_backend.middleware.asgi import Scope
-from mlops_backend.middleware.request_context import at_hand, record, record_of, service
+from mlops_backend.middleware.request_context import CACHE, record, said_in, service
 from mlops_backend.services.llm import asked as tasks
 from mlops_backend.services.llm.asked import Task, read_asked
 from mlops_backend.services.llm.ollama_service import OllamaService
@@ -58,22 +58,24 @@ class _Wish:
     max_age: float | None
 
 
-async def answer_kept(cache: ResponseCache) -> Response | None:
+async def answer_kept(cache: ResponseCache, asked: Request, noted: RequestRecord) -> Response | None:
     """The kept answer to the request at hand; where there is none, its own is kept if it may be.
 
     Called by the `before_request` hook, once it is known who asks. A request that has not asked for it costs a
     look at its headers.
 
+    Args:
+        cache: what is kept.
+        asked: the request at hand.
+        noted: its record.
+
     Raises:
         Forbidden, LimitExceeded, LimitsUnavailable: what is kept may not be given; see `OllamaService.grant`.
         AppError: the body was refused while it came.
     """
-    asked = at_hand()
-    scope = cast(Scope, asked.scope)
-    noted = record_of(scope)
     if not noted.generates or noted.caller is None:
         return None
-    said = any([name == b"x-cache" and value.strip().lower() == _USE for name, value in scope["headers"]])
+    said = any([name == CACHE and value.strip().lower() == _USE for name, value in said_in(cast(Scope, asked.scope))])
     if not (said or cache.wants(noted.caller)) or (kind := ROUTES.get(noted.route)) is None:
         return None
     wish = _wish(asked.headers.getlist("Cache-Control"))

@@ -25,7 +25,6 @@ from mlops_backend.middleware.guess_guard import GuessGuard
 from mlops_backend.middleware.idempotency import answer_detached
 from mlops_backend.middleware.key_in_url import KeyInUrl
 from mlops_backend.middleware.request_context import RequestContext, at_hand, record_of, services_of
-from mlops_backend.middleware.request_context import RequestContext, record, services_of
 from mlops_backend.middleware.response_cache import answer_kept
 from mlops_backend.middleware.root_path import CONFIGURED, RootPath
 from mlops_backend.principal import ANONYMOUS
@@ -58,7 +57,6 @@ def add_middleware(app: Quart, settings: Settings, shared: Shared | None = None)
     services.add(gate)
     audit = services.get(AuditLog)
     guard = GuessGuard(build_failed_keys(settings, shared))
-
     cache = services.get(ResponseCache) if settings.response_cache != "off" else None
 
     @app.before_request
@@ -68,11 +66,9 @@ def add_middleware(app: Quart, settings: Settings, shared: Shared | None = None)
         await authenticate_with(asked, noted, gate, settings.trusted_proxies, guard)
         await refuse_early(asked, noted)
         await begin_audited(audit, noted)
-        return await answer_detached(asked, noted)
-        await authenticate_with(gate, settings.trusted_proxies, guard)
-        await refuse_early()
-        await begin_audited(audit, record())
-        return None if cache is None else await answer_kept(cache)
+        if (answer := await answer_detached(asked, noted)) is not None or cache is None:
+            return answer
+        return await answer_kept(cache, asked, noted)
 
     register_error_handlers(app)
     allow_pages(app, settings.allowed_origins)

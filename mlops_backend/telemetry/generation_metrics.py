@@ -99,8 +99,6 @@ class GenerationMetrics:
         labels = operation_of(record.asked_path, record.route), record.provider, model
         self._generations[model, record.outcome] += 1
         self._key_generations[key, record.outcome] += 1
-        self._generations[model, record.outcome].inc()
-        self._key_generations[key, record.outcome].inc()
         if record.cached:  # the times are those of backends
             return
         error = "" if record.outcome == "done" else record.error or record.outcome

@@ -58,9 +58,8 @@ class RequestRecord:
     `asked_path` is the route in its client's dialect, `provider` the kind of the backend. `queued` is when it first had
     to wait for a backend, `leased` when it last got one. `trace` is the trace that it is in. `admitted` is told
     when it is admitted. `translated` names the client's route and the backend's, where the answer is not in its
-    backend's own words.
-    to wait for a backend, `leased` when it last got one. `trace` is the trace that it is in. `cached` says that its
-    answer was kept, and no backend was asked; `shortened` that its key's limits left room for less than was wanted.
+    backend's own words. `cached` says that its answer was kept, and no backend was asked; `shortened` that its key's
+    limits left room for less than was wanted.
     """
 
     id: str

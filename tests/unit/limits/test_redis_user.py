@@ -161,6 +161,8 @@ async def keep_journals(url: str) -> None:
         assert await store.listed("key") == []
     finally:
         await store.aclose()
+
+
 async def keep_answers(url: str) -> None:
     """All that is asked for kept answers: found, replaced, grown too old, and too many."""
     clock = Clock(NOON)
