@@ -90,7 +90,8 @@ async def get_openai_model(model: str) -> Response:
 async def create_response() -> Response:
     """Answer by the Responses API.
 
-    Nothing is remembered. Streamed as server-sent events when `stream` is true; a backend that is too old says 404.
+    Nothing is remembered. Streamed as server-sent events when `stream` is true. An Ollama that is too old for
+    it answers by its own chat.
     """
     return await forward(tasks.RESPONSES)
 

@@ -14,13 +14,14 @@ import pytest
 import pytest_asyncio
 
 from mlops_backend.config import Settings
-from tests.e2e.clients.clients import CALLED, MESSAGES, TOOL, Caller, Faked, Live, calling
+from tests.e2e.clients.clients import CALLED, MESSAGES, PARAMETERS, SENTENCE, TOOL, Caller, Faked, Live, calling
 from tests.e2e.clients.openai_refusals import REFUSALS, check_refused
 from tests.e2e.clients.test_openai import (
     call,
     test_chat,
     test_chat_streams,
     test_completions,
+    test_responses,
     test_schema,
     test_unknown_models,
     test_usage_of_completions,
@@ -36,6 +37,7 @@ __all__ = [
     "test_chat",
     "test_chat_streams",
     "test_completions",
+    "test_responses",
     "test_schema",
     "test_unknown_models",
     "test_usage_of_completions",
@@ -44,6 +46,8 @@ __all__ = [
 ]
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("no_clients_settings")]
 CHAT: dict[str, Any] = {"model": "llama3", "messages": MESSAGES}
+RESPONSE: dict[str, Any] = {"model": "llama3", "input": SENTENCE}
+FUNCTION: dict[str, Any] = {"type": "function", "name": "weather", "parameters": PARAMETERS, "strict": False}
 STREAMS = {"chat.completions.create": CHAT, "completions.create": {"model": "llama3", "prompt": "Hi"}}
 
 
@@ -100,6 +104,38 @@ async def test_streamed_tools_and_thoughts(ask: Caller, faked: Faked) -> None:
     assert "".join(getattr(choice.delta, "reasoning", None) or "" for choice in choices) == "It may rain."
     assert "".join(choice.delta.content or "" for choice in choices) == "".join(DEFAULT_WORDS)
     assert choices[-1].finish_reason == "tool_calls"
+
+
+async def test_tools_of_responses_go_round(ask: Caller, faked: Faked) -> None:
+    """What the client makes of a response is sent back with the result of its call."""
+    faked.fake.thinking, faked.fake.tool_calls = "It may rain.", (CALLED,)
+    answer = await ask("responses.create", **RESPONSE, tools=[FUNCTION])
+    thought, spoken, called = answer.output
+    assert (thought.summary[0].text, answer.output_text) == ("It may rain.", "".join(DEFAULT_WORDS))
+    assert (called.name, json.loads(called.arguments)) == ("weather", {"city": "Bern"})
+    assert answer.usage.output_tokens == len(DEFAULT_WORDS) + 3
+    given = [each.model_dump(exclude_none=True) for each in (thought, spoken, called)]
+    result = {"type": "function_call_output", "call_id": called.call_id, "output": "Sun."}
+    asked = {"role": "user", "content": SENTENCE}
+    await ask("responses.create", model="llama3", input=[asked, *given, result], tools=[FUNCTION])
+    *_, call_again, result_again = faked.fake.requests[-1].json()["messages"]
+    assert (call_again["thinking"], call_again["tool_calls"][0]["function"]) == ("It may rain.", CALLED["function"])
+    assert (result_again["tool_name"], result_again["content"]) == ("weather", "Sun.")
+
+
+async def test_streamed_responses(faked: Faked) -> None:
+    """The library's own reading of a stream finds nothing amiss, and comes to the whole response."""
+    faked.fake.thinking, faked.fake.tool_calls = "It may rain.", (CALLED,)
+    async with (
+        openai.AsyncOpenAI(
+            base_url=f"{faked.service.url}/v1", api_key=ORDINARY_KEY, max_retries=0, _strict_response_validation=True
+        ) as client,
+        client.responses.stream(**RESPONSE, tools=[FUNCTION]) as stream,
+    ):
+        deltas = [event.delta async for event in stream if event.type == "response.output_text.delta"]
+        response = await stream.get_final_response()
+    assert "".join(deltas) == response.output_text == "".join(DEFAULT_WORDS)
+    assert [item.type for item in response.output] == ["reasoning", "message", "function_call"]
 
 
 @pytest.mark.parametrize("mode", [Mode.CUT_MID_STREAM, Mode.HANG_MID_STREAM, Mode.ERROR_MID_STREAM, Mode.NO_DONE])

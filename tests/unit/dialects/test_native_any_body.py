@@ -19,6 +19,7 @@ NAMES = st.sampled_from(
         *("tool_calls", "function", "arguments", "input", "tool_use_id", "tools", "input_schema", "system", "thinking"),
         *("stream", "stream_options", "include_usage", "stop", "stop_sequences", "max_tokens", "temperature", "prompt"),
         *("reasoning", "effort", "output_config", "response_format", "json_schema", "schema", "encoding_format"),
+        *("output", "call_id", "summary", "instructions", "tool_choice", "format", "parameters", "max_output_tokens"),
         *("message", "done", "done_reason", "response", "embeddings", "eval_count", "logprobs", "error", "index"),
     ]
 )
@@ -28,6 +29,7 @@ LEAVES = st.one_of(
     st.integers(),
     st.floats(),
     st.sampled_from(["", "text", "image", "image_url", "tool_use", "tool_result", "base64", "{}", "data:;base64,AA"]),
+    st.sampled_from(["assistant", "function_call", "reasoning"]),
     st.sampled_from(["user", "tool", "json_object", "json_schema", "enabled", "high", "stop", "llama3"]),
 )
 VALUES = st.recursive(
@@ -40,6 +42,7 @@ SOUND: dict[str, dict[str, Any]] = {
     "/v1/completions": {"model": "m", "prompt": "Hi"},
     "/v1/embeddings": {"model": "m", "input": "Hi"},
     MESSAGES_PATH: {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]},
+    "/v1/responses": {"model": "m", "input": [{"role": "user", "content": "Hi"}]},
 }
 every_route = pytest.mark.parametrize("path", ROUTES)
 
@@ -59,8 +62,9 @@ def test_any_body_is_carried_or_refused(
 ) -> None:
     """What is carried can be written."""
     body = {**SOUND[path], **more}
-    if "messages" in SOUND[path] and not replaced:
-        body["messages"] = [{"role": "user", **in_a_message}, {"role": "user", "content": [in_a_message]}]
+    for turns in ("messages", "input"):
+        if isinstance(SOUND[path].get(turns), list) and not replaced:
+            body[turns] = [{"role": "user", **in_a_message}, {"role": "user", "content": [in_a_message]}]
     with suppress(BadRequest):
         assert dumped(ROUTES[path](body).body)
 

@@ -11,7 +11,7 @@ from mlops_backend.services.llm.dialects.native.lines import LineTranslator
 Whole = Callable[[Mapping[str, Any]], dict[str, Any]]
 # How an Ollama refuses that takes no words for how long to think; on its `/v1` it overlooks them.
 NO_EFFORTS: Final = "chatrequest.think of type"
-# How one refuses to think; on its `/v1/messages` it does not.
+# How one refuses to think; on its `/v1/messages` it does not, nor here on `/v1/responses`.
 NO_THINKING: Final = "does not support thinking"
 # What servers of OpenAI's API name that take no words for it.
 NO_REASONING: Final = ("reasoning_effort", "chat_template_kwargs", "enable_thinking", "not support reasoning")

@@ -25,7 +25,7 @@ def message_reply(told: Mapping[str, Any]) -> dict[str, Any]:
         BackendNonsense: it has none.
     """
     spoken = message_of(told)
-    content: list[dict[str, Any]] = [{"type": kind, kind: text} for kind, text in _texts(spoken)]
+    content: list[dict[str, Any]] = [{"type": kind, kind: text} for kind, text in texts_of(spoken)]
     calls = called(spoken.get("tool_calls"), 0)
     content += [{"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments} for call in calls]
     ended = _ended(told, called=bool(calls))
@@ -51,7 +51,7 @@ class MessageTranslator(LineTranslator):
     def _said(self, told: Mapping[str, Any], *, is_first: bool, is_last: bool) -> list[bytes]:
         spoken = message_of(told)
         events = [self._start()] if is_first else []
-        for kind, text in _texts(spoken):
+        for kind, text in texts_of(spoken):
             events += [*self._opened(kind), self._delta(f"{kind}_delta", kind, text)]
         for call in called(spoken.get("tool_calls"), self._called):
             self._called += 1
@@ -96,7 +96,7 @@ class MessageTranslator(LineTranslator):
         return [*self._closed(), ended, _event("message_stop")]
 
 
-def _texts(spoken: Mapping[str, Any]) -> list[tuple[str, str]]:
+def texts_of(spoken: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What was thought and what was said, each where there is some."""
     thought, said = spoken.get("thinking"), spoken.get("content")
     return [(kind, str(text)) for kind, text in (("thinking", thought), ("text", said)) if text]

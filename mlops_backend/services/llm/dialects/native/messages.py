@@ -71,12 +71,12 @@ def _part(part: Any) -> dict[str, Any]:
         case {"type": "text", "text": str(text)}:
             return {"content": text}
         case {"type": "image_url", "image_url": {"url": str(url)}} | {"type": "image_url", "image_url": str(url)}:
-            return {"content": "", "images": [_image(url)]}
+            return {"content": "", "images": [image_of(url)]}
     raise BadRequest("invalid message format")
 
 
-def _image(url: str) -> str:
-    """The base64 of an image in a data URL; whether it is some is for Ollama to say."""
+def image_of(url: str) -> str:
+    """The base64 of an image in a data URL; whether it is some is for Ollama to say. Raises `BadRequest`."""
     for start in _IMAGES:
         if url.startswith(start):
             return url[len(start) :]
@@ -86,7 +86,7 @@ def _image(url: str) -> str:
 def _native_call(call: Fields) -> dict[str, Any]:
     """A call whose arguments are an object, and not the text of one."""
     function = _function_of(call)
-    named = {"function": {"name": function.text("name"), "arguments": _arguments(function.text("arguments"))}}
+    named = {"function": {"name": function.text("name"), "arguments": arguments_of(function.text("arguments"))}}
     return {"id": call.text("id"), **named} if call.text("id") else named
 
 
@@ -94,7 +94,8 @@ def _function_of(call: Fields) -> Fields:
     return call.inner("function", "") or Fields({}, "")
 
 
-def _arguments(text: str) -> dict[str, Any]:
+def arguments_of(text: str) -> dict[str, Any]:
+    """The arguments of a call; raises `BadRequest` where they are no object."""
     try:
         value = from_json(text)
     except ValueError:

@@ -11,6 +11,7 @@ from mlops_backend.services.llm.dialects.native.carried import NO_EFFORTS, Carri
 from mlops_backend.services.llm.dialects.native.fields import Fields
 from mlops_backend.services.llm.dialects.native.messages import native_messages
 from mlops_backend.services.llm.dialects.native.of_messages import MESSAGES_PATH, messages
+from mlops_backend.services.llm.dialects.native.of_responses import responses
 from mlops_backend.services.llm.dialects.native.options import (
     chat_options,
     completion_options,
@@ -20,6 +21,7 @@ from mlops_backend.services.llm.dialects.native.options import (
 from mlops_backend.services.llm.dialects.native.replies import chat_reply, completion_reply, embeddings_reply
 from mlops_backend.services.llm.dialects.native.shapes import CHAT, COMPLETION
 from mlops_backend.services.llm.dialects.native.stream import EventTranslator
+from mlops_backend.services.llm.dialects.openai import RESPONSES_PATH
 
 _ENCODINGS: Final = ("float", "base64")
 
@@ -87,6 +89,7 @@ ROUTES: Final[Mapping[str, Callable[[Mapping[str, Any]], Carried]]] = {
     "/v1/completions": completion,
     "/v1/embeddings": embeddings,
     MESSAGES_PATH: messages,
+    RESPONSES_PATH: responses,
 }
 
 

@@ -10,6 +10,7 @@ from mlops_backend.services.llm.dialects.openai.messages import Model
 from mlops_backend.services.llm.dialects.openai.pieces import Estimate
 from mlops_backend.services.llm.dialects.openai.requests import CHAT_PATH, COMPLETION_PATH, EMBED_PATH, LLAMA_CPP
 from mlops_backend.services.llm.dialects.openai.response_events import (
+    RESPONSE,
     RESPONSES_PATH,
     completed_events,
     completed_response,
@@ -25,6 +26,7 @@ __all__ = [
     "COMPLETION_PATH",
     "EMBED_PATH",
     "LLAMA_CPP",
+    "RESPONSE",
     "RESPONSES_PATH",
     "ROUTES",
     "Estimate",

@@ -22,7 +22,7 @@ _ADDED: Final = "response.output_item.added"
 _ECHOED: Final = ("instructions", "temperature", "top_p")
 _TEXT: Final[Mapping[str, Any]] = {"annotations": [], "logprobs": []}
 # In the order in which Ollama writes them.
-_RESPONSE: Final[Mapping[str, Any]] = {
+RESPONSE: Final[Mapping[str, Any]] = {
     "id": "",
     "object": "response",
     "created_at": 0,
@@ -135,7 +135,7 @@ def _told(event: Mapping[str, Any]) -> Told:
 def _response(told: Mapping[str, Any], asked: Mapping[str, Any], begun: int) -> Told:
     echoed = {name: asked[name] for name in _ECHOED if name in asked}
     ours = {"created_at": begun, "model": asked["model"], "max_output_tokens": asked.get("max_tokens"), **echoed}
-    response = {**_RESPONSE, **ours, **told}
+    response = {**RESPONSE, **ours, **told}
     response["output"] = [_item(item) if isinstance(item, Mapping) else item for item in response["output"]]
     if response["status"] == "completed":
         response["completed_at"] = response["completed_at"] or int(time())
