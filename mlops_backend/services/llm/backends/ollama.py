@@ -15,15 +15,11 @@ from mlops_backend.services.llm.backends.native_drop_in import carried
 from mlops_backend.services.llm.backends.statuses import is_missing_route, raise_for_status
 from mlops_backend.services.llm.dialects import ollama
 from mlops_backend.services.llm.dialects.native import ROUTES, LineTranslator
-from mlops_backend.services.llm.dialects.native import MESSAGES_PATH, ROUTES
-from mlops_backend.services.llm.dialects.openai import RESPONSES_PATH
 from mlops_backend.services.llm.upstream import Upstream
 from mlops_backend.telemetry.logging import mask_url
 from mlops_backend.telemetry.record import RequestRecord
 
 _NOT_FOUND: Final = 404
-# Routes of its `/v1` that came later than the others.
-_LATER: Final = frozenset({MESSAGES_PATH, RESPONSES_PATH})
 
 
 class OllamaBackend:
@@ -38,7 +34,6 @@ class OllamaBackend:
         self.address = mask_url(url)
         self._version = ""
         self._missing = MissingRoutes()
-        self._lacking: dict[str, str] = {}
 
     async def version(self) -> str:
         """What `/api/version` says."""
@@ -80,24 +75,12 @@ class OllamaBackend:
         """By the route of that name, or carried where it has none, as it may not have before it is another version."""
         if asked.pin is None and not self._missing.has(asked.path, self._version):
             async with self._passed_on(record, asked) as answer:
-        if asked.path in _LATER and asked.pin is None:
-            return self._later(asked, record)
-        ask = passed_on if asked.pin is None or asked.path not in ROUTES else carried
-        return ask(self._upstream, self._target, asked, record)
-
-    @asynccontextmanager
-    async def _later(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer]:
-        """By the route of that name, or carried where it has none, as it will not have before it is another version."""
-        if self._lacking.get(asked.path) != self._version:
-            async with passed_on(self._upstream, self._target, asked, record) as answer:
                 body = await answer.whole() if answer.status == _NOT_FOUND else b""
                 if not is_missing_route(answer.status, body):
                     yield answer.changed(once(body)) if body else answer
                     return
             self._missing.note(asked.path, self._version)
         async with carried(partial(self._passed_on, record), self.kind, asked, record) as answer:
-            self._lacking[asked.path] = self._version
-        async with carried(self._upstream, self._target, asked, record) as answer:
             yield answer
 
     async def _models(self, path: str) -> list[dict[str, Any]]:
