@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,15 +23,14 @@ from tests.console.chatting import (
     in_order,
     nothing_ran,
     prompt,
-    replies,
     say,
     sees_reply,
 )
+from tests.console.keeping import owner_of, shows, user
 from tests.fakes.ollama import FakeOllama, Mode
 
 pytestmark = CONSOLE
 
-ROUTE: Final = "/api/database/conversations"
 ID: Final = re.compile(r"[?&]id=[0-9a-f]{32}")
 
 
@@ -41,55 +39,9 @@ def _orderly(fake: FakeOllama) -> None:
     in_order(fake)
 
 
-class Owner:
-    """Whoever has a key, and what is stored for it."""
-
-    def __init__(self, console: Console, key: str) -> None:
-        self.console = console
-        self.key = key
-
-    async def call(self, method: str, path: str = "", **request: Any) -> Any:
-        """Call the conversations API as a script does."""
-        headers = {"X-API-Key": self.key}
-        answer = await self.console.service.stranger.request(method, ROUTE + path, headers=headers, **request)
-        assert answer.is_success, answer.text
-        return answer.json() if answer.content else None
-
-    async def begin(self, *messages: dict[str, Any], title: str | None = None) -> str:
-        """Store a conversation; its id."""
-        named = {"title": title} if title else {}
-        made = await self.call("POST", json={**named, "model": MODEL, "messages": list(messages)})
-        return str(made["id"])
-
-    async def stored(self) -> list[dict[str, Any]]:
-        """All of them, with their messages."""
-        return [await self.call("GET", f"/{one['id']}") for one in (await self.call("GET"))["conversations"]]
-
-    async def visit(self, path: str = "/conversations", **options: Any) -> Page:
-        """Open the page."""
-        return await self.console.visit(path, self.key, **options)
-
-
-async def owner_of(console: Console) -> Owner:
-    """Somebody new, who has nothing."""
-    return Owner(console, await console.key())
-
-
-def user(content: str) -> dict[str, Any]:
-    """A message."""
-    return {"role": "user", "content": content}
-
-
 def items(page: Page) -> Locator:
     """The list's conversations."""
     return page.get_by_role("navigation", name="Conversations").get_by_role("link")
-
-
-async def shows(page: Page, questions: Sequence[str], answers: Sequence[str]) -> None:
-    """These messages are shown, and nothing is under way."""
-    await expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
-    await expect(page.locator(".question-text")).to_have_text(list(questions))
-    await expect(replies(page).locator(":scope > x-markdown")).to_have_text(list(answers))
 
 
 async def test_one_is_begun_and_gone_on_in_after_a_reload(console: Console, fake: FakeOllama) -> None:
@@ -114,35 +66,6 @@ async def test_one_is_begun_and_gone_on_in_after_a_reload(console: Console, fake
     assert [len(one["messages"]) for one in await owner.stored()] == [4]
     await assert_accessible(page)
     await assert_fits(page)
-
-
-async def test_a_reply_that_runs_is_seen_after_a_reload_and_in_another_tab(console: Console, fake: FakeOllama) -> None:
-    """Another tab tells that one is being written, and can end it; what came of it is there, and can be made anew."""
-    owner = await owner_of(console)
-    page = await owner.visit(f"/conversations?id={await owner.begin()}")
-    fake.hold()
-    await say(page, "Hi")
-    fake.release(2)
-    await expect(replies(page).locator("x-markdown")).to_have_text("Hello from")
-    other = await page.context.new_page()
-    await other.goto(page.url)
-    await expect(other.get_by_text("A reply is being written")).to_be_visible()
-    await other.get_by_role("button", name="Stop it").click()
-    await shows(other, ["Hi"], ["Hello from"])
-    await expect(other.get_by_text("Cut short: it was ended")).to_be_visible()
-    await expect(page.get_by_text("The reply was ended", exact=True)).to_be_visible()
-    await shows(page, ["Hi"], ["Hello from"])
-    await page.get_by_role("button", name="Regenerate").click()
-    fake.release(1)
-    await expect(replies(page).locator("x-markdown")).to_have_text("Hello")
-    await page.reload()
-    await shows(page, ["Hi"], ["Hello"])
-    fake.release()
-    await page.get_by_role("button", name="Regenerate").click()
-    await shows(page, ["Hi"], [TEXT])
-    await page.get_by_text("Earlier replies (2)").click()
-    await expect(page.locator(".earlier-replies x-markdown")).to_have_text(["Hello from", "Hello"])
-    assert [body["messages"] for body in asked(fake)] == [[user("Hi")]] * 3
 
 
 async def test_the_list_goes_on_and_is_searched(console: Console) -> None:

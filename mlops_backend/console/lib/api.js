@@ -39,14 +39,20 @@ export async function* lines(method, path, options) {
 
 /** The objects of an answer that is read line by line; leaving the loop ends the request. */
 export async function* objects(response) {
+  for await (const line of textLines(response)) if (line.trim()) yield JSON.parse(line);
+}
+
+/** The lines of an answer, as they come; leaving the loop ends the request. */
+export async function* textLines(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   try {
     for (;;) {
       const { done, value } = await reader.read();
       const parts = (rest + (value ?? "")).split("\n");
-      rest = done ? "" : parts.pop();
-      for (const line of parts) if (line.trim()) yield JSON.parse(line);
+      rest = parts.pop();
+      yield* parts;
+      if (done && rest) yield rest;
       if (done) return;
     }
   } finally {

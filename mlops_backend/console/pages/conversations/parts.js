@@ -50,13 +50,6 @@ export function resultForm(calls, send) {
   return h("form", { class: "result-form", onsubmit: submit }, fields, h("div", { class: "actions" }, h("button", { class: "button primary small" }, "Send the result")));
 }
 
-/** A reply is on its way, but not here. */
-export function elsewhereNote(stop) {
-  const text = "A reply is being written, in another tab or window. It is shown here when it is whole.";
-  const button = h("button", { type: "button", class: "button small", onclick: stop }, icon("stop", { size: 16 }), "Stop it");
-  return h("div", { class: "note elsewhere", role: "status" }, h("span", { class: "spinner", "aria-hidden": "true" }), h("span", null, text), button);
-}
-
 /** Nothing came. */
 export function unansweredNote(ask) {
   const button = h("button", { type: "button", class: "button small", onclick: ask }, icon("refresh", { size: 16 }), "Ask for one");

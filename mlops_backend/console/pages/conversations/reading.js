@@ -1,29 +1,26 @@
 // One conversation: read, gone on in, and changed.
 
-import { confirm } from "../../components/confirm-dialog.js";
 import { failure, loading } from "../../components/empty-state.js";
 import { toast } from "../../components/toast-list.js";
-import { troubleNote } from "../../components/trouble-note.js";
 import "../../components/prompt-box.js";
 import { h, replace } from "../../lib/element.js";
 import { follow } from "../../lib/follow.js";
-import { icon } from "../../lib/icons.js";
-import { troubleOf } from "../../lib/trouble.js";
 import { source } from "../../lib/attachments.js";
+import "./after.js";
+import { cutBehind, cutFrom } from "./changes.js";
 import "./head.js";
-import { liveReply } from "./live.js";
 import "./messages.js";
-import { elsewhereNote, grouped, modelChoice, pendingQuestion, resultForm, unansweredNote } from "./parts.js";
+import { grouped, modelChoice, pendingQuestion } from "./parts.js";
+import { RunningReply } from "./running.js";
 import * as store from "./store.js";
 import { SOON, pause, untilAnswered } from "./waiting.js";
-
-// Refusals before the message was stored, after which it is in the prompt again.
-const NOT_STORED = new Set(["precondition_failed", "conversation_full", "validation_error", "database_busy", "database_down", "csrf_token_missing", "unreachable", "body_too_large"]);
 
 /** <conversation-reading>: `open(id, message)`, `begin()`. Tells of "changed", "made" (with an id) and "deleted". */
 export class ConversationReading extends HTMLElement {
   #conversation = null;
-  #asking = null;
+  #reply = null;
+  // The streams that were shown here: what is told of them a moment after their end may be old.
+  #shown = new Set();
   #watching = null;
   #follow = null;
   models = [];
@@ -53,11 +50,14 @@ export class ConversationReading extends HTMLElement {
   async open(id, message = null) {
     this.#leave();
     replace(this, loading("Reading…"));
-    const mine = (this.#watching = new AbortController());
+    const { signal } = (this.#watching = new AbortController());
+    let running;
     try {
-      this.#conversation = await store.readOne(id, mine.signal);
+      // In this order: what ends between the two is stored, and read.
+      running = await store.running(id, signal);
+      this.#conversation = await store.readOne(id, signal);
     } catch (error) {
-      if (mine.signal.aborted) return;
+      if (signal.aborted) return;
       const title = error.status === 404 ? "There is no such conversation" : "It cannot be read";
       replace(this, failure(error, { title, again: error.status === 404 ? null : () => this.open(id, message) }));
       return;
@@ -66,7 +66,9 @@ export class ConversationReading extends HTMLElement {
     this.#draw();
     if (message) this.goTo(message);
     else this.#follow.toEnd();
-    this.#watch();
+    const last = running.at(-1);
+    if (last && (this.#unanswered || store.isAgain(last))) this.#readOn(last);
+    else this.#watch();
   }
 
   /** Show a message. */
@@ -75,8 +77,9 @@ export class ConversationReading extends HTMLElement {
   }
 
   #leave() {
-    this.#asking?.abort();
-    this.#asking = null;
+    this.#reply?.leave();
+    this.#reply = null;
+    this.#shown.clear();
     this.#watching?.abort();
     this.#follow?.end();
     this.head = this.list = null;
@@ -86,10 +89,10 @@ export class ConversationReading extends HTMLElement {
     const { id, title } = this.#conversation;
     this.head = h("reading-head", { ".about": { id, title }, onrenamed: ({ detail }) => this.#renamed(detail), ondeleted: ({ detail }) => this.#deleted(detail) });
     this.list = h("message-list", { onact: ({ detail }) => this.#act(detail) });
-    this.after = h("div", { class: "after-messages" });
+    this.after = h("reading-after", { onagain: () => this.#again(), onresults: ({ detail }) => this.#sendResults(detail) });
     this.announcement = h("p", { class: "visually-hidden", role: "status" });
     this.choice = modelChoice(this.models, this.#conversation.model);
-    this.prompt = h("prompt-box", { ".placeholder": "Go on", ".before": this.choice ? [this.choice] : [], onsend: () => this.#send(), onstop: () => this.#stop() });
+    this.prompt = h("prompt-box", { ".placeholder": "Go on", ".before": this.choice ? [this.choice] : [], onsend: () => this.#send(), onstop: () => this.#reply?.stop() });
     replace(this, this.head, h("div", { class: "thread" }, this.list, this.after), this.prompt, this.announcement);
     this.prompt.takes(this);
     this.#follow = follow(this.list);
@@ -107,23 +110,24 @@ export class ConversationReading extends HTMLElement {
     return Boolean(last) && (last.role === "user" || last.role === "tool");
   }
 
-  // A question without a reply: it may be on its way in another tab, or what came of it is just being stored.
+  // A question without a reply: that may be on its way, or what came of it is just being stored.
   async #watch() {
-    replace(this.after);
+    this.after.clear();
     if (!this.#unanswered) return this.#offerResults();
     this.#watching?.abort();
     const { signal } = (this.#watching = new AbortController());
     try {
-      await untilAnswered(this.id, signal, {
+      const stream = await untilAnswered(this.id, signal, {
         isAnswered: (found) => {
           this.#take(found);
           return !this.#unanswered;
         },
-        elsewhere: (ids) => this.#tell(elsewhereNote(() => ids.forEach((id) => store.endWriting(id).catch(() => {})))),
-        nothing: () => this.#tell(unansweredNote(() => this.#again())),
+        nothing: () => this.after.unanswered(),
+        shown: this.#shown,
       });
+      if (stream) return this.#readOn(stream);
       if (signal.aborted || this.#unanswered) return undefined;
-      replace(this.after);
+      this.after.clear();
       this.#offerResults();
     } catch (error) {
       if (!signal.aborted) this.#explain(error);
@@ -131,15 +135,10 @@ export class ConversationReading extends HTMLElement {
     return undefined;
   }
 
-  // Said once: who listens is not told the same with every look.
-  #tell(note) {
-    if (this.after.firstChild?.className !== note.className) replace(this.after, note);
-  }
-
   #offerResults() {
     const last = this.#conversation.messages.at(-1);
     const calls = last?.role === "assistant" ? (last.tool_calls ?? []) : [];
-    if (calls.length) replace(this.after, resultForm(calls, (messages) => this.#sendResults(messages)));
+    if (calls.length) this.after.offerResults(calls);
   }
 
   #take(conversation) {
@@ -161,7 +160,7 @@ export class ConversationReading extends HTMLElement {
 
   async #send() {
     const { text, images } = this.prompt;
-    if (this.#asking) return;
+    if (this.#reply) return;
     this.prompt.text = "";
     this.prompt.images = [];
     const body = { content: text, ...(images.length && { images: images.map(({ data }) => data) }) };
@@ -187,42 +186,37 @@ export class ConversationReading extends HTMLElement {
     return this.#ask({}, { again: true });
   }
 
-  #stop() {
-    this.#asking?.abort();
+  // Ask for a reply, and show it; false if the message was not stored.
+  #ask(body, { question = null, again = false }) {
+    const model = this.choice?.value || this.#conversation.model;
+    const ask = async (signal) => {
+      await this.#made();
+      return store.ask(this.#conversation, model ? { ...body, model } : body, { again, signal });
+    };
+    this.#follow.toEnd();
+    return this.#show({ model, ask }, { question, again });
   }
 
-  // Ask for a reply, and show it; false if the message was not stored.
-  async #ask(body, { question = null, again = false }) {
+  // Show a reply that was asked for elsewhere, or before the page was loaded.
+  #readOn(stream) {
+    return this.#show({ stream }, { again: store.isAgain(stream) });
+  }
+
+  async #show(about, { question = null, again }) {
     this.#watching?.abort();
-    const mine = (this.#asking = new AbortController());
+    const reply = (this.#reply = new RunningReply({ ...about, announce: (text) => (this.announcement.textContent = text) }));
     this.prompt.busy = true;
-    replace(this.after);
-    const model = this.choice?.value || this.#conversation.model;
-    const live = liveReply(model, () => this.#stop());
-    this.list.add([question, live.element].filter(Boolean), { again });
-    this.#follow.toEnd();
-    let stored = false;
-    let replyId = null;
-    let trouble = null;
-    try {
-      await this.#made();
-      const response = await store.ask(this.#conversation, model ? { ...body, model } : body, { again, signal: mine.signal });
-      stored = true;
-      replyId = response.headers.get("X-Reply-ID");
-      const last = await live.receive(response);
-      if (last.conversation?.stored === false) toast("The reply is not stored, or not yet: the database is away.", { kind: "danger" });
-    } catch (error) {
-      if (!mine.signal.aborted) trouble = error;
-      else stored = true;
-    }
-    live.end();
-    if (this.#asking !== mine) return true;
-    this.#asking = null;
+    this.after.clear();
+    this.list.add([question, reply.element].filter(Boolean), { again });
+    const { last, trouble, isStored, replyId } = await reply.show();
+    if (this.#reply !== reply) return true;
+    this.#reply = null;
+    this.#shown.add(reply.id);
     this.prompt.busy = false;
-    stored ||= !NOT_STORED.has(trouble?.code);
+    if (last?.conversation?.stored === false) toast("The reply is not stored, or not yet: the database is away.", { kind: "danger" });
     await this.#afterwards(trouble, replyId);
-    this.announcement.textContent = trouble ? `Failed. ${trouble.message}` : live.text;
-    return stored;
+    this.announcement.textContent = trouble ? `Failed. ${trouble.message}` : reply.text;
+    return isStored;
   }
 
   async #made() {
@@ -235,9 +229,10 @@ export class ConversationReading extends HTMLElement {
 
   async #afterwards(trouble, replyId) {
     const { id } = this;
-    if (id) await this.#refresh((messages) => !replyId || messages.some((one) => one.id === replyId)).catch(() => {});
+    let told = trouble;
+    if (id) await this.#refresh((messages) => !replyId || messages.some((one) => one.id === replyId)).catch((error) => (told ??= error));
     if (this.id !== id) return;
-    if (trouble) this.#explain(trouble);
+    if (told) this.#explain(told);
     else if (id) this.#watch();
     this.dispatchEvent(new CustomEvent("changed"));
   }
@@ -247,8 +242,7 @@ export class ConversationReading extends HTMLElement {
       toast("It was changed in another tab; this is how it is now. Nothing was sent.", { kind: "danger" });
       return;
     }
-    const again = this.id && this.#unanswered && h("button", { type: "button", class: "button small", onclick: () => this.#again() }, icon("refresh", { size: 16 }), "Try again");
-    replace(this.after, troubleNote(troubleOf(error), again));
+    this.after.explain(error, { again: this.id && this.#unanswered });
   }
 
   async #failed(error) {
@@ -257,18 +251,15 @@ export class ConversationReading extends HTMLElement {
   }
 
   #act({ name, id }) {
-    if (this.#asking) return;
+    if (this.#reply) return;
     if (name === "again") this.#again();
     else if (name === "edit") this.#edit(id);
     else this.#cut(id);
   }
 
   async #cut(id) {
-    const at = this.#conversation.messages.findIndex((one) => one.id === id);
-    const count = this.#conversation.messages.slice(at + 1).filter((one) => !one.replaced_at).length;
-    if (!(await confirm({ title: "Delete what follows?", text: `${count} ${count === 1 ? "message is" : "messages are"} deleted for good.`, action: "Delete", danger: true }))) return;
     try {
-      await store.truncate(this.#conversation, id);
+      if (!(await cutBehind(this.#conversation, id))) return;
       await this.#refresh();
       this.#watch();
       this.dispatchEvent(new CustomEvent("changed"));
@@ -293,11 +284,8 @@ export class ConversationReading extends HTMLElement {
   }
 
   async #resend(message, content) {
-    const at = this.#conversation.messages.indexOf(message);
-    const after = this.#conversation.messages.slice(0, at).findLast((one) => !one.replaced_at)?.id ?? null;
     try {
-      const images = await Promise.all(message.images.map(({ hash }) => store.imageData(this.id, hash)));
-      await store.truncate(this.#conversation, after);
+      const images = await cutFrom(this.#conversation, message);
       await this.#refresh();
       const sources = images.map((data, index) => source({ type: message.images[index].media_type, data }));
       const isSent = await this.#ask({ content, ...(images.length && { images }) }, { question: pendingQuestion(content, sources) });
@@ -306,6 +294,5 @@ export class ConversationReading extends HTMLElement {
       await this.#failed(error);
     }
   }
-
 }
 customElements.define("conversation-reading", ConversationReading);

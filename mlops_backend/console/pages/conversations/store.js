@@ -4,6 +4,8 @@ import { call, json } from "../../lib/api.js";
 import { address } from "../../lib/address.js";
 
 const ROUTE = "/api/database/conversations";
+const STREAMS = "/api/llm/streams";
+const AGAIN = "regenerate";
 
 /** A page of the list; `after` continues it, `search` narrows it. */
 export function list({ search, after, signal }) {
@@ -36,20 +38,24 @@ export function append({ id, version }, messages) {
   return json("POST", `${ROUTE}/${id}/append`, { body: { messages }, headers: only(version) });
 }
 
-/** Ask for a reply, to a new message or (`again`) to the last one; its generation can be found by the conversation's id. */
+/** Ask for a reply, to a new message or (`again`) to the last one; the stream on which it comes, whoever reads that. */
 export function ask({ id, version }, body, { again = false, signal }) {
-  const headers = { ...only(version), "X-Request-ID": `${id}.${crypto.getRandomValues(new Uint32Array(1))[0].toString(16)}` };
-  return call("POST", `${ROUTE}/${id}/${again ? "regenerate" : "messages"}`, { body, headers, signal });
+  return json("POST", `${ROUTE}/${id}/${again ? AGAIN : "messages"}`, { body, headers: { ...only(version), Prefer: "respond-async" }, signal });
 }
 
-/** The ids of the generations that write a reply in this conversation at present, here or in another tab. */
-export async function writing(id, signal) {
-  const { generations } = await json("GET", "/api/llm/generations", { signal });
-  return generations.map((one) => one.id).filter((one) => one.startsWith(`${id}.`));
+/** The streams on which replies to this conversation come at present, the oldest first; none where nobody can tell. */
+export async function running(id, signal) {
+  const { streams } = await json("GET", STREAMS, { signal }).catch(() => ({ streams: [] }));
+  return streams.filter((one) => one.conversation_id === id && one.outcome === null);
 }
 
-export function endWriting(requestId) {
-  return call("DELETE", `/api/llm/generations/${requestId}`);
+/** Whether what comes takes the place of the last reply. */
+export function isAgain({ route }) {
+  return route.endsWith(`/${AGAIN}`);
+}
+
+export function endStream(id) {
+  return call("DELETE", `${STREAMS}/${id}`);
 }
 
 export async function importFile(file) {
