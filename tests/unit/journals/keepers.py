@@ -115,8 +115,10 @@ async def in_parent(bounds: Bounds) -> AsyncIterator[Keeper]:
     kept = JournalsForWorkers(family.hub.handlers, MemoryJournals(bounds, clock))
     family.hub.when_one_leaves(kept.lose)
     await family.open()
-    yield Keeper(Apart(*map(WorkersJournals, family.workers)), clock)
-    await family.aclose()
+    try:
+        yield Keeper(Apart(*map(WorkersJournals, family.workers)), clock)
+    finally:
+        await family.aclose()
 
 
 @asynccontextmanager
@@ -128,8 +130,10 @@ async def in_redis(bounds: Bounds) -> AsyncIterator[Keeper]:
         patch.setattr(redis_clients, "_CONNECT", 10.0)
         journals = Apart(*(RedisJournals(server.url, bounds, clock=clock) for _ in range(2)))
         await journals.open()
-        yield Keeper(journals, clock)
-        await journals.aclose()
+        try:
+            yield Keeper(journals, clock)
+        finally:
+            await journals.aclose()
 
 
 KEEPERS: Final[dict[str, Making]] = {"memory": in_memory, "parent": in_parent, "redis": in_redis}

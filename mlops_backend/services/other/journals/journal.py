@@ -53,7 +53,7 @@ class Page(msgspec.Struct, frozen=True, array_like=True):
 
     The pieces are numbered from 1; `first` is the number of the first one here, and so the number of the next one to
     come where there is none. `oldest` is the number of the first one that is still kept. `outcome` is set once no piece
-    follows those here. `silent` is how many seconds ago its writer was last heard of.
+    follows those here. `silent` is how many seconds ago its writer was last heard of, 0 once it has ended.
     """
 
     head: Head | None

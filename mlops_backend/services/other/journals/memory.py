@@ -213,11 +213,13 @@ class MemoryJournals:
         return Page(found.head, first, taken, found.oldest, found.outcome if is_last else None, self._silent(found))
 
     def _silent(self, found: _Journal) -> float:
+        if found.outcome is not None:
+            return 0.0
         return inf if found.is_left else self._clock() - found.written_at
 
     def _holder(self, claim: str) -> _Journal | None:
         found = self._kept.get(self._claims.get(claim, ""))
-        return None if found is None or (found.outcome is None and self._silent(found) > LEFT) else found
+        return None if found is None or self._silent(found) > LEFT else found
 
     def _make_room(self, owner: str) -> None:
         if self._of_owner[owner] >= self._bounds.of_owner:
