@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from mlops_backend.config import Settings
@@ -24,6 +25,9 @@ KEYS = (ADMIN_KEY.encode(), ORDINARY_KEY.encode())
 ServeFactory = Callable[..., AbstractAsyncContextManager[Service]]
 
 compile_routes_once()
+# The same examples in each run, however long one takes on a machine that has others to do.
+hypothesis.settings.register_profile("ours", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("ours")
 # What is imported and collected stays: until all of it is there, the collector would look at it again and again.
 gc.disable()
 
