@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from mlops_backend.services.other.conversations import kept_replies
 from mlops_backend.services.other.conversations.kept_replies import KeptReplies
 from mlops_backend.services.other.conversations.passing import Passing
 from mlops_backend.services.other.conversations.replies import Replies
 from mlops_backend.services.other.conversations.rows import Message
 from mlops_backend.services.other.conversations.steps import Turn
+from mlops_backend.services.other.database import patient_writes
 from mlops_backend.telemetry.record import RequestRecord
 
 TURN = Turn("key", "c" * 32, 2, "q" * 32, 1, "r" * 32, 2, "llama3")
@@ -104,7 +104,7 @@ async def test_a_models_name_is_kept_as_the_database_takes_it() -> None:
 
 async def test_no_more_replies_wait_than_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """One too many is lost, and counted."""
-    monkeypatch.setattr(kept_replies, "_MOST_WAITING", 0)
+    monkeypatch.setattr(patient_writes, "_MOST_WAITING", 0)
     kept = KeptReplies(FakeTurns())  # type: ignore[arg-type]
     assert await kept.keep(TURN, Message("r" * 32, 2, "assistant")) is None
     assert kept.lost == 1

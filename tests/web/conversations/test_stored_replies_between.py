@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from mlops_backend.services.llm.ollama_service import OllamaService
-from mlops_backend.services.other.conversations import kept_replies, replies
+from mlops_backend.services.other.conversations import replies
+from mlops_backend.services.other.database import patient_writes
 from tests.conftest import ServeFactory
 from tests.databases import Postgres
 from tests.fakes.gate import Gate
@@ -58,7 +59,7 @@ async def test_a_database_that_is_away_does_not_keep_the_client(
 ) -> None:
     """The last object comes without the reply being kept, and says so; it is kept when the database is back."""
     monkeypatch.setattr(replies, "_CLIENT_WAITS", 0.3)
-    monkeypatch.setattr(kept_replies, "_RETRY_AFTER", 0.1)
+    monkeypatch.setattr(patient_writes, "_RETRY_AFTER", 0.1)
     address = await begun(on)
     async with streaming(on, fake, f"{address}/messages", {"content": "Hi"}, 3) as client:
         async with away(on, postgres):

@@ -6,8 +6,10 @@ from mlops_backend.services.other.database.at_once import Statements, run
 from mlops_backend.services.other.database.copying import NotEmpty, copy_all
 from mlops_backend.services.other.database.database import Database
 from mlops_backend.services.other.database.exact_text import ExactText
+from mlops_backend.services.other.database.hourly import Hourly
 from mlops_backend.services.other.database.inserting import insert_into
 from mlops_backend.services.other.database.migrating import NewerDatabase, UnknownStep, current, downgrade, upgrade
+from mlops_backend.services.other.database.patient_writes import PatientWrites
 from mlops_backend.services.other.database.prepared import Prepared
 from mlops_backend.services.other.database.sqlite_file import UnusableDatabase
 from mlops_backend.services.other.database.tables import (
@@ -28,8 +30,10 @@ from mlops_backend.services.other.database.wiring import build_database, check_d
 __all__ = [
     "Database",
     "ExactText",
+    "Hourly",
     "NewerDatabase",
     "NotEmpty",
+    "PatientWrites",
     "Prepared",
     "Statements",
     "UnknownStep",

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
-from time import time
 from typing import Any, Final
 
 import structlog
@@ -14,13 +11,11 @@ from sqlalchemy.sql.selectable import FromClause
 
 from mlops_backend.days import UTC_DAYS, Calendar
 from mlops_backend.errors import DatabaseDown
-from mlops_backend.services.other.database import Database, generations, insert_into, usage_daily
+from mlops_backend.services.other.database import Database, Hourly, generations, insert_into, usage_daily
 
-_EVERY: Final = 3600.0
 _SECOND: Final = 1000
 # Before it there is nothing, wherever one is.
 _FIRST: Final = -1
-_CLOSING_TIME: Final = 1.0
 _LOCK: Final = 0x6D6C6F71  # any number that nobody else takes for PostgreSQL's advisory locks
 _KEYS: Final = tuple(column.name for column in usage_daily.primary_key if column.name != "day")
 _SUMS: Final = ("prompt_tokens", "completion_tokens", "total_ms", "bytes_in", "bytes_out", "price")
@@ -28,7 +23,7 @@ _SUMS: Final = ("prompt_tokens", "completion_tokens", "total_ms", "bytes_in", "b
 log: Final = structlog.get_logger(__name__)
 
 
-class Retention:
+class Retention(Hourly):
     """Rolls up, every hour, the days that are older than they are to be kept in full.
 
     Several processes may do so at once, and each may be killed at any moment: a day moves in one transaction.
@@ -41,24 +36,10 @@ class Retention:
     """
 
     def __init__(self, database: Database, days: int, calendar: Calendar = UTC_DAYS) -> None:
+        super().__init__()
         self._calendar = calendar
         self._database = database
         self._days = days
-        self._closing = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    async def open(self) -> None:
-        """Start, with a first look at once."""
-        self._task = asyncio.create_task(self._run())
-
-    async def aclose(self) -> None:
-        """Stop; a day under way is finished if that takes no more than a second, else left as it was."""
-        self._closing.set()
-        if self._task is not None:
-            await asyncio.wait({self._task}, timeout=_CLOSING_TIME)
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
 
     async def sweep(self, now: float) -> int:
         """Roll up what is too old at `now`, in seconds since the epoch; how many days that were.
@@ -73,18 +54,11 @@ class Retention:
             day = await self._oldest(day + 1)
         return done
 
-    async def _run(self) -> None:
-        while not self._closing.is_set():
-            try:
-                if days := await self.sweep(time()):
-                    log.info("old days of the ledger are rolled up", days=days)
-            except DatabaseDown:
-                pass  # its going away is told already; there is another hour
-            except Exception:
-                log.exception("old days of the ledger cannot be rolled up")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_EVERY):
-                    await self._closing.wait()
+    def _tell(self, done: int) -> None:
+        log.info("old days of the ledger are rolled up", days=done)
+
+    def _tell_failed(self) -> None:
+        log.exception("old days of the ledger cannot be rolled up")
 
     async def _oldest(self, since: int) -> int | None:
         """The first day from `since` on that has rows."""
