@@ -27,6 +27,7 @@ from mlops_backend.services.other.keys import build_keys
 from mlops_backend.services.other.limits import build_limits
 from mlops_backend.services.other.log_level import LogLevel
 from mlops_backend.services.other.response_cache import build_response_cache
+from mlops_backend.services.other.responses import build_responses
 from mlops_backend.services.other.usage import GenerationMeter, Usage, build_usage
 from mlops_backend.services.other.whole import State, Whole
 from mlops_backend.services.registry import Services
@@ -87,6 +88,7 @@ def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -
     upstream, inference = build_llm(services, settings, meter, shared)
     replies = build_conversations(services, settings)
     cache = [build_response_cache(services, settings)] if settings.response_cache != "off" else []
+    responses = build_responses(services, settings, shared)
     console = [add_console_services(services, settings, shared)] if settings.console_enabled else []
     features = {"auth": settings.auth_enabled, "docs": settings.docs_enabled, "console": settings.console_enabled}
     services.add(InfoService(__version__, features))
@@ -97,6 +99,8 @@ def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -
     lag = LoopLag(metrics)
     kept: Sequence[Part] = (traces, audit, log_level, database, keys, journals)
     parts = (*kept, upstream, limiter, ledger, *retention, replies, inference, *cache, *console, lag)
+    kept: Sequence[Part] = (traces, audit, log_level, database, keys)
+    parts = (*kept, upstream, limiter, ledger, *retention, replies, *responses, inference, *console, lag)
     live_with(app, parts)
 
 

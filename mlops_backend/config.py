@@ -38,13 +38,14 @@ from mlops_backend.setting_backends import BackendSetting
 from mlops_backend.setting_models import Alias, KeepAlive
 from mlops_backend.setting_parts import PartSettings
 from mlops_backend.setting_servers import OpenAIServer
+from mlops_backend.setting_stored import StoredSettings
+from mlops_backend.setting_traces import TraceSettings
 from mlops_backend.setting_values import Route
 
 PLACEHOLDER_KEY = "your-secret-api-key-change-this"
 DEFAULT_OLLAMA_URL = "http://localhost:11434"
 
 MOST_TOKENS = 10**15
-_MOST_BYTES = 10**15
 # A body is held in memory, whole, and more than once.
 _LARGEST_BODY = 2**31 - 2
 _DAY = 86_400
@@ -67,6 +68,7 @@ class ConfigError(Exception):
 
 
 class Settings(PartSettings, BaseSettings):
+class Settings(ConsoleSettings, StoredSettings, TraceSettings, BaseSettings):
     """Everything an operator can set; frozen, so that it can be handed to every part."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -105,10 +107,6 @@ class Settings(PartSettings, BaseSettings):
     end_user_hashed: bool = False
     end_user_secret: Annotated[SecretStr, AfterValidator(values_of.long_secret)] = SecretStr("")
     usage_buffer: int = Field(default=100_000, ge=1, le=10_000_000)
-    conversations_per_key: int = Field(default=100_000, ge=1, le=10_000_000)
-    conversation_messages: int = Field(default=2000, ge=2, le=100_000)
-    conversation_bytes: int = Field(default=33_554_432, ge=1024, le=_MOST_BYTES)
-    conversation_bytes_per_key: int = Field(default=1_073_741_824, ge=1024, le=_MOST_BYTES)
     default_context: int = Field(default=4096, ge=128, le=100_000_000)
     host: Annotated[str, AfterValidator(setting_addresses.listening_host)] = "0.0.0.0"
     port: Port = 8000

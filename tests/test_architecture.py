@@ -34,6 +34,7 @@ LAYERS = (
         "setting_console",
         "setting_streams",
         "setting_cache",
+        "setting_stored",
     ),
     (
         "principal",
@@ -57,7 +58,10 @@ LAYERS = (
 )
 # The houses of `services`, from the top; each may import from those on lower floors, through their faces.
 FLOORS = (
-    ("services.llm.wiring", "services.other.conversations", "services.other.console", "services.other.live"),
+    (
+        *("services.llm.wiring", "services.other.conversations", "services.other.responses"),
+        *("services.other.console", "services.other.live"),
+    ),
     ("services.llm.startup", "services.llm.ollama_service"),
     ("services.llm.generation", "services.llm.embedded"),
     ("services.other.keys", "services.other.usage", "services.llm.backends", "services.llm.leases"),
@@ -228,6 +232,8 @@ def test_only_wiring_builds_services(path: Path) -> None:
         "Turns",
         "Replies",
         "KeptReplies",
+        "StoredResponses",
+        "KeptResponses",
         "PriceList",
     }
     own = name_of(path)

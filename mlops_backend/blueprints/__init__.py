@@ -16,6 +16,8 @@ from mlops_backend.blueprints.dialects.anthropic import blueprint as anthropic_b
 from mlops_backend.blueprints.dialects.ollama import blueprint as ollama_blueprint
 from mlops_backend.blueprints.dialects.openai import blueprint as openai_blueprint
 from mlops_backend.blueprints.dialects.passthrough import passthrough
+from mlops_backend.blueprints.dialects.responses import admin_blueprint as admin_responses_blueprint
+from mlops_backend.blueprints.dialects.responses import blueprint as responses_blueprint
 from mlops_backend.blueprints.docs import blueprint as docs_blueprint
 from mlops_backend.blueprints.generations import blueprint as generations_blueprint
 from mlops_backend.blueprints.keys.admin import blueprint as admin_keys_blueprint
@@ -40,6 +42,8 @@ BLUEPRINTS: Final = (
     other_blueprint,
     ollama_blueprint,
     openai_blueprint,
+    responses_blueprint,
+    admin_responses_blueprint,
     anthropic_blueprint,
     metrics_blueprint,
     own_key_blueprint,

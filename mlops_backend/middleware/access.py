@@ -84,6 +84,7 @@ TABLE: Final[Mapping[str, Methods]] = {
     "/api/admin/keys/<key_id>/limits": _read(Access.ADMIN),
     "/api/admin/keys/<key_id>/rotate": _ADMIN,
     "/api/admin/keys/<key_id>/conversations": {"DELETE": Access.ADMIN},
+    "/api/admin/keys/<key_id>/responses": {"DELETE": Access.ADMIN},
     "/api/admin/keys/<key_id>/sessions": {"DELETE": Access.ADMIN},
     # backends
     "/api/admin/backends": _read(Access.ADMIN),
@@ -157,6 +158,8 @@ TABLE: Final[Mapping[str, Methods]] = {
     "/v1/completions": _INFER,
     "/v1/embeddings": _INFER,
     "/v1/responses": _INFER,
+    "/v1/responses/<response_id>": {**_READ_OWN, "DELETE": Access.BESIDE_INFERENCE},
+    "/v1/responses/<response_id>/input_items": _READ_OWN,
     "/v1/audio/transcriptions": _INFER,
     "/v1/messages": _INFER,
     "/v1/messages/count_tokens": {"POST": Access.BESIDE_INFERENCE},

@@ -28,6 +28,7 @@ ACTIONS: Final[Mapping[tuple[str, str], str]] = {
     ("DELETE", "/api/admin/keys/<key_id>"): "key.revoke",
     ("POST", "/api/admin/keys/<key_id>/rotate"): "key.rotate",
     ("DELETE", "/api/admin/keys/<key_id>/conversations"): "conversations.delete",
+    ("DELETE", "/api/admin/keys/<key_id>/responses"): "responses.delete",
     ("DELETE", "/api/admin/keys/<key_id>/sessions"): "sessions.end",
     _SIGN_IN: "console.sign_in",
     ("POST", "/api/admin/backends/<path:name>/drain"): "backend.drain",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Awaitable, Callable
+from dataclasses import replace
 from typing import Final, cast
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ from mlops_backend.services.llm.ollama_service import OllamaService
 from mlops_backend.services.llm.upstream import Pairs, for_backend
 
 _LENGTH: Final = "content-length"
+_OK: Final = 200
 # Instead of none, to which a response would add a type; the backend's headers take their place.
 _NAMELESS: Final = Headers([("Content-Type", "")])
 _STREAM_HEADERS: Final = (("X-Accel-Buffering", "no"), ("Cache-Control", "no-cache"))
@@ -66,12 +68,23 @@ async def check_large(content: bytes) -> None:
 async def answer(asked: Asked) -> Response:
     """The backend's answer to `asked`."""
     noted = record()
+async def answer(asked: Asked, whole: Callable[[bytes], Awaitable[bytes]] | None = None) -> Response:
+    """The backend's answer to `asked`; `whole` is what is made of one that is no stream and no error."""
     if asked.end_user:
         noted.name_end_user(asked.end_user)
     if not wants_signs(asked):
         return as_response(await service(OllamaService).forward(asked, noted))
     answered = await with_signs(asked)
     return as_response(answered) if isinstance(answered, Forwarded) else answered
+        return await _answered(await service(OllamaService).forward(asked, record()), whole)
+    told = await with_signs(asked)
+    return await _answered(told, whole) if isinstance(told, Forwarded) else told
+
+
+async def _answered(answered: Forwarded, whole: Callable[[bytes], Awaitable[bytes]] | None) -> Response:
+    if whole is not None and answered.status == _OK and isinstance(answered.body, bytes):
+        answered = replace(answered, body=await whole(answered.body))
+    return as_response(answered)
 
 
 def route() -> str:

@@ -79,7 +79,7 @@ def error_responses() -> dict[str, Any]:
 
 def error_references(dialect: Dialect, marks: Marks) -> dict[str, Any]:
     """The errors of one operation."""
-    prefix = _PREFIXES[dialect] if marks.relayed else "Error"
+    prefix = _PREFIXES[dialect] if marks.relayed or dialect is not Dialect.OLLAMA else "Error"
     of_backends = RELAYED if marks.relayed else RELAYED[:1] if marks.asks_backend else ()
     statuses = (*(str(status) for status, _, _ in ERRORS), *(pattern for pattern, _ in of_backends))
     return {status: {"$ref": f"#/components/responses/{prefix}{status}"} for status in statuses}

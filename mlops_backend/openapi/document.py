@@ -113,6 +113,7 @@ def add_schema(app: Quart, version: str, *, docs_enabled: bool) -> None:
             Tag(name="usage", description="Usage: one's own, and everybody's for the administrator"),
             Tag(name="console", description="Browsers that have signed in"),
             Tag(name="conversations", description="Conversations that are kept here, each for the key that made it"),
+            Tag(name="responses", description="Responses of OpenAI's API that are kept here, each for its key"),
             Tag(name="other", description="Services that are not inference"),
             Tag(name="service", description="The service itself"),
         ],

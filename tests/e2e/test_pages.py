@@ -120,6 +120,7 @@ TESTED_ELSEWHERE: Final = {
     "ollama-python": "test_pages_clients.py",
     "ollama-js": "test_pages_clients.py",
     "openai-python": "test_pages_clients.py",
+    "responses-python": "test_pages_clients.py",
     "anthropic-python": "test_pages_clients.py",
     "claude-code": "test_pages_clients.py: what it sends; Claude Code itself is not there",
     "langchain": "test_pages_clients.py",

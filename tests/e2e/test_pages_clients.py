@@ -47,7 +47,9 @@ def command(folder: Path, name: str, text: str) -> str:
 
 
 @OVER_ENGINE
-@pytest.mark.parametrize("name", ["ollama-python", "openai-python", "anthropic-python", "langchain"])
+@pytest.mark.parametrize(
+    "name", ["ollama-python", "openai-python", "responses-python", "anthropic-python", "langchain"]
+)
 async def test_python(live: Live, tmp_path: Path, name: str) -> None:
     """The Python programs print the model's words."""
     caller = caller_of(live.service, tmp_path)

@@ -26,6 +26,8 @@ OWNED: Final = {
     f"{BASE}/<conversation_id>/regenerate",
     f"{BASE}/<conversation_id>/export",
     f"{BASE}/<conversation_id>/images/<image_hash>",
+    "/v1/responses/<response_id>",
+    "/v1/responses/<response_id>/input_items",
 }
 # Routes that name something which belongs to no key, with the reason.
 NOBODYS: Final = {
@@ -57,11 +59,13 @@ async def things(service: Service) -> dict[str, tuple[str, str]]:
     """By each name in the rules: a thing of the tester's, and how one would be called that never was."""
     made = await service.client.post("/api/generate", json={"model": "llama3", "prompt": "x", "stream": False})
     talk = await begin(service, message("user", "zebra", images=[encoded(PNG)]))
+    response = await service.client.post("/v1/responses", json={"model": "llama3", "input": "x"})
     await eventually(lambda: service.admission.running == 0)
     return {
         "<generation_id>": (quote(made.headers["X-Request-ID"]), "0" * 32),
         "<conversation_id>": (talk["id"], "0" * 32),
         "<image_hash>": (HASH, HASH),
+        "<response_id>": (response.json()["id"], "resp_" + "0" * 48),
     }
 
 

@@ -84,18 +84,6 @@ async def get_openai_model(model: str) -> Response:
     return await answer(Asked(tasks.OPENAI_READ, "GET", path, client_headers(), None, model, (model,)))
 
 
-@blueprint.post("/responses")
-@tag(["openai"])
-@document_relayed({"model": "smollm2:135m", "input": "Name a colour."}, "application/json", SSE)
-async def create_response() -> Response:
-    """Answer by the Responses API.
-
-    Nothing is remembered. Streamed as server-sent events when `stream` is true. An Ollama that is too old for
-    it answers by its own chat.
-    """
-    return await forward(tasks.RESPONSES)
-
-
 @blueprint.post("/audio/transcriptions")
 @tag(["openai"])
 @document_sent("multipart/form-data", _SOUND)

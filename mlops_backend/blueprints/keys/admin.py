@@ -112,7 +112,8 @@ async def update_key(key_id: str, data: UpdateKeyRequest) -> ResponseReturnValue
 async def revoke_key(key_id: str) -> ResponseReturnValue:
     """Revoke a key, for good.
 
-    Its secrets are deleted; the key itself stays to be looked at. Revoking it again changes nothing.
+    Its secrets are deleted, and within an hour its stored responses; the key itself stays to be looked at. Revoking it
+    again changes nothing.
     """
     return (await service(ApiKeys).revoke(key_id)).shown()
 

@@ -121,7 +121,7 @@ OPENAI_GENERATE: Final = Task(Dialect.OPENAI, Place.MODEL, ending=openai_ending,
 TRANSCRIBE: Final = Task(Dialect.OPENAI, Place.MODEL, ending=endings.transcript_ending, generates=True)
 OPENAI_CALL: Final = Task(Dialect.OPENAI, Place.MODEL, generates=True)
 OPENAI_READ: Final = Task(Dialect.OPENAI, Place.HOLDER)
-RESPONSES: Final = Task(Dialect.OPENAI, Place.MODEL, ending=endings.responses_ending, generates=True)
+RESPONSES: Final = Task(Dialect.OPENAI, Place.MODEL, ending=endings.ResponsesEnding, generates=True)
 MESSAGES: Final = Task(Dialect.ANTHROPIC, Place.MODEL, ending=endings.messages_ending, generates=True)
 COUNT_TOKENS: Final = Task(Dialect.ANTHROPIC, Place.MODEL)
 

@@ -28,6 +28,7 @@ from tests.e2e.clients.test_openai import (
     test_usage_that_is_asked_for,
     test_vectors,
 )
+from tests.e2e.clients.test_openai_faked import test_stored_responses as stored
 from tests.e2e.real_ollama import MODEL
 from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
 from tests.service import ORDINARY_KEY, serving, settings_for
@@ -121,6 +122,11 @@ async def test_tools_of_responses_go_round(ask: Caller, faked: Faked) -> None:
     *_, call_again, result_again = faked.fake.requests[-1].json()["messages"]
     assert (call_again["thinking"], call_again["tool_calls"][0]["function"]) == ("It may rain.", CALLED["function"])
     assert (result_again["tool_name"], result_again["content"]) == ("weather", "Sun.")
+
+
+async def test_stored_responses(ask: Caller, faked: Faked) -> None:
+    """A response is continued, read and deleted here too."""
+    await stored(ask, faked)
 
 
 async def test_streamed_responses(faked: Faked) -> None:

@@ -91,6 +91,24 @@ async def test_streamed_responses(call: Caller) -> None:
     assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == WORDS
 
 
+async def test_stored_responses(call: Caller, faked: Faked) -> None:
+    """A response is continued, read and deleted."""
+    first = await call("responses.create", **RESPONSE)
+    events = await call("responses.create", **RESPONSE, previous_response_id=first.id, stream=True)
+    second = events[-1].response
+    assert (second.previous_response_id, second.output_text) == (first.id, WORDS)
+    sent = faked.fake.requests[-1].json()
+    assert len(sent["messages" if "messages" in sent else "input"]) == 3
+    assert await call("responses.retrieve", second.id) == second
+    listed = await call("responses.input_items.list", second.id)
+    assert [item.content[0].text for item in listed.data] == [SENTENCE]
+    await call("responses.delete", first.id)
+    with pytest.raises(openai.NotFoundError):
+        await call("responses.retrieve", first.id)
+    with pytest.raises(openai.NotFoundError):
+        await call("responses.create", **RESPONSE, previous_response_id=second.id)
+
+
 @pytest.mark.parametrize("form", ["json", "text"])
 async def test_transcriptions(call: Caller, faked: Faked, form: str) -> None:
     """A sound file arrives as it is, and its text comes back."""
@@ -139,6 +157,12 @@ async def test_routes_that_a_backend_lacks() -> None:
             assert (await call("completions.create", **STREAMS["completions.create"])).choices[0].text == WORDS
             with pytest.raises(openai.NotFoundError):
                 await call("responses.create", **RESPONSE)
+@pytest.mark.parametrize("method", [name for name in STREAMS if name != "responses.create"])
+async def test_routes_that_a_backend_lacks(call: Caller, faked: Faked, method: str) -> None:
+    """An Ollama that does not have the route yet is not found."""
+    faked.fake.lacks = {"/v1/" + method.removesuffix(".create").replace(".", "/")}
+    with pytest.raises(openai.NotFoundError):
+        await call(method, **STREAMS[method])
 
 
 async def test_strangers_are_refused(faked: Faked) -> None:

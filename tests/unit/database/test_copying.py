@@ -29,6 +29,7 @@ from mlops_backend.services.other.database.tables import (
     message_images,
     messages,
     metadata,
+    responses,
     usage_daily,
 )
 from mlops_backend.setting_stores import database_url as with_driver
@@ -62,6 +63,10 @@ MESSAGE: dict[str, Any] = {
     **{"estimated": True, "omitted": 1, "bytes": 2**40, "created_at": 2**40},
 }
 IMAGE: dict[str, Any] = {"media_type": "image/png", "size": 2**20}
+RESPONSE: dict[str, Any] = {
+    **{"key_id": "key_one", "previous_id": None, "input": "\0\ud800é\x10", "response": "{}"},
+    **dict.fromkeys(("created_at", "expires_at", "bytes"), 2**40),
+}
 DAY: dict[str, Any] = {column.name: 2**50 for column in usage_daily.columns if not column.primary_key} | {
     **{column.name: "text" for column in usage_daily.primary_key},
     "day": 20000,
@@ -100,6 +105,7 @@ async def filled(url: str) -> Database:
         await connection.execute(
             insert(images), [{**IMAGE, "hash": digit * 64, "data": b"\0\xff"} for digit in "0123456"]
         )
+        await connection.execute(insert(responses), [{**RESPONSE, "id": f"resp_{number}"} for number in range(12)])
         await connection.execute(insert(message_images), [{"message_number": 7, "position": 0, "hash": "6" * 64}])
     return database
 
@@ -142,7 +148,10 @@ async def copied(source: Database, target: Database) -> Mapping[str, int]:
 async def test_everything_arrives_as_it_was(source: Database, target: Database) -> None:
     """All rows of all tables are the same in the target, which needs no tables before; the counts are told."""
     counts = dict.fromkeys(metadata.tables, 1)
-    assert await copied(source, target) == {**counts, "generations": MANY, "messages": MESSAGES, "images": 7}
+    assert await copied(source, target) == {
+        **{**counts, "generations": MANY, "messages": MESSAGES},
+        **{"images": 7, "responses": 12},
+    }
     await target.open()
     assert await content(target) == await content(source)
 

@@ -38,7 +38,7 @@ WHOLE: dict[str, tuple[Callable[[], Ending], bytes]] = {
     "generate": (endings.generation_ending, GENERATED),
     "chat/completions": (openai_ending, CHAT),
     "messages": (endings.messages_ending, MESSAGE),
-    "responses": (endings.responses_ending, RESPONSE),
+    "responses": (endings.ResponsesEnding, RESPONSE),
     "unknown lines": (UnknownEnding, GENERATED),
     "unknown events": (UnknownEnding, CHAT),
 }
@@ -148,7 +148,7 @@ def test_a_failure_without_its_newline_is_passed_on(kind: str, missing: bytes) -
 def test_an_error_that_is_none_is_no_failure() -> None:
     """The Responses API tells `null` with each of its responses, and a text may speak of errors."""
     created = b'event: response.created\ndata: {"type":"response.created","response":{"error":null}}\n\n'
-    ending, record = endings.responses_ending(), generating()
+    ending, record = endings.ResponsesEnding(), generating()
     watched(ending, created, RESPONSE)
     ending.finish(record)
     ending.settle(record)

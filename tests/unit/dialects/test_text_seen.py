@@ -122,7 +122,7 @@ STREAMS: Final[dict[str, tuple[Callable[[], Ending], Callable[[Iterator[str]], I
     "scores": (OpenAIEnding, scored, ENGLISH, 3, 30),
     "calls": (OpenAIEnding, called, ENGLISH, 6, 30),
     "Anthropic's": (endings.messages_ending, anthropic, ENGLISH, 6, 20),
-    "Responses": (endings.responses_ending, responses, ENGLISH, 6, 20),
+    "Responses": (endings.ResponsesEnding, responses, ENGLISH, 6, 20),
     "Ollama's": (endings.generation_ending, ollama, ENGLISH, 6, 5),
 }
 
@@ -153,7 +153,7 @@ def test_sentences_are_charged_by_their_letters() -> None:
 
 def test_a_text_of_megabytes_is_counted_and_not_kept() -> None:
     """Nor what is as long and no text."""
-    ending = endings.responses_ending()
+    ending = endings.ResponsesEnding()
     ending.feed(event({"type": "response.created", "response": {"instructions": "x" * 3_000_000}}))
     for _ in range(3):
         ending.feed(event({"type": "response.output_text.delta", "delta": "y" * 1_000_000}))

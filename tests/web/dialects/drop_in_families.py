@@ -77,7 +77,7 @@ OPENAI = {
 FAMILIES = {
     **NATIVE,
     **OPENAI,
-    "responses": Family("/v1/responses", {"input": "say hello please"}),
+    "responses": Family("/v1/responses", {"input": "say hello please", "store": False}),
     "messages": Family("/v1/messages", {"messages": MESSAGES, "max_tokens": 100}),
 }
 

@@ -119,7 +119,7 @@ FAILURES: Final[dict[str, tuple[str, list[bytes]]]] = {
 
 def asked_of(path: str, **more: Any) -> dict[str, Any]:
     """A streamed request for a route."""
-    return {**CHAT, "prompt": "hi", "input": "hi", "max_tokens": 9, "stream": True, **more}
+    return {**CHAT, "prompt": "hi", "input": "hi", "store": False, "max_tokens": 9, "stream": True, **more}
 
 
 @pytest.mark.parametrize("together", [False, True])

@@ -236,10 +236,13 @@ def progress_ending() -> Ending:
     return Ending(lambda told: told.get("status") == "success")
 
 
-def responses_ending() -> EventEnding:
+class ResponsesEnding(EventEnding):
     """OpenAI's Responses API: `response.completed`, or one of its other ends."""
-    ends = {"response.completed", "response.failed", "response.incomplete"}
-    return EventEnding(Dialect.OPENAI, lambda told: told.get("type") in ends, b'.delta"')
+
+    ends: Final = frozenset({"response.completed", "response.failed", "response.incomplete"})
+
+    def __init__(self) -> None:
+        super().__init__(Dialect.OPENAI, lambda told: told.get("type") in self.ends, b'.delta"')
 
 
 def messages_ending() -> EventEnding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlops_backend.services.llm.generation.admission import Admission, outcome_of
 from mlops_backend.services.llm.generation.breakers import Breakers, BreakersOfWorkers
+from mlops_backend.services.llm.generation.edits import edited, of_member
 from mlops_backend.services.llm.generation.forwarding import Forwarded, Forwarder
 from mlops_backend.services.llm.generation.metering import Meter
 from mlops_backend.services.llm.generation.relay import Clocks
@@ -27,7 +28,9 @@ __all__ = [
     "Running",
     "RunningEverywhere",
     "RunningOfWorkers",
+    "edited",
     "estimate_prompt_tokens",
+    "of_member",
     "outcome_of",
     "state_of",
     "told_generation",

@@ -23,6 +23,7 @@ from mlops_backend.services.other.database.tables import (
     images,
     message_images,
     messages,
+    responses,
     usage_daily,
 )
 from mlops_backend.services.other.database.wiring import build_database, check_database
@@ -54,6 +55,7 @@ __all__ = [
     "insert_into",
     "message_images",
     "messages",
+    "responses",
     "run",
     "upgrade",
     "usage_daily",

@@ -10,11 +10,11 @@ from sqlalchemy import RowMapping, Table, delete, exists, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mlops_backend.services.other.database.migrating import upgrade
-from mlops_backend.services.other.database.tables import api_key_revision, images, messages, metadata
+from mlops_backend.services.other.database.tables import api_key_revision, images, messages, metadata, responses
 
-# Rows held in memory at once. A message may have some MB of text, an image many more.
+# Rows held in memory at once. A message may have some MB of text, an image and a response many more.
 _CHUNK: Final = 1000
-_LARGE: Final[Mapping[Table, int]] = {messages: 50, images: 2}
+_LARGE: Final[Mapping[Table, int]] = {messages: 50, images: 2, responses: 5}
 
 
 class NotEmpty(Exception):

@@ -29,6 +29,7 @@ from mlops_backend.folding import folding_of
 from mlops_backend.services.other.database.exact_text import ExactText
 
 HEAD: Final = "0013"
+HEAD: Final = "0012"
 
 _EXACT: Final = ExactText()
 
@@ -240,4 +241,20 @@ message_images: Final = Table(
     Column("position", Integer, primary_key=True),
     Column("hash", String(64), ForeignKey("images.hash"), nullable=False),
     Index("ix_message_images_hash", "hash"),
+)
+
+# Responses of OpenAI's API, each with the items of its own input as JSON: what came before is found by `previous_id`.
+responses: Final = Table(
+    "responses",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("key_id", String(256), nullable=False),
+    Column("previous_id", String(64)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("input", ExactText, nullable=False),
+    Column("response", ExactText, nullable=False),
+    Index("ix_responses_key_id", "key_id", "expires_at", "created_at", "id", "bytes"),
+    Index("ix_responses_expires_at", "expires_at"),
 )

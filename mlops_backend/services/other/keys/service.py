@@ -8,13 +8,13 @@ from time import time
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, delete, func, insert, select, tuple_
+from sqlalchemy import RowMapping, delete, func, insert, select, tuple_, update
 
 from mlops_backend.errors import Conflict, InvalidBody
 from mlops_backend.principal import NO_LIMITS, Limits, Principal
 from mlops_backend.schemas.keys import CreateKeyRequest, ListKeysQuery, UpdateKeyRequest
 from mlops_backend.services.llm.model_names import canonical
-from mlops_backend.services.other.database import Database, api_key_secrets, api_keys
+from mlops_backend.services.other.database import Database, api_key_secrets, api_keys, responses
 from mlops_backend.services.other.keys.held_key import HeldKey
 from mlops_backend.services.other.keys.rows import (
     ApiKey,
@@ -170,7 +170,7 @@ class ApiKeys:
         return key, secret
 
     async def revoke(self, key_id: str) -> ApiKey:
-        """End a key for good; it stays to be looked at, for the ledger names it.
+        """End a key for good; it stays to be looked at, for the ledger names it. Its stored responses expire.
 
         Raises:
             NotFound: there is none of that id.
@@ -180,6 +180,8 @@ class ApiKeys:
             async with self._database.writing() as connection:
                 key = await change(connection, key_id, {"revoked_at": self._now()})
                 await connection.execute(delete(api_key_secrets).where(api_key_secrets.c.key_id == key_id))
+                theirs = update(responses).where(responses.c.key_id == key_id)
+                await connection.execute(theirs.values(expires_at=0))
                 rows = await written(connection, key_id)
         except Conflict:
             return await self.get(key_id)
