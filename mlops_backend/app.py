@@ -98,9 +98,7 @@ def add_services(app: Quart, settings: Settings, shared: Shared | None = None) -
     services.add(Whole(metrics, lambda: State(admission.stopping, degraded=not database.up), shared))
     lag = LoopLag(metrics)
     kept: Sequence[Part] = (traces, audit, log_level, database, keys, journals)
-    parts = (*kept, upstream, limiter, ledger, *retention, replies, inference, *cache, *console, lag)
-    kept: Sequence[Part] = (traces, audit, log_level, database, keys)
-    parts = (*kept, upstream, limiter, ledger, *retention, replies, *responses, inference, *console, lag)
+    parts = (*kept, upstream, limiter, ledger, *retention, replies, *responses, inference, *cache, *console, lag)
     live_with(app, parts)
 
 

@@ -38,8 +38,6 @@ from mlops_backend.setting_backends import BackendSetting
 from mlops_backend.setting_models import Alias, KeepAlive
 from mlops_backend.setting_parts import PartSettings
 from mlops_backend.setting_servers import OpenAIServer
-from mlops_backend.setting_stored import StoredSettings
-from mlops_backend.setting_traces import TraceSettings
 from mlops_backend.setting_values import Route
 
 PLACEHOLDER_KEY = "your-secret-api-key-change-this"
@@ -68,7 +66,6 @@ class ConfigError(Exception):
 
 
 class Settings(PartSettings, BaseSettings):
-class Settings(ConsoleSettings, StoredSettings, TraceSettings, BaseSettings):
     """Everything an operator can set; frozen, so that it can be handed to every part."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)

@@ -65,18 +65,13 @@ async def check_large(content: bytes) -> None:
     await aside(len(content), check_values, content, current_app.config["MAX_JSON_VALUES"])
 
 
-async def answer(asked: Asked) -> Response:
-    """The backend's answer to `asked`."""
-    noted = record()
 async def answer(asked: Asked, whole: Callable[[bytes], Awaitable[bytes]] | None = None) -> Response:
     """The backend's answer to `asked`; `whole` is what is made of one that is no stream and no error."""
+    noted = record()
     if asked.end_user:
         noted.name_end_user(asked.end_user)
     if not wants_signs(asked):
-        return as_response(await service(OllamaService).forward(asked, noted))
-    answered = await with_signs(asked)
-    return as_response(answered) if isinstance(answered, Forwarded) else answered
-        return await _answered(await service(OllamaService).forward(asked, record()), whole)
+        return await _answered(await service(OllamaService).forward(asked, noted), whole)
     told = await with_signs(asked)
     return await _answered(told, whole) if isinstance(told, Forwarded) else told
 

@@ -222,7 +222,7 @@ async def test_what_is_from_before_knows_no_kept_answers(empty: Database) -> Non
     """Keys and rows that are there, and those of a service of the version before, have none; going back all stay."""
     key = insert(table("api_keys", *(column(name, api_keys.c[name].type) for name in KEY)))
     generation = insert(table("generations", *map(column, row(1, 1))))
-    for number, step in enumerate(("0011", "head")):
+    for number, step in enumerate(("0012", "head")):
         async with empty.migrating() as connection:
             await upgrade(connection, step)
             await connection.execute(key, [{**KEY, "id": f"key_{number}"}])
@@ -234,7 +234,7 @@ async def test_what_is_from_before_knows_no_kept_answers(empty: Database) -> Non
             of = told.table.c.id
             assert list((await connection.execute(select(told).order_by(of))).scalars()) == [False, False, True]
     async with empty.migrating() as connection:
-        await downgrade(connection, "0011")
+        await downgrade(connection, "0012")
         assert "cache" not in await connection.run_sync(columns_of, "api_keys")
         assert "cached" not in await connection.run_sync(columns_of, "generations")
         assert len((await connection.execute(select(generations.c.id))).all()) == 3

@@ -29,7 +29,6 @@ from mlops_backend.folding import folding_of
 from mlops_backend.services.other.database.exact_text import ExactText
 
 HEAD: Final = "0013"
-HEAD: Final = "0012"
 
 _EXACT: Final = ExactText()
 
