@@ -31,4 +31,5 @@ class Joined:
         around = self._events.around(THOUGHT if self._lines.thinks else self._said)
         if around is not None and (text := self._lines.text_alone(data)):
             return around[0] + text + (around[1] or self._events.passed(text))
+            return around[0] + text + (around[1] or self._events.behind(text))
         return self._events.feed(self._lines.feed(data))

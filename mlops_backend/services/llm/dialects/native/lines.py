@@ -16,6 +16,7 @@ class LineTranslator(ABC):
 
     A line that brings a text and nothing else is found by its bytes, and its text goes on as it is spelt: `_plain` has
     what finds one, and what stands before and behind the text in its event; where behind it nothing does, `passed`
+    what finds one, and what stands before and behind the text in its event; where behind it nothing does, `_passed`
     tells each time.
     """
 
@@ -58,11 +59,15 @@ class LineTranslator(ABC):
         return self.feed(b"\n") if self._held else b""
 
     def around(self, plain: Plain) -> tuple[bytes, bytes] | None:
-        """What stands before and behind a text in its event, where a line that `plain` finds changes nothing else."""
+        """What stands before and behind a text in its event, where of a line that `plain` finds that alone counts."""
         for known, before, after in self._plain:
             if known is plain:
                 return before, after
         return None
+
+    def behind(self, text: bytes) -> bytes:
+        """What stands behind a text where `around` tells nothing; the text has gone on then."""
+        return self._passed(text)
 
     @abstractmethod
     def _said(self, told: Mapping[str, Any], *, is_first: bool, is_last: bool) -> list[bytes]:
@@ -73,6 +78,7 @@ class LineTranslator(ABC):
         """The event of a failure."""
 
     def passed(self, text: bytes) -> bytes:
+    def _passed(self, text: bytes) -> bytes:
         """What stands behind a text that goes on as it is spelt, where that is never the same."""
         raise NotImplementedError
 
@@ -90,6 +96,7 @@ class LineTranslator(ABC):
                 for plain, before, after in self._plain:
                     if (found := plain(line)) and found[1]:
                         made += (before, found[1], after or self.passed(found[1]))
+                        made += (before, found[1], after or self._passed(found[1]))
                         break
                 else:
                     if not self._ended and line.strip():
