@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_backend.errors import AppError
@@ -137,6 +137,7 @@ FORMS: Final[dict[str, Form]] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
+@settings(deadline=None)
 @given(stream=streams, edges=places)
 def test_any_stream_ends_and_is_in_order(form: str, stream: bytes, edges: list[int]) -> None:
     """However it is cut, broken off or spoilt."""
@@ -146,6 +147,7 @@ def test_any_stream_ends_and_is_in_order(form: str, stream: bytes, edges: list[i
 
 
 @pytest.mark.parametrize("form", FORMS)
+@settings(deadline=None)
 @given(stream=streams.map(lambda stream: piece({"content": "a"}) + stream), end=st.integers(min_value=0))
 def test_any_stream_that_breaks_off_ends(form: str, stream: bytes, end: int) -> None:
     """What had begun has an end."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_backend.services.llm.dialects.native import MESSAGES_PATH, ROUTES, Joined
@@ -73,6 +73,7 @@ def sent_back(content: list[Turn], called: Iterable[tuple[str, str, Any]]) -> Tu
     return turn
 
 
+@settings(deadline=None)
 @given(answers)
 def test_a_whole_answer_comes_back(answer: Answer) -> None:
     """Its thoughts, text, calls with their ids, why it ended and all of its usage."""
@@ -144,6 +145,7 @@ def put_together(events: Iterable[Mapping[str, Any]]) -> list[Turn]:
     return content
 
 
+@settings(deadline=None)
 @given(answers, st.lists(st.integers(min_value=0), max_size=30), st.booleans())
 def test_a_stream_comes_back(answer: Answer, places: list[int], ensure_ascii: bool) -> None:
     """The same, however it is cut and spelt."""
@@ -153,6 +155,7 @@ def test_a_stream_comes_back(answer: Answer, places: list[int], ensure_ascii: bo
     assert (ended["delta"]["stop_reason"], ended["usage"]) == ("tool_use" if answer[2] else "end_turn", TOLD)
 
 
+@settings(deadline=None)
 @given(answers, st.lists(st.integers(min_value=0), max_size=6), st.booleans())
 def test_both_steps_at_once_are_the_two_steps(answer: Answer, places: list[int], ensure_ascii: bool) -> None:
     """The same events come of it, event by event and cut anywhere."""
@@ -201,6 +204,7 @@ def conversations(draw: st.DrawFn) -> list[Turn]:
     return [*found, QUESTION]
 
 
+@settings(deadline=None)
 @given(
     conversations(),
     st.fixed_dictionaries(

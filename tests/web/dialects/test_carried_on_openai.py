@@ -275,6 +275,23 @@ async def test_a_client_that_leaves_ends_the_servers_work(service: Service, serv
     assert (await server.wait_for_disconnect()).path == CHAT
 
 
+async def test_a_drain_ends_the_stream_with_an_error(service: Service, server: ChatsOnly) -> None:
+    """In Anthropic's form, and the server's work with it."""
+    await service.client.post(ROUTE, json=ASKED)
+    server.gate.hold()
+    server.gate.release(2)
+    client = await RawClient.connect(service.url)
+    async with client:
+        await client.request("POST", ROUTE, {**ASKED, "stream": True}, X_API_Key=ORDINARY_KEY)
+        assert await client.head() == 200
+        stream = await client.chunk()
+        await service.admission.drain(0.05)
+        while chunk := await asyncio.wait_for(client.chunk(), 20):
+            stream += chunk
+    assert events_of(stream.decode())[-1]["type"] == "error"
+    assert (await server.wait_for_disconnect()).path == CHAT
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_completions_are_carried_over_chats(service: Service, server: ChatsOnly, *, stream: bool) -> None:
     """The prompt is a turn of a user then; what only completions do is not there."""

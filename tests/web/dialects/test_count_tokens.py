@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +62,7 @@ class Tokenizing(FakeOpenAI):
     """A server with a tokenizer beside OpenAI's routes: vLLM's, or llama.cpp's, which wants a text in its place."""
 
     llama_cpp: bool = False
+    hangs: bool = False
     lacks: tuple[str, ...] = (PATH,)
 
     async def answer(self, connection: Connection, request: Request) -> None:
@@ -68,6 +70,8 @@ class Tokenizing(FakeOpenAI):
         told: dict[str, Any] = json.loads(request.body or b"{}")
         if request.path in self.lacks:
             await connection.send(in_json({"detail": "Not Found"}, 404))
+        elif request.path == TOKENIZE and self.hangs:
+            await asyncio.Event().wait()
         elif request.path == TEMPLATE and self.llama_cpp:
             await connection.send(in_json({"prompt": " ".join(turn["content"] for turn in told["messages"])}))
         elif request.path == TOKENIZE and self.llama_cpp:
@@ -119,6 +123,14 @@ async def test_a_tokenizer_that_cannot_tell_is_answered_for(refused: str, serve:
         server.refusal = (400, {"error": {"message": "no chat template"}})
         answer = await service.client.post(PATH, json={**body, "model": MODEL["id"]})
         assert (answer.status_code, answer.headers["x-token-count"]) == (200, "estimated")
+
+
+async def test_a_tokenizer_that_hangs_has_its_clock(serve: ServeFactory) -> None:
+    """And a client that leaves meanwhile ends its work."""
+    async with Tokenizing(hangs=True) as server, serve(openai_backends=server.url, first_byte_timeout=0.3) as service:
+        answer = await service.client.post(PATH, json={**BODY, "model": MODEL["id"]})
+        assert (answer.status_code, answer.json()["error"]["type"]) == (504, "timeout_error")
+        assert (await server.wait_for_disconnect()).path == TOKENIZE
 
 
 async def test_other_failures_are_not_covered_up(fake: FakeOllama, serve: ServeFactory) -> None:
