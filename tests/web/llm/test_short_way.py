@@ -18,6 +18,7 @@ from tests.conftest import ServeFactory
 from tests.fakes.ollama import FakeOllama, Mode
 from tests.fakes.openai_server import FakeOpenAI
 from tests.service import ORDINARY_KEY, Service
+from tests.web.dialects.test_carried_on_openai import ChatsOnly
 
 WORDS = tuple(f"word{n} " for n in range(40))
 CHAT = {"model": "llama3", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
@@ -158,6 +159,21 @@ async def test_a_translated_stream_goes_it_too(
         monkeypatch.setattr(Tap, "open", lambda *_: None)
         assert await streamed(service, "/api/chat", asked) == short
         assert ("word31" in short, '"done_reason":"stop"' in short) == (stop is None, True)
+
+
+@pytest.mark.parametrize("name", ["content", "reasoning_content"])
+async def test_a_stream_that_is_translated_twice_goes_it_too(
+    serve: ServeFactory, counted: Counted, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Anthropic's events of a server that has chats alone: no piece becomes a line on the way."""
+    asked = {**CHAT, "max_tokens": 99}
+    deltas = [*({name: word} for word in WORDS), {"content": "done"}]
+    async with ChatsOnly(deltas=deltas, pause=0.002) as server, serve(openai_backends=server.url) as service:
+        short = await streamed(service, "/v1/messages", asked)
+        assert counted.pieces > 10
+        monkeypatch.setattr(Tap, "open", lambda *_: None)
+        assert await streamed(service, "/v1/messages", asked) == short
+        assert (short.count("_delta\n"), "message_stop" in short) == (len(deltas) + 1, True)
 
 
 async def test_each_piece_goes_by_itself(serve: ServeFactory, counted: Counted) -> None:
