@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Form = Literal["Anthropic", "OpenAI chat", "OpenAI completions", "Ollama"]
+Form = Literal["Anthropic", "OpenAI chat", "OpenAI completions", "OpenAI responses", "Ollama"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,16 @@ REQUESTS: Final = (
     Loss("images at an address, sound, files", "400", "OpenAI chat", "Ollama"),
     Loss("several prompts, and prompts of tokens", "400", "OpenAI completions", "Ollama"),
     Loss("`n`, `best_of`, `echo`, `logit_bias`", "left out", "OpenAI completions", "Ollama"),
+    Loss("images at an address, uploaded files, sound", "400", "OpenAI responses", "Ollama"),
+    Loss("`background`, `conversation`, `prompt`", "400", "OpenAI responses", "Ollama"),
+    Loss("the tool `web_search`, and others that OpenAI runs", "left out", "OpenAI responses", "Ollama"),
+    Loss("`encrypted_content` of thoughts that are given back", "left out", "OpenAI responses", "Ollama"),
+    Loss(
+        "`tool_choice` of one function, `allowed_tools`",
+        "the other tools are left out; none can be enforced",
+        "OpenAI responses",
+        "Ollama",
+    ),
     Loss(
         "the prompt as it stands",
         "a user's turn, to which the model's template is applied",
@@ -96,5 +106,7 @@ ANSWERS: Final = (
     Loss("log probabilities", "left out", "Ollama", "Anthropic"),
     Loss("the prompt's tokens at a stream's start", "an estimate; the last event has the count", "Ollama", "Anthropic"),
     Loss("durations", "left out", "Ollama", "OpenAI chat"),
+    Loss("durations", "left out", "Ollama", "OpenAI responses"),
+    Loss("log probabilities", "left out", "Ollama", "OpenAI responses"),
     Loss("thoughts", "left out", "Ollama", "OpenAI completions"),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from mlops_backend.services.llm.dialects.openai import CHAT_PATH, COMPLETION_PATH, EMBED_PATH
+from mlops_backend.services.llm.dialects.openai import CHAT_PATH, COMPLETION_PATH, EMBED_PATH, RESPONSES_PATH
 
 COUNT_PATH: Final = "/v1/messages/count_tokens"
 TOKENIZE_PATH: Final = "/tokenize"
@@ -21,6 +21,7 @@ WAYS: Final[Mapping[Kind, Mapping[str, tuple[str, ...]]]] = {
         COMPLETION_PATH: (COMPLETION_PATH, "/api/generate"),
         EMBED_PATH: (EMBED_PATH, "/api/embed"),
         "/v1/messages": ("/v1/messages", "/api/chat"),
+        RESPONSES_PATH: (RESPONSES_PATH, "/api/chat"),
         COUNT_PATH: (COUNT_PATH,),
         "/api/chat": ("/api/chat",),
         "/api/generate": ("/api/generate",),
@@ -33,6 +34,7 @@ WAYS: Final[Mapping[Kind, Mapping[str, tuple[str, ...]]]] = {
         COMPLETION_PATH: (COMPLETION_PATH, CHAT_PATH),
         EMBED_PATH: (EMBED_PATH,),
         "/v1/messages": ("/v1/messages", CHAT_PATH),
+        RESPONSES_PATH: (RESPONSES_PATH, CHAT_PATH),
         COUNT_PATH: (COUNT_PATH, TOKENIZE_PATH),
         "/api/chat": (CHAT_PATH,),
         "/api/generate": (CHAT_PATH,),

@@ -30,6 +30,5 @@ class Joined:
         """Take bytes as they arrive; gives and raises what `events` does when it is fed what `lines` gives."""
         around = self._events.around(THOUGHT if self._lines.thinks else self._said)
         if around is not None and (text := self._lines.text_alone(data)):
-            return around[0] + text + (around[1] or self._events.passed(text))
             return around[0] + text + (around[1] or self._events.behind(text))
         return self._events.feed(self._lines.feed(data))

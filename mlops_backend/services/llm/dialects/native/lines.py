@@ -15,7 +15,6 @@ class LineTranslator(ABC):
     """One stream; a subclass knows the events.
 
     A line that brings a text and nothing else is found by its bytes, and its text goes on as it is spelt: `_plain` has
-    what finds one, and what stands before and behind the text in its event; where behind it nothing does, `passed`
     what finds one, and what stands before and behind the text in its event; where behind it nothing does, `_passed`
     tells each time.
     """
@@ -77,7 +76,6 @@ class LineTranslator(ABC):
     def _error(self, words: str) -> bytes:
         """The event of a failure."""
 
-    def passed(self, text: bytes) -> bytes:
     def _passed(self, text: bytes) -> bytes:
         """What stands behind a text that goes on as it is spelt, where that is never the same."""
         raise NotImplementedError
@@ -95,7 +93,6 @@ class LineTranslator(ABC):
             for line in filter(None, block.split(b"\n")):  # the last one is empty, nearly always
                 for plain, before, after in self._plain:
                     if (found := plain(line)) and found[1]:
-                        made += (before, found[1], after or self.passed(found[1]))
                         made += (before, found[1], after or self._passed(found[1]))
                         break
                 else:

@@ -70,7 +70,7 @@ class ResponseTranslator(LineTranslator):
     def _error(self, words: str) -> bytes:
         return self._lifecycle("failed", failed(self._response, words, self._output))
 
-    def passed(self, text: bytes) -> bytes:
+    def _passed(self, text: bytes) -> bytes:
         self._size += len(text)
         if self._size > _MOST_TEXT:
             raise BackendNonsense("The backend sent an answer longer than this service accepts.")
@@ -97,7 +97,7 @@ class ResponseTranslator(LineTranslator):
         """One that is not found by its bytes alone, made as they are."""
         [(_, before, _)] = self._plain
         spelt = dumped({"": text})[5:-2]
-        return before + spelt + self.passed(spelt)
+        return before + spelt + self._passed(spelt)
 
     def _closed(self) -> list[bytes]:
         """What closes the item that is open."""
