@@ -14,6 +14,7 @@
     + IdempotencyKeyReused
   - StreamGone 410
   - PreconditionFailed 412
+  - BodyTooLarge 413
   - UnsupportedMediaType 415
   - InvalidBody 422
   - LimitExceeded 429
@@ -58,6 +59,7 @@ from __future__ import annotations
 
 from mlops_backend.errors.of_requests import (
     BadRequest,
+    BodyTooLarge,
     Conflict,
     ConversationFull,
     CsrfTokenMissing,
@@ -122,6 +124,7 @@ __all__ = [
     "BackendVanished",
     "BadRequest",
     "BodiesFull",
+    "BodyTooLarge",
     "ClockRanOut",
     "Conflict",
     "ConnectTimedOut",

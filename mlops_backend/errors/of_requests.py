@@ -98,6 +98,13 @@ class PreconditionFailed(AppError):
     code = "precondition_failed"
 
 
+class BodyTooLarge(AppError):
+    """The body has more bytes than its route takes."""
+
+    status = 413
+    code = "body_too_large"
+
+
 class UnsupportedMediaType(AppError):
     """The body declares a type that is not JSON."""
 

@@ -57,7 +57,7 @@ REQUESTS: Final = (
     Loss("`encrypted_content` of thoughts that are given back", "left out", "OpenAI responses", "Ollama"),
     Loss(
         "`tool_choice` of one function, `allowed_tools`",
-        "the other tools are left out; none can be enforced",
+        "the other tools are left out; before an Ollama no call can be enforced",
         "OpenAI responses",
         "Ollama",
     ),

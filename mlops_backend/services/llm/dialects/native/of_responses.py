@@ -30,7 +30,7 @@ def responses(body: Mapping[str, Any]) -> Carried:
     """`/v1/responses` over `/api/chat`.
 
     Tools that OpenAI itself runs, as its search of the web, are left out: a model is not told of them, and the answer
-    does not list them among its tools. `tool_choice` can leave tools out too; a call cannot be enforced.
+    does not list them among its tools. `tool_choice` leaves tools out too; an Ollama cannot be told to call one.
 
     Raises:
         BadRequest: what Ollama refuses; something that is kept elsewhere; a tool that must be called and is none.
@@ -61,7 +61,8 @@ def responses(body: Mapping[str, Any]) -> Carried:
     echoed = {**_echoed(request), "model": model, "tools": [_told_tool(tool) for tool in tools]}
     translator = partial(ResponseTranslator, echoed) if streamed else None
     whole = partial(response_reply, echoed)
-    return Carried("/api/chat", without_nothing(made), whole, translator, (NO_EFFORTS, NO_THINKING))
+    instead = (NO_EFFORTS, NO_THINKING)
+    return Carried("/api/chat", without_nothing(made), whole, translator, instead, _tool_choice(request))
 
 
 def _instructions(request: Fields) -> list[dict[str, Any]]:
@@ -96,6 +97,17 @@ def _chosen(request: Fields, tools: list[Fields]) -> list[Fields]:
     if not chosen:
         raise BadRequest("tool_choice names a tool that is not among the functions in tools")
     return chosen
+
+
+def _tool_choice(request: Fields) -> dict[str, Any]:
+    """What no Ollama is sent, and servers of OpenAI's API understand; `allowed_tools` has left others out already."""
+    choice, together = request.any("tool_choice"), request.any("parallel_tool_calls")
+    if isinstance(choice, dict):
+        function = {"function": {"name": choice.get("name")}}
+        of_kind = {"function": {"type": "function", **function}, "allowed_tools": choice.get("mode")}
+        choice = of_kind.get(str(choice.get("type")))
+    apart = {"parallel_tool_calls": together} if isinstance(together, bool) else {}
+    return {**({"tool_choice": choice} if choice else {}), **apart}
 
 
 def _native_tool(tool: Fields) -> dict[str, Any]:
