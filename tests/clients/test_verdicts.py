@@ -68,11 +68,6 @@ def test_what_a_backend_lacks_is_refused() -> None:
     assert judged(LIBRARY, before, "tools", right).why == NO_TOOLS
     assert judged(LIBRARY, before, "tools", right | {"status": 500, "message": ""}).verdict is Verdict.FAILS
     assert judged(LIBRARY, before, "tools", CALL).verdict is Verdict.FAILS
-    responding = replace(LIBRARY, wire=Wire.RESPONSES)
-    lacking = judged(responding, stage(Behind.OPENAI), "chat", {"error": "Odd", "status": 501, "message": ""})
-    told = {"error": "Failed", "status": None, "message": "unexpected status 501 Not Implemented"}
-    assert judged(responding, stage(Behind.OPENAI), "chat", told).verdict is Verdict.REFUSED
-    assert (lacking.verdict, lacking.why) == (Verdict.REFUSED, "such a server has no /v1/responses")
 
 
 def test_an_agent_sends_back_what_its_tool_said() -> None:

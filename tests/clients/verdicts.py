@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from tests.clients.catalogue import Client, Wire
+from tests.clients.catalogue import Client
 from tests.clients.play import NOTE, SENTENCE
 from tests.clients.stages import VECTOR_SIZES, Behind, Stage
 
@@ -19,8 +19,6 @@ REFUSALS: Final = {
     "limit": (429, "The limit 'requests' of this key is reached"),
 }
 NO_TOOLS: Final = "the embedded engine's model calls no tools"
-NO_ROUTE: Final = "such a server has no {route}"
-_ROUTES: Final = {Wire.RESPONSES: "/v1/responses"}
 # Where a driver itself uses up what an agent's key may ask just now.
 DRIVERS_OWN: Final = "/api/generate"
 # What a driver raises for a program that fails: its reason is at the end of what it printed.
@@ -78,8 +76,6 @@ def lacking(client: Client, behind: Behind, step: str) -> tuple[str, tuple[int, 
     """What a backend does not have: the sentence for it, the statuses and the words of a right refusal."""
     if behind is Behind.ENGINE and (step == "tools" or (client.agent and step in GENERATING)):
         return NO_TOOLS, (400,), "does not support tools"
-    if behind is Behind.OPENAI and client.wire in _ROUTES and step in GENERATING:
-        return NO_ROUTE.format(route=_ROUTES[client.wire]), (404, 501), "not_implemented"
     return None
 
 

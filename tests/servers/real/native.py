@@ -127,8 +127,8 @@ def _responses() -> dict[str, Case]:
     cases: dict[str, Case] = {}
     for name, body in bodies.items():
         _both(cases, f"{RESPONSES} {name}".strip(), RESPONSES, {"store": False, **body}, "responses")
-    refused = Refused(501, [RESPONSES], "not_implemented", "openai")
-    return {**cases, f"{RESPONSES} where there are none": post(RESPONSES, {"input": "Why?"}, refused, "no responses")}
+    told = Has({"status": "completed", "output": lambda items: items[-1]["content"][0]["text"] == SENTENCE})
+    return {**cases, f"{RESPONSES} where there are none": post(RESPONSES, {"input": "Why?"}, told, "no responses")}
 
 
 def _messages() -> dict[str, Case]:

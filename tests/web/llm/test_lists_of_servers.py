@@ -169,7 +169,7 @@ async def test_a_server_that_is_away_decides_nothing(serve: ServeFactory) -> Non
         assert (await service.client.post("/v1/embeddings", json=EMBED)).status_code == 200
         assert posts(server) == ["/embeddings"]
         missing = await service.client.post("/v1/responses", json={"model": MODEL["id"], "input": "hi"})
-        assert missing.status_code == 501
+        assert missing.headers["x-translated"] == "/v1/responses -> /v1/chat/completions"
 
 
 @pytest.mark.usefixtures("_always_probed")
