@@ -26,7 +26,6 @@ from mlops_backend.services.llm.ollama_service import OllamaService
 from mlops_backend.services.llm.upstream import Pairs, for_backend
 
 _LENGTH: Final = "content-length"
-_OK: Final = 200
 # Instead of none, to which a response would add a type; the backend's headers take their place.
 _NAMELESS: Final = Headers([("Content-Type", "")])
 _STREAM_HEADERS: Final = (("X-Accel-Buffering", "no"), ("Cache-Control", "no-cache"))
@@ -68,6 +67,8 @@ async def check_large(content: bytes) -> None:
 async def answer(asked: Asked, whole: Callable[[bytes], Awaitable[bytes]] | None = None) -> Response:
     """The backend's answer to `asked`; `whole` is what is made of one that is no stream and no error."""
     noted = record()
+async def answer(asked: Asked, whole: Callable[[int, bytes], Awaitable[bytes]] | None = None) -> Response:
+    """The backend's answer to `asked`; `whole` makes the body of one that is no stream."""
     if asked.end_user:
         noted.name_end_user(asked.end_user)
     if not wants_signs(asked):
@@ -76,9 +77,9 @@ async def answer(asked: Asked, whole: Callable[[bytes], Awaitable[bytes]] | None
     return await _answered(told, whole) if isinstance(told, Forwarded) else told
 
 
-async def _answered(answered: Forwarded, whole: Callable[[bytes], Awaitable[bytes]] | None) -> Response:
-    if whole is not None and answered.status == _OK and isinstance(answered.body, bytes):
-        answered = replace(answered, body=await whole(answered.body))
+async def _answered(answered: Forwarded, whole: Callable[[int, bytes], Awaitable[bytes]] | None) -> Response:
+    if whole is not None and isinstance(answered.body, bytes):
+        answered = replace(answered, body=await whole(answered.status, answered.body))
     return as_response(answered)
 
 

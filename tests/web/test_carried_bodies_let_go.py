@@ -25,7 +25,7 @@ from tests.web.test_bodies_let_go import (
 __all__ = ["_uncollected"]
 pytestmark = pytest.mark.usefixtures("_uncollected")
 every_way = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-every_route = pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+every_route = pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
 
 
 @pytest.fixture(name="service")
@@ -37,15 +37,17 @@ async def _service(fake: FakeOllama, serve: ServeFactory) -> AsyncIterator[Servi
 def large(path: str, **more: Any) -> bytes:
     """A request for a chat that says nearly a megabyte."""
     body = {"model": "llama3", "max_tokens": 9, "messages": [{"role": "user", "content": FILLING}], **more}
+    if path == "/v1/responses":
+        body["input"] = body.pop("messages")
     return asking(path, json.dumps(body).encode())
 
 
 @every_way
 @every_route
 async def test_when_all_is_well(service: Service, fake: FakeOllama, path: str, *, stream: bool) -> None:
-    """Whole or streamed, thinking or not."""
-    await assert_answers_let_go(service, fake, large(path, stream=stream), 200)
-    thinking = {"reasoning_effort": "high", "thinking": {"type": "enabled"}}
+    """Whole or streamed, thinking or not; what is stored is held until it is written."""
+    await assert_answers_let_go(service, fake, large(path, stream=stream, store=False), 200)
+    thinking = {"reasoning_effort": "high", "thinking": {"type": "enabled"}, "store": False}
     await assert_answers_let_go(service, fake, large(path, stream=stream, **thinking), 200)
     assert {request.path for request in fake.requests if request.method == "POST"} <= {"/api/chat"}
 

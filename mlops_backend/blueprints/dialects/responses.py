@@ -44,8 +44,12 @@ async def create_response() -> Response:
     begun = await service(StoredResponses).begin(asked, g.principal.id)
     if begun is None:
         return await answer(asked)
-    await _count(asked, begun.asked)
-    return await answer(begun.asked, begun.whole)
+    try:
+        await _count(asked, begun.asked)
+        return await answer(begun.asked, begun.whole)
+    except BaseException:
+        begun.let_go()
+        raise
 
 
 @blueprint.get("/<response_id>")

@@ -38,18 +38,33 @@ STREAM: Final = b"".join(
 )
 
 
+class Kept:
+    """What is kept, and whether anything more is waited for."""
+
+    def __init__(self, *, keeps: bool = True) -> None:
+        self.told: list[str] = []
+        self.waits = True
+        self._keeps = keeps
+
+    def __call__(self, response: str) -> bool:
+        """Take a response."""
+        self.told.append(response)
+        return self._keeps
+
+    def let_go(self) -> None:
+        """Nothing more is waited for."""
+        self.waits = False
+
+
 def passed(chunks: list[bytes], naming: Naming = NAMING, *, keeps: bool = True) -> tuple[bytes, list[str]]:
     """What a client gets of a stream, and what is kept."""
-    kept: list[str] = []
-
-    def keep(told: str) -> bool:
-        kept.append(told)
-        return keeps
-
-    ending = NamedEnding(naming, keep)
+    kept, record = Kept(keeps=keeps), RequestRecord(id="x", method="POST")
+    ending = NamedEnding(naming, kept)
     sent = b"".join(ending.feed(chunk) for chunk in chunks) + ending.rest()
-    ending.finish(RequestRecord(id="x", method="POST"))
-    return sent, kept
+    ending.finish(record)
+    ending.settle(record)
+    assert not kept.waits
+    return sent, kept.told
 
 
 @settings(max_examples=60)
@@ -84,20 +99,16 @@ def test_one_that_is_only_continued_keeps_its_backends_id() -> None:
 @pytest.mark.parametrize("body", [b"", b"[1]", b"{", b'{"error":{}}', b'{"object":"list"}', b"\xff", b'{"response":7}'])
 async def test_what_is_no_response_stays(body: bytes) -> None:
     """Whole, and in a stream."""
-    assert await NAMING.whole(body, lambda told: True) == body
-    ending = NamedEnding(NAMING, lambda told: True)
+    assert await NAMING.whole(200, body, Kept()) == body
+    ending = NamedEnding(NAMING, Kept())
     assert ending.feed(b"data:" + body + b"\n\n") == b"data:" + body + b"\n\n"
 
 
 async def test_a_whole_answer_is_named() -> None:
     """And kept as it is sent."""
-    kept: list[str] = []
-
-    def keep(told: str) -> bool:
-        kept.append(told)
-        return True
-
+    kept = Kept()
     body = json.dumps(response()).encode() + b"\n"
-    sent = await NAMING.whole(body, keep)
+    sent = await NAMING.whole(200, body, kept)
     assert json.loads(sent) == {**response(), **TOLD}
-    assert kept == [sent.decode()]
+    assert (kept.told, kept.waits) == ([sent.decode()], False)
+    assert await NAMING.whole(400, body, kept) == body

@@ -242,7 +242,7 @@ class ResponsesEnding(EventEnding):
     ends: Final = frozenset({"response.completed", "response.failed", "response.incomplete"})
 
     def __init__(self) -> None:
-        super().__init__(Dialect.OPENAI, lambda told: told.get("type") in self.ends, b'.delta"')
+        super().__init__(Dialect.OPENAI, _ends_response, b'.delta"')
 
 
 def messages_ending() -> EventEnding:
@@ -253,6 +253,10 @@ def messages_ending() -> EventEnding:
 def transcript_ending() -> EventEnding:
     """OpenAI's transcripts: `transcript.text.done`, or whatever else a server ends with, for many know other words."""
     return EventEnding(Dialect.OPENAI, lambda told: True)
+
+
+def _ends_response(told: Told) -> bool:
+    return told.get("type") in ResponsesEnding.ends
 
 
 def _is_done(told: Told) -> bool:

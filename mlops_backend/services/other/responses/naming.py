@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 from mlops_backend.aside import aside
 from mlops_backend.errors import InvalidJSON
 from mlops_backend.services.llm.dialects import bytes_of, endings, last_of, members, text_of
 from mlops_backend.services.llm.generation import edited, of_member
+from mlops_backend.telemetry.record import RequestRecord
 
 # In a text the quotes would stand behind a backslash.
 _RESPONSE: Final = b'"response"'
 _DATA: Final = b"data:"
+_OK: Final = 200
 
-# Takes a response; whether it will be kept.
-Keep = Callable[[str], bool]
+
+class Keep(Protocol):
+    """Where a response goes that has ended, and what is held for that."""
+
+    def __call__(self, response: str) -> bool:
+        """Take it; whether it will be kept."""
+
+    def let_go(self) -> None:
+        """Nothing will come any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +59,13 @@ class Naming:
         """A response that has ended and is named, once it is known whether it will be kept."""
         return told if not self.stored or keep(told) else replace(self, stored=False).of(told)
 
-    async def whole(self, body: bytes, keep: Keep) -> bytes:
+    async def whole(self, status: int, body: bytes, keep: Keep) -> bytes:
         """An answer that is no stream, named and kept; what is no response stays."""
-        told = await aside(len(body), self._whole, body)
-        return body if told is None else bytes_of(self.kept(told, keep))
+        try:
+            told = await aside(len(body), self._whole, body) if status == _OK else None
+            return body if told is None else bytes_of(self.kept(told, keep))
+        finally:
+            keep.let_go()
 
     def _whole(self, body: bytes) -> str | None:
         text = text_of(body)
@@ -85,6 +96,11 @@ class NamedEnding(endings.ResponsesEnding):
     def rest(self) -> bytes:
         """An end without its empty line."""
         return self._named(super().rest())
+
+    def settle(self, record: RequestRecord) -> None:
+        """Let go of what was held for the end, however that was."""
+        self._keep.let_go()
+        super().settle(record)
 
     def _named(self, frames: bytes) -> bytes:
         lines = frames.split(b"\n")

@@ -17,12 +17,14 @@ from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.other.database import Database
 from mlops_backend.services.other.responses import reads, rows, writes
 from mlops_backend.services.other.responses.kept_responses import KeptResponses
-from mlops_backend.services.other.responses.naming import Keep, NamedEnding, Naming
+from mlops_backend.services.other.responses.naming import NamedEnding, Naming
 from mlops_backend.services.other.responses.questions import continued, read_question
 from mlops_backend.services.other.responses.rows import StoredResponse
 from mlops_backend.services.other.responses.writes import Bounds
 
 T = TypeVar("T")
+# Takes a status and a body; gives the body.
+Whole = Callable[[int, bytes], Awaitable[bytes]]
 
 # Between two looks for what another process may just be writing.
 _PAUSE: Final = 0.2
@@ -30,10 +32,14 @@ _PAUSE: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A request as a backend is asked, and what makes the client's answer of one that is no stream."""
+    """A request as a backend is asked, and what makes the client's answer of one that is no stream.
+
+    `let_go` is for one that fails.
+    """
 
     asked: Asked
-    whole: Callable[[bytes], Awaitable[bytes]] | None = None
+    whole: Whole | None = None
+    let_go: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,25 @@ class _Before:
 
     items: bytes = b""
     used: Sequence[str] = ()
+
+
+@dataclass(slots=True)
+class _Keep:
+    """What is held of a request until its answer has come, and where that goes then."""
+
+    responses: StoredResponses
+    key_id: str
+    naming: Naming
+    items: bytes
+    used: Sequence[str]
+
+    def __call__(self, response: str) -> bool:
+        """Have a response written."""
+        return self.responses.keep(self.key_id, self.naming, self.items, self.used, response)
+
+    def let_go(self) -> None:
+        """Nothing will come any more."""
+        self.items = b""
 
 
 class StoredResponses:
@@ -102,9 +127,9 @@ class StoredResponses:
             size = len(content) + len(before.items)
             sent = await aside(size, continued, content, before.items, question.items)
         naming = Naming(rows.new_id() if stored else "", question.previous_id, stored=stored)
-        keep: Keep = partial(self._keep, key_id, naming, question.items, before.used if before else ())
+        keep = _Keep(self, key_id, naming, question.items if stored else b"", before.used if before else ())
         asked = replace(asked, content=sent, ending=partial(NamedEnding, naming, keep))
-        return Begun(asked, partial(naming.whole, keep=keep))
+        return Begun(asked, partial(naming.whole, keep=keep), keep.let_go)
 
     async def get(self, key_id: str, response_id: str) -> str:
         """A response's JSON.
@@ -139,7 +164,7 @@ class StoredResponses:
                 break
         return deleted
 
-    def _keep(self, key_id: str, naming: Naming, items: bytes, used: Sequence[str], response: str) -> bool:
+    def keep(self, key_id: str, naming: Naming, items: bytes, used: Sequence[str], response: str) -> bool:
         """Have a response written, beside the answer; whether it is not too large for that."""
         size = len(items) + rows.size_of(response)
         if size > self._bounds.bytes:
