@@ -29,15 +29,20 @@ _UNREAD: Final = "This was cancelled, since nobody read it for STREAM_GRACE seco
 
 
 class Admitted(asyncio.Event):
-    """That a request is answered, or that nothing refuses it any more but a backend; `headers` tell of limits then."""
+    """That a request is answered, or that nothing refuses it any more but a backend, as `by_admission` says.
+
+    `headers` tell of limits then.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.headers: Mapping[str, str] = {}
+        self.by_admission = False
 
     def tell(self, scope: Scope) -> None:
         """It is."""
         self.headers = record_of(scope).answer_headers
+        self.by_admission = True
         self.set()
 
 

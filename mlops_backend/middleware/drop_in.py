@@ -64,11 +64,9 @@ async def check_large(content: bytes) -> None:
     await aside(len(content), check_values, content, current_app.config["MAX_JSON_VALUES"])
 
 
-async def answer(asked: Asked, whole: Callable[[bytes], Awaitable[bytes]] | None = None) -> Response:
-    """The backend's answer to `asked`; `whole` is what is made of one that is no stream and no error."""
-    noted = record()
 async def answer(asked: Asked, whole: Callable[[int, bytes], Awaitable[bytes]] | None = None) -> Response:
     """The backend's answer to `asked`; `whole` makes the body of one that is no stream."""
+    noted = record()
     if asked.end_user:
         noted.name_end_user(asked.end_user)
     if not wants_signs(asked):

@@ -96,7 +96,7 @@ async def respond_async(path: str, body: bytes, status: int) -> Response:
     held, admitted = await _begun(request, msgspec.msgpack.encode(about))
     if admitted is not None:
         await admitted.wait()
-        if (refusal := await _refusal(held.id)) is not None:
+        if not admitted.by_admission and (refusal := await _refusal(held.id)) is not None:
             return refusal
         record().answer_headers = admitted.headers
     headers = {"Location": address_of(held.id), **({"Idempotent-Replayed": "true"} if admitted is None else {})}

@@ -43,6 +43,11 @@ sys.exit(main())
 """
 
 
+def _tells(line: str) -> bool:
+    """Whether it brings an object."""
+    return line.startswith(("{", "data: "))
+
+
 class Stream:
     """A stream of which the first line has arrived."""
 
@@ -53,12 +58,13 @@ class Stream:
     async def first(self) -> Stream:
         """Wait for the first line."""
         assert self._response.status_code == 200
-        await anext(self._lines)
+        while not _tells(await anext(self._lines)):
+            pass
         return self
 
     async def rest(self) -> list[str]:
         """Every line that follows, to the end of the body."""
-        return [line async for line in self._lines if line]
+        return [line async for line in self._lines if _tells(line)]
 
 
 async def open_stream(

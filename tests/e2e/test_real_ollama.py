@@ -44,7 +44,7 @@ class Case:
     """One request to `/api/llm`.
 
     Attributes:
-        path: the route; `streams` stands for preparing a stream and fetching it by its address.
+        path: the route; `streams` stands for beginning a stream and reading it by its address.
         body: without one the request is a GET.
         accept: the media type asked for.
         status: what both answer.
@@ -74,6 +74,7 @@ def embed(text: Any, **fields: Any) -> Case:
     return Case("embed", {"model": MODEL, "input": text, **fields})
 
 
+NEWER = {"prompt_eval_cached_count": "an Ollama tells what its cache had from 0.33 on"}
 ANSWERED = {
     "models": Case("models"),
     "health": Case("health"),
@@ -141,12 +142,14 @@ def without(value: Any, keys: Iterable[str]) -> Any:
 
 
 def parts(answer: httpx.Response) -> list[Any]:
-    """The JSON values of an answer: one, or those of each line or event of a stream; an event's fields as well."""
+    """The JSON values of an answer: one, or those of each line or event of a stream."""
     media_type = answer.headers["content-type"].partition(";")[0]
     if media_type == NDJSON:
         return [json.loads(line) for line in answer.text.split("\n") if line]
     if media_type == SSE:
-        return [json.loads(event.removeprefix("data: ")) for event in answer.text.split("\n\n") if event]
+        return [
+            json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n") if line.startswith("data: ")
+        ]
     return [answer.json()]
 
 
@@ -194,7 +197,8 @@ async def test_both_answer_in_the_same_shape(pair: Pair, name: str) -> None:
     *their_first, their_last = parts(theirs)
     *our_first, our_last = parts(ours)
     assert shape(our_first) == shape(their_first)
-    assert shape(without(our_last, case.may_differ)) == shape(without(their_last, case.may_differ))
+    may_differ = {**case.may_differ, **NEWER}
+    assert shape(without(our_last, may_differ)) == shape(without(their_last, may_differ))
     assert {our_last.get("done_reason"), their_last.get("done_reason")} <= DONE_REASONS
 
 

@@ -38,19 +38,12 @@ def posting(path: str, body: dict[str, Any], **headers: str) -> Asking:
     return ask
 
 
-async def by_capability(service: Service, client: RawClient) -> None:
-    """Begin a stream, and read it by its address."""
-    begun = await service.client.post("/api/llm/streams", json=BODY)
-    await client.request("GET", begun.json()["url"])
-
-
 GENERATE, EMBED = posting("generate", BODY), posting("embed", {"model": "llama3", "input": "Hi"})
 STREAM, EVENTS = posting("stream", BODY), posting("stream", BODY, Accept=SSE)
 STREAMS = {
     "ndjson": STREAM,
     "sse": EVENTS,
     "chat": posting("chat", CHAT),
-    "capability": by_capability,
 }
 WHOLE = {"generate": GENERATE, "embed": EMBED}
 

@@ -88,7 +88,8 @@ HEAD: Final = "like every 405 of this service, with a type; Ollama has none on i
 ZSTD: Final = "newer Ollamas take zstd on /v1, 0.9.3 reads it as JSON"
 LIMIT: Final = "MAX_BODY_BYTES"
 EXPECT: Final = "Go knows one expectation only; Hypercorn overlooks the others, as RFC 9110 allows"
-CARRIED: Final = "an Ollama before 0.14 has no messages; they are carried over its own chat"
+CARRIED: Final = "an old Ollama has neither messages nor responses; they are carried over its own chat"
+STORED: Final = "responses are stored by this service, and an Ollama has none"
 COUNT: Final = "counting is estimated where the backend cannot"
 SERVICE: Final = "a route of this service beside Ollama's"
 
@@ -113,6 +114,7 @@ def _account(method: str, target: str, key: str) -> Difference:
 
 _ZSTD: Final = ("Content-Encoding", "zstd")
 _CHAT: Final = chat_completion().request.body or b""
+_RESPONSE: Final = differential_v1.OLD_AND_NEW["/v1/responses"]
 _MESSAGE: Final = differential_v1.OLD_AND_NEW["/v1/messages"]
 DIFFERENCES: Final[Mapping[str, Difference]] = {
     "root for JSON": Difference(200, 200, _with(get("/"), ("Accept", "application/json")), ROOT),
@@ -185,5 +187,11 @@ DIFFERENCES: Final[Mapping[str, Difference]] = {
     "messages": Difference(404, 200, post("/v1/messages", _MESSAGE), CARRIED),
     "messages streamed": Difference(404, 200, post("/v1/messages", {**_MESSAGE, "stream": True}), CARRIED),
     "messages unknown": Difference(404, 404, post("/v1/messages", {**_MESSAGE, "model": "nope"}), CARRIED),
+    "responses": Difference(404, 200, post("/v1/responses", _RESPONSE), CARRIED),
+    "responses streamed": Difference(404, 200, post("/v1/responses", {**_RESPONSE, "stream": True}), CARRIED),
+    "responses unknown": Difference(404, 404, post("/v1/responses", {**_RESPONSE, "model": "nope"}), CARRIED),
+    "response": Difference(404, 404, get("/v1/responses/resp_1"), STORED),
+    "response deleted": Difference(404, 404, get("/v1/responses/resp_1", "DELETE"), STORED),
+    "response's input": Difference(404, 404, get("/v1/responses/resp_1/input_items"), STORED),
     "count tokens": Difference(404, 200, post("/v1/messages/count_tokens", _MESSAGE), COUNT),
 }

@@ -163,9 +163,6 @@ def _cases() -> dict[str, Case]:
         cases |= {f"v1 model {key}": get(f"/v1/models/{name}")}
     cases |= {"v1 sound": post("/v1/audio/transcriptions", SOUND, FORM)}
     cases |= {"v1 sound as JSON": post("/v1/audio/transcriptions", {"model": MODEL})}
-    route, body = "/v1/responses", OLD_AND_NEW["/v1/responses"]
-    cases |= {f"{route}": post(route, body), f"{route} streamed": post(route, {**body, "stream": True})}
-    cases |= {f"{route} unknown": post(route, {**body, "model": "nope"})}
     cases |= {f"{route} empty": post(route, b"") for route in OLD_AND_NEW}
     return cases
 
