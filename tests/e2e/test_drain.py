@@ -44,8 +44,8 @@ sys.exit(main())
 
 
 def _tells(line: str) -> bool:
-    """Whether it brings an object."""
-    return line.startswith(("{", "data: "))
+    """Whether it brings an object, or says what the next one is."""
+    return line.startswith(("{", "data: ", "event: "))
 
 
 class Stream:
