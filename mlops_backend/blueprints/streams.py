@@ -62,11 +62,9 @@ async def create_stream(data: StreamRequest) -> ResponseReturnValue:
     number of times. What is refused before a backend is asked is refused here; what a backend refuses, by its `url`.
     With an `Idempotency-Key` the same request sent again is told of the same stream.
     """
-    body = cast(bytes, await request.get_data(as_text=False))
     if data.operation == "generate":
-        return await respond_async("/api/llm/stream", body, 201)
-    streamed = body.rstrip().removesuffix(b"}") + b',"stream":true}'  # of several members of a name the last one counts
-    return await respond_async("/api/llm/chat", streamed, 201)
+        return await respond_async("/api/llm/stream", await _body(), 201)
+    return await respond_async("/api/llm/chat", _streamed(await _body()), 201)
 
 
 @blueprint.get("/streams")
@@ -141,6 +139,15 @@ async def delete_stream(stream_id: str) -> dict[str, Any]:
     if not ended:
         await journals.forget(stream_id)
     return {"ended": ended}
+
+
+async def _body() -> bytes:
+    return cast(bytes, await request.get_data(as_text=False))
+
+
+def _streamed(body: bytes) -> bytes:
+    """The same, asked for as a stream: of several members of a name the last one counts."""
+    return body.rstrip().removesuffix(b"}") + b',"stream":true}'
 
 
 def _check_owner(opening: Opening) -> None:

@@ -130,13 +130,14 @@ class DetachedRequests:
         left = ClientLeft()
         CLIENT_LEFT.set(left)
         writer = Writer(self._journals, journal, self._grace, left.set)
-        scope = request.asked(admitted)
-        answer = _Answer(writer, admitted, by_line=request.by_line)
+        scope, by_line = request.asked(admitted), request.by_line
+        arriving, answer = _Arriving(request.body, left), _Answer(writer, admitted, by_line=by_line)
+        del request  # its body is held, and counted, where it is read
         outcome = "error"
         try:
-            await self._app(scope, _Arriving(request.body, left).receive, answer.send)
+            await self._app(scope, arriving.receive, answer.send)
             outcome = record_of(scope).outcome
-            if left.is_set() and request.by_line:
+            if left.is_set() and by_line:
                 await writer.add([error_line(GenerationCancelled(_UNREAD), record_of(scope).id)])
         finally:
             await writer.close(outcome, keeps_claim=outcome == "done" and answer.status < _REFUSED)

@@ -22,6 +22,7 @@ from mlops_backend.errors import BadRequest, IdempotencyKeyReused
 from mlops_backend.middleware.asgi import Scope
 from mlops_backend.middleware.body_limit import body_of
 from mlops_backend.middleware.detached import Admitted, Detached, DetachedRequests
+from mlops_backend.middleware.json_body import JSONRequest
 from mlops_backend.middleware.kept_answers import kept_answer
 from mlops_backend.middleware.request_context import IDEMPOTENCY, PREFERENCES, at_hand, record, said_in, service
 from mlops_backend.middleware.root_path import public_path
@@ -68,10 +69,10 @@ async def answer_detached(asked: Request, noted: RequestRecord) -> Response | No
     wants_address = _wants_address(asked.headers.getlist("Prefer"), asked.path)
     if not (wants_address or HEADER in asked.headers):
         return None
-    body = cast(bytes, await asked.get_data(cache=False, as_text=False))
+    # No name for the body: whoever waits here for an answer would hold it, and nobody would count it.
     if wants_address:
-        return await respond_async(scope["path"], body, _ACCEPTED)
-    held, admitted = await _begun(Detached(scope, scope["path"], body, _headers()), b"")
+        return await respond_async(scope["path"], await _body_of(asked), _ACCEPTED)
+    held, admitted = await _begun(Detached(scope, scope["path"], await _body_of(asked), _headers()), b"")
     return await kept_answer(service(Journals), held.id, replayed=admitted is None)  # type: ignore[type-abstract]
 
 
@@ -94,6 +95,7 @@ async def respond_async(path: str, body: bytes, status: int) -> Response:
     about = About(g.principal, record().end_user, path, conversation)
     request = Detached(scope, path, body, (*_headers(), (b"accept", b"application/x-ndjson")), by_line=True)
     held, admitted = await _begun(request, msgspec.msgpack.encode(about))
+    del request, body
     if admitted is not None:
         await admitted.wait()
         if not admitted.by_admission and (refusal := await _refusal(held.id)) is not None:
@@ -132,11 +134,16 @@ async def _begun(request: Detached, about: bytes) -> tuple[Opening, Admitted | N
     noted.generates = False  # the row in the ledger is that of the generation
     claim = await _claim(request)
     opening = Opening(token_urlsafe(32), g.principal.id, noted.id, time(), about, claim)
+    cast(JSONRequest, at_hand()).let_go()
     body_of(request.scope).let_go()  # it is counted once more where it is read
     held, admitted = await service(DetachedRequests).begin(opening, request)
     if claim is not None and held.claim is not None and held.claim.fingerprint != claim.fingerprint:
         raise IdempotencyKeyReused(f"This {HEADER} was used for another request; a new request needs a new one.")
     return held, admitted
+
+
+async def _body_of(asked: Request) -> bytes:
+    return cast(bytes, await asked.get_data(cache=False, as_text=False))
 
 
 def _headers() -> list[tuple[bytes, bytes]]:

@@ -118,10 +118,14 @@ class JSONRequest(Request):
                 self._raw = None
         return self._parsed
 
-    async def close(self) -> None:
-        """Let the body go: a connection to a backend remembers, as long as it lasts, the request that opened it."""
+    def let_go(self) -> None:
+        """Hold the body no longer, nor what was read of it."""
         self._parsed, self._raw = _UNSET, None
         self.body.clear()
+
+    async def close(self) -> None:
+        """Let the body go: a connection to a backend remembers, as long as it lasts, the request that opened it."""
+        self.let_go()
         await super().close()
 
 
