@@ -13,7 +13,7 @@ MESSAGES: Final = [{"role": "user", "content": "Hi"}]
 CHAT: Final[dict[str, Any]] = {"model": "m", "messages": MESSAGES}
 COLD: Final[dict[str, Any]] = {**CHAT, "temperature": 0}
 OLLAMA: Final[dict[str, Any]] = {"model": "m", "prompt": "Hi", "options": {"temperature": 0}}
-RESPONSE: Final[dict[str, Any]] = {"model": "m", "input": "Hi", "temperature": 0}
+RESPONSE: Final[dict[str, Any]] = {"model": "m", "input": "Hi", "temperature": 0, "store": False}
 
 
 def read(kind: Kind, body: Any) -> Call | None:
@@ -57,6 +57,8 @@ HAVE_NONE: Final[dict[str, tuple[Kind, Any]]] = {
     "what was before": (Kind.RESPONSES, {**RESPONSE, "previous_response_id": "resp_1"}),
     "a conversation": (Kind.RESPONSES, {**RESPONSE, "conversation": "conv_1"}),
     "a stored prompt": (Kind.RESPONSES, {**RESPONSE, "prompt": {"id": "pmpt_1"}}),
+    "a response that is stored": (Kind.RESPONSES, {**RESPONSE, "store": True}),
+    "one that is stored unasked": (Kind.RESPONSES, {"model": "m", "input": "Hi", "temperature": 0}),
     "later": (Kind.RESPONSES, {**RESPONSE, "background": True}),
     "a search": (Kind.RESPONSES, {**RESPONSE, "tools": [{"type": "web_search"}]}),
     "Anthropic's search": (Kind.ANTHROPIC, {**COLD, "tools": [{"type": "web_search_20250305", "name": "s"}]}),

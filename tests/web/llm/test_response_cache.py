@@ -391,3 +391,16 @@ async def test_equal_calls_at_a_time_both_ask(service: Service, fake: FakeOllama
     fake.release()
     assert [answer.headers["X-Cache"] for answer in await asyncio.gather(*asking)] == ["miss", "miss"]
     assert await said(service) == "hit"
+
+
+async def test_a_response_that_is_stored_is_one_of_its_own(serve: ServeFactory, fake: FakeOllama) -> None:
+    """Nobody gets the id of another one, which may be another key's, or deleted."""
+    body = {"model": "llama3", "input": "Hi", "temperature": 0}
+    async with serve(fake.url, cache_shared=True) as service:
+        answers = [await ask(service, "/v1/responses", body, X_API_Key=key) for key in (ORDINARY_KEY, ADMIN_KEY)]
+        for answer, key in zip(answers, (ORDINARY_KEY, ADMIN_KEY), strict=True):
+            assert (answer.headers["X-Cache"], answer.json()["store"]) == ("bypass", True)
+            path, headers = f"/v1/responses/{answer.json()['id']}", {"X-API-Key": key}
+            assert (await service.client.get(path, headers=headers)).status_code == 200
+            assert (await service.client.delete(path, headers=headers)).status_code == 200
+        assert (await ask(service, "/v1/responses", body)).json()["id"] not in {each.json()["id"] for each in answers}

@@ -106,6 +106,8 @@ def _refuse(name: str) -> None:
 def _has_one_answer(kind: Kind, body: Body) -> bool:
     if not any(body.get(name) for name in _ASKED) or any(body.get(name) for name in _ELSEWHERE[kind]):
         return False
+    if kind is Kind.RESPONSES and body.get("store") is not False:  # each that is stored is one of its own
+        return False
     if not _is_fixed(kind, body) or _has_links(body):
         return False
     tools = body.get("tools") or []
