@@ -428,3 +428,12 @@ async def test_another_process_knows_it(fake: FakeOllama, serve: ServeFactory, p
             first = await ask(one)
             await ask(other, previous_response_id=first["id"])
             assert heard(fake)[0] == ("user", "One?")
+
+
+@pytest.mark.parametrize("given", [5, True, {}, ["a"], "", None])
+async def test_an_item_whose_id_is_none_gets_one(service: Service, given: Any) -> None:
+    """Whatever a backend lets pass: a list that has been asked for is told."""
+    told = await ask(service, input=[{"role": "user", "content": "One?", "id": given}])
+    listed = await service.client.get(f"{ROUTE}/{told['id']}/input_items")
+    assert listed.status_code == 200
+    assert listed.json()["first_id"] == listed.json()["data"][0]["id"] == f"msg_{told['id'].removeprefix('resp_')}_0"

@@ -91,7 +91,8 @@ def _given_back(item: Mapping[str, Any]) -> bytes:
 def _listed(response_id: str, place: int, item: dict[str, Any]) -> dict[str, Any]:
     kind = item.get("type") or "message"
     made = f"{_PREFIXES.get(str(kind), 'item_')}{response_id.removeprefix(_PREFIX)}_{place}"
-    listed = {**item, "type": kind, "id": item.get("id") or made}
+    given = item.get("id")
+    listed = {**item, "type": kind, "id": given if given and isinstance(given, str) else made}
     if kind != "message":
         return listed
     content = item.get("content")
