@@ -400,6 +400,26 @@ async def test_a_revoked_key_leaves_none(on: Service) -> None:
     assert await ExpiredResponses(stored._database).sweep(stored._clock()) == 1
 
 
+async def test_a_key_that_is_revoked_amid_its_answer_leaves_none(on: Service, fake: FakeOllama) -> None:
+    """Neither that answer nor what it continues is kept for as long as those of a key that works."""
+    made = (await on.stranger.post("/api/admin/keys", json={"name": "passing"}, headers=ANOTHER)).json()
+    with_key = {"X-API-Key": made["key"]}
+    first = (await on.stranger.post(ROUTE, json=ASKED, headers=with_key)).json()
+    await until_written(on)
+    fake.hold()
+    continuing = on.stranger.post(ROUTE, json={**ASKED, "previous_response_id": first["id"]}, headers=with_key)
+    asking = asyncio.create_task(continuing)
+    await fake.wait_until(lambda: fake.active == 1)
+    assert (await on.stranger.delete(f"/api/admin/keys/{made['id']}", headers=ANOTHER)).status_code == 200
+    fake.release()
+    assert (await asking).status_code == 200
+    await until_written(on)
+    stored = on.services.get(StoredResponses)
+    assert await ExpiredResponses(stored._database).sweep(stored._clock()) == 1
+    left = await on.stranger.delete(f"/api/admin/keys/{made['id']}/responses", headers=ANOTHER)
+    assert left.json() == {"deleted": 0}
+
+
 async def test_the_administrator_deletes_all_of_a_key(on: Service) -> None:
     """And nothing of another one; to an ordinary key the route is closed."""
     for _ in range(3):

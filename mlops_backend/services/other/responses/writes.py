@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import Select, bindparam, delete, func, select, update
 
-from mlops_backend.services.other.database import Statements, insert_into, responses
+from mlops_backend.services.other.database import Statements, api_keys, insert_into, responses
 from mlops_backend.services.other.responses.rows import StoredResponse
 
 AT_ONCE: Final = 100
 
 _table: Final = responses.c
+_REVOKED: Final = select(api_keys.c.id).where(api_keys.c.id == bindparam("key"), api_keys.c.revoked_at.is_not(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,10 @@ class Bounds:
 async def keep(connection: Statements, response: StoredResponse, used: Sequence[str], bounds: Bounds) -> None:
     """Keep a response, which may be there already, and those that it continues for as long as it.
 
-    Of a key that has more than it may, those go that expire first.
+    Of a key that has more than it may, those go that expire first; of one that was revoked meanwhile nothing is kept.
     """
+    if (await connection.execute(_REVOKED, {"key": response.key_id})).first() is not None:
+        return
     row = asdict(response)
     await connection.execute(insert_into(responses, connection.dialect.name).on_conflict_do_nothing(), [row])
     if used:
