@@ -41,7 +41,8 @@ async def create_response() -> Response:
     continued by `previous_response_id`. An Ollama that is too old for it answers by its own chat.
     """
     asked = await asked_by(tasks.RESPONSES)
-    begun = await service(StoredResponses).begin(asked, g.principal.id)
+    grow = body_of(cast(Scope, at_hand().scope)).grow  # what came before counts as if the client had sent it
+    begun = await service(StoredResponses).begin(asked, g.principal.id, grow)
     if begun is None:
         return await answer(asked)
     try:
@@ -50,6 +51,8 @@ async def create_response() -> Response:
     except BaseException:
         begun.let_go()
         raise
+    await _check_longer(asked, begun.asked)
+    return await answer(begun.asked, begun.whole)
 
 
 @blueprint.get("/<response_id>")
@@ -111,9 +114,8 @@ async def delete_responses_of_key(key_id: str) -> ResponseReturnValue:
     return {"deleted": await service(StoredResponses).delete_all(key_id)}
 
 
-async def _count(asked: Asked, longer: Asked) -> None:
-    """Count what came before as if the client had sent it; raises what that would raise."""
+async def _check_longer(asked: Asked, longer: Asked) -> None:
+    """Check a request with what came before as if the client had sent it; raises what that would raise."""
     before, now = asked.content, longer.content
     if isinstance(before, bytes) and isinstance(now, bytes) and len(now) > len(before):
-        body_of(cast(Scope, at_hand().scope)).grow(len(now) - len(before))
         await check_large(now)

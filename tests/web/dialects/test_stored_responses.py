@@ -9,9 +9,12 @@ from typing import Any, Final
 
 import pytest
 
+from mlops_backend.errors import BodiesFull
+from mlops_backend.services.llm import asked as tasks
+from mlops_backend.services.llm.asked import read_asked
 from mlops_backend.services.other.database import Database, patient_writes
 from mlops_backend.services.other.limits import ByteBudget
-from mlops_backend.services.other.responses import StoredResponses
+from mlops_backend.services.other.responses import StoredResponses, reads
 from mlops_backend.services.other.responses import service as responses_service
 from mlops_backend.services.other.responses.expired import ExpiredResponses
 from mlops_backend.services.other.responses.kept_responses import KeptResponses
@@ -301,6 +304,26 @@ async def test_what_came_before_counts(fake: FakeOllama, serve: ServeFactory) ->
         )
         assert (refused.status_code, refused.json()["error"]["code"]) == (429, "key_bodies_full")
         assert service.services.get(ByteBudget).held == 0
+
+
+async def test_what_came_before_is_not_read_where_there_is_no_room_for_it(
+    on: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A short request that continues a long response takes none of the memory that it is refused."""
+    first = await ask(on, input="x" * 60_000)
+    await until_written(on)
+    told: list[int] = []
+
+    def no_room(size: int) -> None:
+        told.append(size)
+        raise BodiesFull("full")
+
+    monkeypatch.delattr(reads, "texts")
+    body = json.dumps({**ASKED, "previous_response_id": first["id"]}).encode()
+    asked = read_asked(tasks.RESPONSES, "POST", ROUTE, (), body)
+    with pytest.raises(BodiesFull):
+        await on.services.get(StoredResponses).begin(asked, "settings:tester", no_room)
+    assert told[0] > 60_000
 
 
 async def test_one_whose_time_has_passed_is_gone(on: Service, monkeypatch: pytest.MonkeyPatch) -> None:

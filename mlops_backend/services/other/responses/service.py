@@ -101,8 +101,13 @@ class StoredResponses:
         self._enabled = enabled
         self._clock = clock
 
-    async def begin(self, asked: Asked, key_id: str) -> Begun | None:
+    async def begin(self, asked: Asked, key_id: str, count: Callable[[int], None]) -> Begun | None:
         """Put what came before into a request, and have its response stored when it has ended.
+
+        Args:
+            asked: the request.
+            key_id: of the key that asks.
+            count: is told, before what came before is read, how many bytes that has; raises where there is no room.
 
         Returns:
             `None` where it goes as it is: nothing is stored, and nothing continued.
@@ -111,6 +116,7 @@ class StoredResponses:
             NotFound: the key has no such response as the one that it continues.
             BodyTooLarge: what it continues is too long.
             DatabaseDown: that cannot be read.
+            AppError: whatever `count` raises.
         """
         content = asked.content
         if not self._enabled or not asked.readable or not isinstance(content, bytes):
@@ -118,7 +124,7 @@ class StoredResponses:
         question = await aside(len(content), read_question, content)
         if question is None or question.items is None:
             return None
-        before = await self._before(key_id, question.previous_id) if question.previous_id else None
+        before = await self._before(key_id, question.previous_id, count) if question.previous_id else None
         stored = question.store and len(question.items) <= self._bounds.bytes
         if before is None and not stored:
             return None if question.sent == content else Begun(replace(asked, content=question.sent))
@@ -178,12 +184,14 @@ class StoredResponses:
     async def _one(self, key_id: str, response_id: str) -> tuple[str, str]:
         return await self._found(response_id, lambda found: reads.one(found, key_id, response_id, self._now()))
 
-    async def _before(self, key_id: str, response_id: str) -> _Before:
+    async def _before(self, key_id: str, response_id: str, count: Callable[[int], None]) -> _Before:
         links = await self._found(response_id, lambda found: reads.links(found, key_id, response_id, self._now()))
         if links[-1].previous_id is not None and len(links) < reads.MOST_LINKS:
             raise NotFound("The response continues one that is not there any more.")
-        if links[-1].previous_id is not None or sum(link.bytes for link in links) > self._most:
+        size = sum(link.bytes for link in links)
+        if links[-1].previous_id is not None or size > self._most:
             raise BodyTooLarge("What the response continues is too long to be continued.")
+        count(size)
         ids = [link.id for link in reversed(links)]
         async with self._database.reading() as connection:
             texts = await reads.texts(connection, ids)
@@ -191,7 +199,7 @@ class StoredResponses:
             raise rows.no_such_response()
         soon = self._now() + self._bounds.life // 2
         used = [link.id for link in links if link.expires_at < soon]
-        return _Before(await aside(sum(link.bytes for link in links), rows.said, texts), used)
+        return _Before(await aside(size, rows.said, texts), used)
 
     async def _found(self, response_id: str, look: Callable[[AsyncConnection], Awaitable[T | None]]) -> T:
         """What a look finds, once it finds something; another process may just be writing it."""
