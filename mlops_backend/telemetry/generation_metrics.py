@@ -85,9 +85,13 @@ class GenerationMetrics:
         self._errors = metrics.count("errors", "Requests that this service refused or failed, by code.", ("code",))
 
     def note(self, record: RequestRecord, now: float) -> None:
-        """Count a request that has ended; `now` is `perf_counter()` seconds."""
-        method = record.method if record.method in _METHODS else OTHER
-        self._requests[self._routes.of(record.route), method, str(record.status)] += 1
+        """Count a request that has ended; `now` is `perf_counter()` seconds.
+
+        One that goes on without its client is the generation of a request that is counted itself.
+        """
+        if record.admitted is None:
+            method = record.method if record.method in _METHODS else OTHER
+            self._requests[self._routes.of(record.route), method, str(record.status)] += 1
         if record.error:
             self._errors[(self._codes.of(record.error),)] += 1
         if record.generates:

@@ -13,7 +13,7 @@ import zstandard
 from mlops_backend.services.other.journals import Journals, MemoryJournals
 from tests.conftest import ServeFactory
 from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama, Mode
-from tests.service import Service
+from tests.service import ADMIN_KEY, Service
 from tests.web.llm.streaming import CHAT, PROMPT, make_key, rows
 
 TEXT: Final = "".join(DEFAULT_WORDS)
@@ -50,6 +50,16 @@ async def test_the_same_request_gets_the_same_bytes(service: Service, fake: Fake
     assert (plain.status_code, "idempotent-replayed" in plain.headers) == (200, False)
     assert sorted(plain.headers) == sorted(first.headers)
     assert [row["outcome"] for row in await rows(service, 2)] == ["done", "done"]
+
+
+async def test_metrics_count_each_request_of_a_client_once(service: Service) -> None:
+    """And the generation once, whoever else gets its answer."""
+    for _ in range(3):
+        assert (await service.client.post("/api/chat", json=CHAT, headers=NAMED)).status_code == 200
+    await rows(service)
+    told = (await service.client.get("/metrics", headers={"X-API-Key": ADMIN_KEY})).text.splitlines()
+    assert 'mlops_requests_total{method="POST",route="/api/chat",status="200"} 3.0' in told
+    assert 'mlops_generations_total{model="llama3",outcome="done"} 1.0' in told
 
 
 async def test_who_asks_amid_the_answer_joins_it(service: Service, fake: FakeOllama) -> None:
