@@ -38,7 +38,7 @@ async def create_response() -> Response:
     """Answer by the Responses API.
 
     Streamed as server-sent events when `stream` is true. Stored for the key that asks unless `store` is false, and
-    continued by `previous_response_id`. An Ollama that is too old for it answers by its own chat.
+    continued by `previous_response_id`. A backend that is too old for it answers by its own chat.
     """
     asked = await asked_by(tasks.RESPONSES)
     grow = body_of(cast(Scope, at_hand().scope)).grow  # what came before counts as if the client had sent it
@@ -46,13 +46,11 @@ async def create_response() -> Response:
     if begun is None:
         return await answer(asked)
     try:
-        await _count(asked, begun.asked)
+        await _check_longer(asked, begun.asked)
         return await answer(begun.asked, begun.whole)
     except BaseException:
         begun.let_go()
         raise
-    await _check_longer(asked, begun.asked)
-    return await answer(begun.asked, begun.whole)
 
 
 @blueprint.get("/<response_id>")
