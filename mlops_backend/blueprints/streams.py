@@ -16,7 +16,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from mlops_backend.errors import AppError, BadRequest, Forbidden, NotFound
 from mlops_backend.middleware.idempotency import About, respond_async, shown
-from mlops_backend.middleware.kept_answers import kept_answer, kept_headers
+from mlops_backend.middleware.kept_answers import OF_LIMITS, kept_answer, kept_headers
 from mlops_backend.middleware.no_content import no_content
 from mlops_backend.middleware.request_context import record, service
 from mlops_backend.middleware.stream_answer import wanted
@@ -47,6 +47,8 @@ _SIGNS: Final = 15.0
 _AGAIN: Final = b"retry: 500\n\n"
 _REFUSED: Final = 400
 _NUMBER: Final = 15
+# What its reader is told otherwise, or not at all.
+_OF_OTHERS: Final = frozenset({"content-type", "cache-control", "x-accel-buffering"}) | OF_LIMITS
 
 
 @blueprint.post("/streams")
@@ -116,7 +118,7 @@ async def read_stream(stream_id: str) -> Response:
     media_type = wanted(SSE)
     response = Response(_sent(page, pages, media_type, record()), 200, content_type=media_type)
     if page.head is not None:
-        response.headers.extend(kept_headers(page.head, without=("content-type", "cache-control", "x-accel-buffering")))
+        response.headers.extend(kept_headers(page.head, without=_OF_OTHERS))
     response.headers.update({"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept"})
     response.timeout = None  # Quart would cut the body after RESPONSE_TIMEOUT
     return response

@@ -20,6 +20,8 @@ from mlops_backend.telemetry.record import RequestRecord
 # What whoever answers now says itself.
 _NOT_KEPT: Final = frozenset({"content-length", "x-request-id", "vary", "date", "connection", "transfer-encoding"})
 _CORS: Final = "access-control-"
+# What was left of the limits when it was made.
+OF_LIMITS: Final = frozenset({"ratelimit", "ratelimit-policy"})
 
 
 async def kept_answer(journals: Journals, journal: str, *, replayed: bool) -> Response:
@@ -45,7 +47,7 @@ async def kept_answer(journals: Journals, journal: str, *, replayed: bool) -> Re
         raise
     response.timeout = None  # Quart would cut the body after RESPONSE_TIMEOUT
     length = response.headers.get("Content-Length")
-    response.headers = kept_headers(head)
+    response.headers = kept_headers(head, without=OF_LIMITS if replayed else ())
     if length is not None:
         response.headers["Content-Length"] = length
     if replayed:

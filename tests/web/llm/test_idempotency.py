@@ -52,6 +52,18 @@ async def test_the_same_request_gets_the_same_bytes(service: Service, fake: Fake
     assert [row["outcome"] for row in await rows(service, 2)] == ["done", "done"]
 
 
+async def test_a_replay_tells_nothing_of_the_limits_that_were(service: Service) -> None:
+    """Neither does a stream to its readers: what was left when it began is not what is left now."""
+    _, key = await make_key(service, "limited", limits={"requests": "60/minute"})
+    first, again = [await service.stranger.post("/api/chat", json=CHAT, headers={**key, **NAMED}) for _ in range(2)]
+    assert "RateLimit" in first.headers
+    begun = await service.stranger.post("/api/llm/streams", json=PROMPT, headers=key)
+    assert "RateLimit" in begun.headers
+    read = await service.stranger.get(begun.json()["url"])
+    for answer in (again, read):
+        assert (answer.status_code, {"ratelimit", "ratelimit-policy"} & set(answer.headers)) == (200, set())
+
+
 async def test_metrics_count_each_request_of_a_client_once(service: Service) -> None:
     """And the generation once, whoever else gets its answer."""
     for _ in range(3):
