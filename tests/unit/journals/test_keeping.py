@@ -40,6 +40,16 @@ async def test_what_was_written_is_read_in_its_order(keeper: Keeper) -> None:
     assert await journals.opening("journal-1") == opened()
 
 
+async def test_nothing_is_written_behind_an_end(keeper: Keeper) -> None:
+    """Whoever tries is told, and takes no room."""
+    journals = keeper.journals
+    await journals.begin(opened())
+    await journals.end("journal-1", "done")
+    with pytest.raises(NotFound):
+        await journals.write("journal-1", [b"late"])
+    assert list((await journals.read("journal-1")).pieces) == []
+
+
 async def test_a_reader_waits_for_the_next_piece(keeper: Keeper) -> None:
     """And for the head, and for the end; no longer than it wants to."""
     journals = keeper.journals

@@ -120,7 +120,7 @@ async def test_long_pieces_go_through(kept: Kept) -> None:
         await kept.first.begin(opened(number, f"key-{number}"))
     pieces = [bytes([65 + at]) * size for at, size in enumerate(sizes)]
     await asyncio.gather(*(kept.first.write(f"journal-{number}", pieces[number % 3 :]) for number in range(1, 9)))
-    await asyncio.gather(*(kept.first.end(f"journal-{number}", "done") for number in range(1, 9)))
+    await asyncio.gather(*(kept.first.end(f"journal-{number}", "done") for number in range(1, 9) if number != 2))
     assert await text(kept.second, 1) == b"".join(pieces[2:])
     await kept.first.write("journal-2", [b"x" * (2 * channels.MOST_WAITING), b"y"])
     page = await kept.second.read("journal-2", 4)

@@ -127,7 +127,7 @@ class Journals(Protocol):
             For how many seconds nobody has read it.
 
         Raises:
-            NotFound: it is not kept any more.
+            NotFound: it is not kept any more, or has ended.
         """
 
     async def end(self, journal: str, outcome: str, *, keeps_claim: bool = True) -> None:

@@ -106,6 +106,8 @@ class MemoryJournals:
     ) -> float:
         """See `Journals.write`; with the number of the first piece, those that are there already are not added."""
         found, now = self._find(journal), self._clock()
+        if found.outcome is not None or found.is_left:  # what makes room may have dropped it, and counted it out
+            raise _not_kept()
         if first:
             pieces = pieces[found.next - first :]
         found.written_at = now
