@@ -39,6 +39,7 @@ STAYS = {
     "X-Priority": "batch",
     "X-Progress": "1",
     "X-Cache": "keep",
+    "X-CSRF-Token": "of-a-session-of-the-console",
     "X-End-User": "alice",
     "X-OpenWebUI-User-Id": "8",
     "X-OpenWebUI-User-Email": "alice@example.org",

@@ -39,6 +39,7 @@ _NOT_ASKED: Final = _HOP_BY_HOP | frozenset(
         "via",
         "x-api-key",
         "x-cache",
+        "x-csrf-token",
         "x-end-user",
         "x-envoy-original-path",
         "x-original-uri",
