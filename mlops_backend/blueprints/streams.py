@@ -15,6 +15,7 @@ from quart_schema import document_headers, document_querystring, document_respon
 from werkzeug.exceptions import MethodNotAllowed
 
 from mlops_backend.errors import AppError, BadRequest, Forbidden, NotFound
+from mlops_backend.middleware.detached import Admitted
 from mlops_backend.middleware.idempotency import About, respond_async, shown
 from mlops_backend.middleware.kept_answers import OF_LIMITS, kept_answer, kept_headers
 from mlops_backend.middleware.no_content import no_content
@@ -114,7 +115,7 @@ async def read_stream(stream_id: str) -> Response:
         return no_content({"Cache-Control": "no-store"})
     if page.head is not None and page.head.status >= _REFUSED:
         await pages.aclose()
-        return await kept_answer(journals, stream_id, replayed=False)
+        return await kept_answer(journals, stream_id, Admitted())
     media_type = wanted(SSE)
     response = Response(_sent(page, pages, media_type, record()), 200, content_type=media_type)
     if page.head is not None:

@@ -31,13 +31,14 @@ _UNREAD: Final = "This was cancelled, since nobody read it for STREAM_GRACE seco
 class Admitted(asyncio.Event):
     """That a request is answered, or that nothing refuses it any more but a backend, as `by_admission` says.
 
-    `headers` tell of limits then.
+    `headers` tell of limits then. `large` is a whole answer that is too long for a journal: it is for who asked first.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.headers: Mapping[str, str] = {}
         self.by_admission = False
+        self.large: bytes | None = None
 
     def tell(self, scope: Scope) -> None:
         """It is."""
@@ -83,12 +84,13 @@ class DetachedRequests:
         app: answers them.
         journals: where the answers go.
         grace: seconds for which nobody may read one that runs.
+        most: bytes of a whole answer that goes into a journal.
     """
 
-    def __init__(self, app: App, journals: Journals, grace: float) -> None:
+    def __init__(self, app: App, journals: Journals, grace: float, most: int) -> None:
         self._app = app
         self._journals = journals
-        self._grace = grace
+        self._grace, self._most = grace, most
         self._running: set[asyncio.Task[Any]] = set()
 
     async def begin(self, opening: Opening, request: Detached) -> tuple[Opening, Admitted | None]:
@@ -131,7 +133,7 @@ class DetachedRequests:
         CLIENT_LEFT.set(left)
         writer = Writer(self._journals, journal, self._grace, left.set)
         scope, by_line = request.asked(admitted), request.by_line
-        arriving, answer = _Arriving(request.body, left), _Answer(writer, admitted, by_line=by_line)
+        arriving, answer = _Arriving(request.body, left), _Answer(writer, admitted, self._most, by_line=by_line)
         del request  # its body is held, and counted, where it is read
         outcome = "error"
         try:
@@ -140,7 +142,8 @@ class DetachedRequests:
             if left.is_set() and by_line:
                 await writer.add([error_line(GenerationCancelled(_UNREAD), record_of(scope).id)])
         finally:
-            await writer.close(outcome, keeps_claim=outcome == "done" and answer.status < _REFUSED)
+            is_kept = outcome == "done" and answer.status < _REFUSED and admitted.large is None
+            await writer.close(outcome, keeps_claim=is_kept)
             admitted.set()
 
 
@@ -163,8 +166,9 @@ class _Arriving:
 class _Answer:
     """Takes the answer."""
 
-    def __init__(self, writer: Writer, admitted: Admitted, *, by_line: bool) -> None:
-        self._writer = writer
+    def __init__(self, writer: Writer, admitted: Admitted, most: int, *, by_line: bool) -> None:
+        self._writer, self._most = writer, most
+        self._large: list[bytes] | None = None
         self._admitted = admitted
         self._by_line = by_line
         self._held = b""
@@ -176,11 +180,15 @@ class _Answer:
             self.status = message["status"]
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]]
             self._writer.begin(Head(self.status, headers))
+            self._large = [] if length_of(headers) > self._most else None
             if self.status < _REFUSED:
                 self._admitted.set()  # a refusal is whole first
             return
-        pieces = self._pieces(message.get("body", b""), is_last=not message.get("more_body", False))
-        if pieces:
+        body, is_last = message.get("body", b""), not message.get("more_body", False)
+        if self._large is not None:
+            self._large.append(body)
+            self._admitted.large = b"".join(self._large) if is_last else None
+        elif pieces := self._pieces(body, is_last=is_last):
             await self._writer.add(pieces)
 
     def _pieces(self, chunk: bytes, *, is_last: bool) -> list[bytes]:
@@ -191,3 +199,8 @@ class _Answer:
         if is_last and self._held:
             pieces.append(self._held)
         return pieces
+
+
+def length_of(headers: Sequence[tuple[str, str]]) -> int:
+    """What is said of a whole body's length; 0 where nothing is."""
+    return next((int(value) for name, value in headers if name.lower() == "content-length" and value.isdigit()), 0)

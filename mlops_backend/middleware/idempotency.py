@@ -73,7 +73,7 @@ async def answer_detached(asked: Request, noted: RequestRecord) -> Response | No
     if wants_address:
         return await respond_async(scope["path"], await _body_of(asked), _ACCEPTED)
     held, admitted = await _begun(Detached(scope, scope["path"], await _body_of(asked), _headers()), b"")
-    return await kept_answer(service(Journals), held.id, replayed=admitted is None)  # type: ignore[type-abstract]
+    return await kept_answer(service(Journals), held.id, admitted)  # type: ignore[type-abstract]
 
 
 async def respond_async(path: str, body: bytes, status: int) -> Response:
@@ -98,7 +98,7 @@ async def respond_async(path: str, body: bytes, status: int) -> Response:
     del request, body
     if admitted is not None:
         await admitted.wait()
-        if not admitted.by_admission and (refusal := await _refusal(held.id)) is not None:
+        if not admitted.by_admission and (refusal := await _refusal(held.id, admitted)) is not None:
             return refusal
         record().answer_headers = admitted.headers
     headers = {"Location": address_of(held.id), **({"Idempotent-Replayed": "true"} if admitted is None else {})}
@@ -117,13 +117,13 @@ def address_of(stream: str) -> str:
     return public_path(f"/api/llm/streams/{stream}")
 
 
-async def _refusal(journal: str) -> Response | None:
+async def _refusal(journal: str, admitted: Admitted) -> Response | None:
     """What was refused before a backend was asked; nobody needs its journal then."""
     journals = service(Journals)  # type: ignore[type-abstract]
     head = (await journals.read(journal)).head
     if head is None or head.status < _REFUSED:
         return None
-    refusal = await kept_answer(journals, journal, replayed=False)
+    refusal = await kept_answer(journals, journal, admitted)
     await journals.forget(journal)
     return refusal
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Final
@@ -10,7 +10,8 @@ from typing import Final
 from quart import Response
 from werkzeug.datastructures import Headers
 
-from mlops_backend.errors import AppError, StreamBroken
+from mlops_backend.errors import AppError, StreamBroken, StreamGone
+from mlops_backend.middleware.detached import Admitted, length_of
 from mlops_backend.middleware.request_context import at_hand, record
 from mlops_backend.openapi import SSE
 from mlops_backend.services.llm.dialects import Dialect, dialect_of, error_event, error_line
@@ -24,13 +25,13 @@ _CORS: Final = "access-control-"
 OF_LIMITS: Final = frozenset({"ratelimit", "ratelimit-policy"})
 
 
-async def kept_answer(journals: Journals, journal: str, *, replayed: bool) -> Response:
+async def kept_answer(journals: Journals, journal: str, admitted: Admitted | None) -> Response:
     """The answer of a journal from its beginning on, which is awaited.
 
     Args:
         journals: where it is kept.
         journal: its id.
-        replayed: whether another request had it made.
+        admitted: of the request at hand, where that had it made.
 
     Raises:
         AppError: it is not there, or not any more.
@@ -41,16 +42,16 @@ async def kept_answer(journals: Journals, journal: str, *, replayed: bool) -> Re
         failure = partial(_failure, record(), dialect_of(at_hand().path), head)
         response = Response(_chunks(page, pages, failure), head.status)
         if _is_whole(head):
-            response = Response(b"".join(await _rest(page, pages)), head.status)
+            response = Response(_whole(head, await _rest(page, pages), admitted), head.status)
     except BaseException:
         await pages.aclose()
         raise
     response.timeout = None  # Quart would cut the body after RESPONSE_TIMEOUT
     length = response.headers.get("Content-Length")
-    response.headers = kept_headers(head, without=OF_LIMITS if replayed else ())
+    response.headers = kept_headers(head, without=OF_LIMITS if admitted is None else ())
     if length is not None:
         response.headers["Content-Length"] = length
-    if replayed:
+    if admitted is None:
         response.headers["Idempotent-Replayed"] = "true"
     return response
 
@@ -65,6 +66,19 @@ async def _begun(pages: AsyncGenerator[Page, None]) -> tuple[Head, Page]:
         if page.head is not None:
             return page.head, page
     raise StreamBroken("The request that made this answer was cut off before there was any.")
+
+
+def _whole(head: Head, pieces: Sequence[bytes], admitted: Admitted | None) -> bytes:
+    """The body; one that is too long for a journal is there for who had it made.
+
+    Raises:
+        StreamGone: and for nobody else.
+    """
+    if admitted is not None and admitted.large is not None:
+        return admitted.large
+    if (body := b"".join(pieces)) or not length_of(head.headers):
+        return body
+    raise StreamGone("The answer is longer than what is kept; the same request again is made anew.")
 
 
 async def _rest(page: Page, pages: AsyncGenerator[Page, None]) -> list[bytes]:

@@ -29,7 +29,7 @@ from mlops_backend.middleware.response_cache import answer_kept
 from mlops_backend.middleware.root_path import CONFIGURED, RootPath
 from mlops_backend.principal import ANONYMOUS
 from mlops_backend.services.other.audit import AuditLog
-from mlops_backend.services.other.journals import Journals
+from mlops_backend.services.other.journals import Journals, most_of_whole
 from mlops_backend.services.other.keys import KeyStores
 from mlops_backend.services.other.limits import ByteBudget, build_failed_keys
 from mlops_backend.services.other.response_cache import ResponseCache
@@ -82,7 +82,8 @@ def add_middleware(app: Quart, settings: Settings, shared: Shared | None = None)
         end_users=services.get(EndUsers),
         traces=services.get(Traces),
     )
-    detached = services.add(DetachedRequests(recorded, services.get(Journals), settings.stream_grace))  # type: ignore[type-abstract]
+    journals = services.get(Journals)  # type: ignore[type-abstract]
+    detached = services.add(DetachedRequests(recorded, journals, settings.stream_grace, most_of_whole(settings)))
     streams = "Generations that outlive their connection, and run now."
     services.get(Metrics).gauge("streams_running", streams, lambda: len(detached))
     wrapped: Any = KeyInUrl(recorded, enabled=settings.key_in_url)

@@ -167,6 +167,25 @@ async def test_a_failure_is_not_kept(service: Service, fake: FakeOllama) -> None
     assert "idempotent-replayed" not in answer.headers
 
 
+async def test_an_answer_that_is_too_long_is_for_who_asked(serve: ServeFactory, fake: FakeOllama) -> None:
+    """It is whole, and not kept: who asks again has it made anew, and who joined meanwhile is told so."""
+    fake.words = ("x" * 50_000,) * 3
+    async with serve(fake.url, stream_bytes=65_536) as service:
+        fake.hold()
+        path, body = ROUTES["openai whole"]
+        first, second = [asyncio.create_task(service.client.post(path, json=body, headers=NAMED)) for _ in range(2)]
+        async with asyncio.timeout(20):
+            while not fake.active:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        fake.release()
+        answers = sorted(await asyncio.gather(first, second), key=lambda answer: answer.status_code)
+        assert answers[0].json()["choices"][0]["message"]["content"] == "x" * 150_000
+        assert (answers[1].status_code, answers[1].json()["error"]["code"]) == (410, "stream_gone")
+        again = await service.client.post(path, json=body, headers=NAMED)
+        assert (again.content[-1000:], "idempotent-replayed" in again.headers) == (answers[0].content[-1000:], False)
+
+
 async def test_a_stream_is_begun_once(service: Service, fake: FakeOllama) -> None:
     """Who begins one again is told of the same."""
     first, second = [await service.client.post("/api/llm/streams", json=PROMPT, headers=NAMED) for _ in range(2)]

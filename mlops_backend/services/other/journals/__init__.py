@@ -6,7 +6,7 @@ from mlops_backend.services.other.journals.journal import Bounds, Claim, Head, J
 from mlops_backend.services.other.journals.memory import MemoryJournals
 from mlops_backend.services.other.journals.parent import JournalsForWorkers, WorkersJournals
 from mlops_backend.services.other.journals.reading import follow
-from mlops_backend.services.other.journals.wiring import build_journals, build_journals_of_parent
+from mlops_backend.services.other.journals.wiring import build_journals, build_journals_of_parent, most_of_whole
 from mlops_backend.services.other.journals.writing import Writer
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "build_journals",
     "build_journals_of_parent",
     "follow",
+    "most_of_whole",
 ]

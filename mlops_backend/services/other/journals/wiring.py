@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mlops_backend.config import Settings
-from mlops_backend.services.other.journals.journal import Bounds, Journals
+from mlops_backend.services.other.journals.journal import JOURNAL_COST, PIECE_COST, Bounds, Journals
 from mlops_backend.services.other.journals.memory import MemoryJournals
 from mlops_backend.services.other.journals.parent import MOST_OF_ONE, WorkersJournals
 from mlops_backend.shared import Shared
@@ -27,6 +27,11 @@ def build_journals(settings: Settings, shared: Shared | None = None) -> Journals
 def build_journals_of_parent(settings: Settings) -> MemoryJournals:
     """What the parent of several workers keeps for them."""
     return MemoryJournals(_bounds(settings, most=MOST_OF_ONE))
+
+
+def most_of_whole(settings: Settings) -> int:
+    """Bytes of an answer in one piece that fits into a journal, whoever keeps it."""
+    return min(settings.stream_bytes, MOST_OF_ONE) - JOURNAL_COST - PIECE_COST
 
 
 def _bounds(settings: Settings, most: int | None = None) -> Bounds:
