@@ -53,7 +53,7 @@ async def running(fake: FakeOllama, serve: ServeFactory) -> AsyncIterator[Servic
 
 async def test_a_reader_that_tries_everything(running: Service, tmp_path: Path) -> None:
     """Schemathesis: keys, usage, exports and generations; no 5xx, nothing answered that is undocumented."""
-    # Prepared streams are left out: a hundred wait for a key, and the next is rightly 503.
+    # To begin streams is left out: each runs on by itself, and a thousand of a key are rightly enough.
     asked = [f"--include-tag={tag}" for tag in ("keys", "usage", "llm")]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{running.url}/openapi.json", *asked),
@@ -67,7 +67,7 @@ async def test_a_reader_that_tries_everything(running: Service, tmp_path: Path) 
     output, _ = await process.communicate()
     said = output.decode()
     assert process.returncode == 0, said[-8000:]
-    assert re.search(r"Tested: [12]\d\n", said), said[-8000:]
+    assert re.search(r"Tested: [2-4]\d\n", said), said[-8000:]
     assert "✅ Stateful" in said
 
 

@@ -11,7 +11,7 @@ const body = { model: MODEL, prompt: "Hi" };
 
 const whole = await generate({ body, throwOnError: true });
 const streamed = await stream({ body, parseAs: "text", throwOnError: true });
-const text: string = streamed.data;
+const text = streamed.data as string; // it would be the address of a stream with Prefer: respond-async alone
 const lines = text.trimEnd().split("\n").map((line) => JSON.parse(line) as GenerateResponse);
 
 const begun = await createStream({ body, throwOnError: true });
