@@ -42,7 +42,8 @@ class Client:
         key: how its user sets the key; for the page.
         agent: what it is as an agent; a library is none.
         embeds: whether it has embeddings.
-        faults: what it does wrong itself, by the step; that it still does is asserted.
+        raises: the class of its errors for a model that is not there, if it is one of its own.
+        faults: what it does wrong itself, by the step or the backend; that it still does is asserted.
         also: another of the packages, whose version is told too.
     """
 
@@ -53,6 +54,7 @@ class Client:
     key: str
     agent: Agent | None = None
     embeds: bool = True
+    raises: str = ""
     faults: Mapping[str, str] = field(default_factory=dict)
     also: str = ""
 
@@ -88,10 +90,23 @@ def ai_sdk(provider: str, driver: str, wire: Wire, key: str, *, embeds: bool = T
 
 
 CLIENTS: Final = (
-    Client("ollama (Python)", "ollama_python.py", of("ollama==0.6.3"), Wire.OLLAMA, HEADER),
-    Client("ollama (JavaScript)", "ollama_js.mjs", of("ollama@0.6.4"), Wire.OLLAMA, SDK_HEADER),
-    Client("openai (Python)", "openai_python.py", of("openai==3.57.0"), Wire.CHAT, "`api_key=key`"),
-    Client("openai (JavaScript)", "openai_js.mjs", of("openai@7.59.0"), Wire.CHAT, "`apiKey: key`"),
+    Client("ollama (Python)", "ollama_python.py", of("ollama==0.6.3"), Wire.OLLAMA, HEADER, raises="ResponseError"),
+    Client("ollama (JavaScript)", "ollama_js.mjs", of("ollama@0.6.4"), Wire.OLLAMA, SDK_HEADER, raises="ResponseError"),
+    Client(
+        "openai (Python)", "openai_python.py", of("openai==3.57.0"), Wire.CHAT, "`api_key=key`", raises="NotFoundError"
+    ),
+    Client(
+        "openai (Python), responses",
+        "openai_responses_python.py",
+        of("openai==3.57.0"),
+        Wire.RESPONSES,
+        "`api_key=key`",
+        embeds=False,
+        raises="NotFoundError",
+    ),
+    Client(
+        "openai (JavaScript)", "openai_js.mjs", of("openai@7.59.0"), Wire.CHAT, "`apiKey: key`", raises="NotFoundError"
+    ),
     Client(
         "anthropic (Python)",
         "anthropic_python.py",
@@ -99,6 +114,7 @@ CLIENTS: Final = (
         Wire.MESSAGES,
         "`api_key=key`",
         embeds=False,
+        raises="NotFoundError",
     ),
     Client(
         "@anthropic-ai/sdk",
@@ -107,6 +123,7 @@ CLIENTS: Final = (
         Wire.MESSAGES,
         "`apiKey: key`",
         embeds=False,
+        raises="NotFoundError",
     ),
     ai_sdk("@ai-sdk/openai", "ai_sdk_openai.mjs", Wire.RESPONSES, "`createOpenAI({ apiKey: key })`"),
     ai_sdk(
@@ -173,7 +190,19 @@ CLIENTS: Final = (
         "`CODEX_OSS_BASE_URL=http://…/k/<key>/v1`, with `KEY_IN_URL=true`",
         Agent("exec_command", {"cmd": "cat {note}"}),
         embeds=False,
-        faults={"wrong key": "it says that no Ollama is running, not that the key is refused"},
+        faults={
+            "wrong key": "it says that no Ollama is running, not that the key is refused",
+            "Ollama 0.9.3": "it wants an Ollama of 0.13.4 or newer; a provider in its configuration does not",
+        },
+    ),
+    Client(
+        "Codex, a provider in its configuration",
+        "agent_codex_provider.py",
+        of("@openai/codex@0.171.0"),
+        Wire.RESPONSES,
+        "`env_key` of the provider in `config.toml`",
+        Agent("exec_command", {"cmd": "cat {note}"}),
+        embeds=False,
     ),
     Client(
         "Qwen Code",

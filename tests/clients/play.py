@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, cast
 
-from tests.fakes.http11 import Connection, Request
+from tests.clients.rules import broken
+from tests.fakes.http11 import Connection, Reply, Request
 from tests.fakes.ollama import FakeOllama
-from tests.fakes.openai_server import FakeOpenAI
+from tests.fakes.ollama_shapes import json_reply, shown
+from tests.fakes.openai_server import MODEL, FakeOpenAI
 
 WORDS: Final = ("Hello", " from", " a", " naïve", " model", " <&>", " that", " ends.")
 SENTENCE: Final = "".join(WORDS)
 TOOL: Final = "weather"
 ARGUMENTS: Final = {"city": "Zürich", "days": 3}
+# What the drivers' tool answers, their picture, and the name of no model.
+RESULT: Final = "21 degrees and sun"
+PICTURE: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
+CAPABILITIES: Final = ["completion", "tools", "vision"]
+UNKNOWN: Final = "no-such-model"
 # What stands in the file that an agent is asked about, and the words that ask for it.
 NOTE: Final = "The word is heron-42."
 NOTE_FILE: Final = "note.txt"
 CALL_ID: Final = "a1B2c3D4e"
-# The first release that has every route which the fake has.
-OLLAMA_VERSION: Final = "0.14.0"
-_SERVED: Final = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
+# What Ollama 0.9.3 does not have, and what vLLM has beside the rest.
+YOUNGER: Final = frozenset({"/v1/messages", "/v1/messages/count_tokens", "/v1/responses"})
+CHAT: Final = "/v1/chat/completions"
+_SERVED: Final = (CHAT, "/v1/embeddings")
+_OF_VLLM: Final = ("/v1/messages", "/v1/responses")
 _RESULTS: Final = ("tool", "function_call_output", "tool_result")
 
 
@@ -64,31 +73,32 @@ def names_of(body: dict[str, Any]) -> list[str]:
 
 @dataclass(kw_only=True, eq=False)
 class PlayingOllama(FakeOllama):
-    """An Ollama that plays."""
+    """An Ollama that plays; its model sees pictures."""
 
     play: Play = field(default_factory=Play)
-    version: str = OLLAMA_VERSION
 
     async def answer(self, connection: Connection, request: Request) -> None:
         """Choose the words, and answer."""
-        call = self.play.calls(request)
-        function = {"name": self.play.tool, "arguments": self.play.arguments}
-        self.tool_calls = ({"id": CALL_ID, "function": function},) if call else ()
+        if request.path == "/api/show" and UNKNOWN.encode() not in request.body:
+            await connection.send(json_reply(shown() | {"capabilities": CAPABILITIES}))
+            return
+        call = request.path not in self.lacks and self.play.calls(request)
+        self.tool_calls = ({"function": {"name": self.play.tool, "arguments": self.play.arguments}},) if call else ()
         self.words = ("",) if call else WORDS
         await super().answer(connection, request)
 
 
 @dataclass(kw_only=True, eq=False)
 class PlayingOpenAI(FakeOpenAI):
-    """A server of OpenAI's kind that plays; a call's arguments come in two pieces."""
+    """A server of chat completions alone that plays, and holds their rules; a call's arguments come in two pieces."""
 
     play: Play = field(default_factory=Play)
+    models: list[dict[str, Any]] = field(default_factory=lambda: [MODEL | {"capabilities": CAPABILITIES}])
 
     async def answer(self, connection: Connection, request: Request) -> None:
         """Choose the words, and answer."""
-        served = request.method != "POST" or request.path in _SERVED
-        self.refusal = None if served else (404, {"detail": "Not Found"})
-        if served and self.play.calls(request):
+        self.refusal = _refusal(request) if request.method == "POST" else None
+        if self.refusal is None and self.play.calls(request):
             text = json.dumps(self.play.arguments, ensure_ascii=False)
             start = {"index": 0, "id": CALL_ID, "type": "function"}
             self.message = {"content": None, "tool_calls": [{**start, "function": self._function(text)}]}
@@ -101,7 +111,63 @@ class PlayingOpenAI(FakeOpenAI):
         await super().answer(connection, request)
 
     def _completed(self, said: dict[str, Any]) -> dict[str, Any]:
-        return {"object": "chat.completion", "created": 1700000000} | super()._completed(said)
+        return {"object": "chat.completion", "created": MODEL["created"]} | super()._completed(said)
+
+    async def _events(self, request: Request) -> AsyncIterator[bytes]:
+        named = json.dumps({"created": MODEL["created"], "model": MODEL["id"]}).encode()[:-1]
+        async for event in super()._events(request):
+            yield event if event == b"[DONE]" else named + b", " + event[1:]
 
     def _function(self, arguments: str) -> dict[str, str]:
         return {"name": self.play.tool, "arguments": arguments}
+
+
+def _refusal(request: Request) -> tuple[int, dict[str, Any]] | None:
+    """What a POST is refused with: another route, another model, or a broken rule."""
+    body = json.loads(request.body)
+    if request.path not in _SERVED:
+        return 404, {"detail": "Not Found"}
+    if (model := body.get("model")) != MODEL["id"]:
+        message = f"The model `{model}` does not exist."
+        return 404, {"error": {"message": message, "type": "NotFoundError", "param": "model", "code": 404}}
+    if reason := request.path == CHAT and broken({"messages": body["messages"]}):
+        return 400, {"error": {"message": reason, "type": "BadRequestError", "param": None, "code": 400}}
+    return None
+
+
+class _Counting:
+    """A connection on which a response's usage has the number that vLLM tells and an Ollama does not."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def send(self, reply: Reply, **more: Any) -> None:
+        """A whole answer."""
+        body = self._counted(reply.body)
+        await self._connection.send(replace(reply, body=body, declared=len(body)), **more)
+
+    async def send_chunk(self, data: bytes, **more: Any) -> None:
+        """A piece of a stream."""
+        await self._connection.send_chunk(self._counted(data), **more)
+
+    def _counted(self, data: bytes) -> bytes:
+        return data.replace(b'"cached_tokens":0', b'"cached_tokens":0,"cache_write_tokens":0')
+
+
+@dataclass(kw_only=True, eq=False)
+class PlayingVLLM(PlayingOpenAI):
+    """One that has messages and responses of its own too, as vLLM; a fake Ollama's words for both."""
+
+    def __post_init__(self) -> None:
+        """Both play the same."""
+        self._both = PlayingOllama(play=self.play, models=[str(MODEL["id"])])
+
+    async def answer(self, connection: Connection, request: Request) -> None:
+        """Choose the words, and answer."""
+        if request.path in _OF_VLLM:
+            await self._both.answer(cast(Connection, _Counting(connection)), request)
+        else:
+            await super().answer(connection, request)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tests.clients.catalogue import CLIENTS
 from tests.clients.stages import Behind
-from tests.clients.verdicts import STEPS, Cell, Verdict
+from tests.clients.verdicts import STEPS, Cell, Verdict, cell_of
 from tests.e2e.page_blocks import DOCS
 
 FILE: Final = Path(__file__).with_name("results.json")
@@ -47,13 +47,10 @@ def read_results() -> dict[str, Row]:
 
 
 def _row(told: dict[str, Any]) -> Row:
-    cells = {behind: {step: _cell(text) for step, text in steps.items()} for behind, steps in told.pop("cells").items()}
+    cells = {
+        behind: {step: cell_of(text) for step, text in steps.items()} for behind, steps in told.pop("cells").items()
+    }
     return Row(**told, cells=cells)
-
-
-def _cell(text: str) -> Cell:
-    verdict, _, why = text.partition(": ")
-    return Cell(Verdict(verdict), why)
 
 
 def write_results(rows: Sequence[Row]) -> None:
@@ -80,7 +77,7 @@ def printed(rows: Sequence[Row]) -> list[str]:
             lines.append(f"{start}{row.missing}")
         for place, cells in row.cells.items():
             shown = (f"{cells[step].verdict if step in cells else '-':{len(step)}}" for step in STEPS)
-            lines.append(f"{start}{place:{behind}}  " + "  ".join(shown))
+            lines.append(f"{start}{place:{behind}}  " + "  ".join(shown) + f"  {_ways(cells)}")
             reasons += [f"{row.name}, {place}, {step}: {cell}" for step, cell in cells.items() if cell.why]
     return [*lines, "", *reasons]
 
@@ -102,20 +99,32 @@ def page_table(rows: dict[str, Row]) -> str:
 
 
 def _summary(cells: dict[str, Cell], reasons: list[str]) -> str:
-    """`all`, or what does not work, with the numbers of the reasons."""
+    """`all`, or what does not work, with the numbers of the reasons; and which way the rest came."""
     grouped: dict[str, list[str]] = {}
     for step, cell in cells.items():
         if cell.verdict is not Verdict.WORKS:
             grouped.setdefault(sentence_of(cell), []).append(step)
+    ways = f"; {told}" if (told := _ways(cells)) else ""
     if not grouped:
-        return "all"
+        return f"all{ways}"
     parts = []
     for reason, steps in grouped.items():
         if reason not in reasons:
             reasons.append(reason)
         parts.append(f"{', '.join(steps)} ({reasons.index(reason) + 1})")
     whole = len(cells) == sum(map(len, grouped.values()))
-    return ("nothing: " if whole else "all but ") + "; ".join(parts)
+    return ("nothing: " if whole else "all but ") + "; ".join(parts) + ways
+
+
+def _ways(cells: dict[str, Cell]) -> str:
+    """`native` or `translated`; or by the steps, if they differ."""
+    steps: dict[str, list[str]] = {}
+    for step, cell in cells.items():
+        if cell.way:
+            steps.setdefault(cell.way, []).append(step)
+    if len(steps) == 1:
+        return next(iter(steps))
+    return "; ".join(f"{way}: {', '.join(named)}" for way, named in steps.items())
 
 
 def sentence_of(cell: Cell) -> str:

@@ -17,7 +17,7 @@ from tests.clients.catalogue import Client
 from tests.clients.environments import Packages
 from tests.clients.play import NOTE, NOTE_FILE
 from tests.clients.stages import Stage
-from tests.clients.verdicts import STEPS, Cell, Verdict, judged
+from tests.clients.verdicts import Cell, Verdict, judged, steps_of
 from tests.e2e.newcomer import node_program
 from tests.e2e.processes import clean_environment, free_port
 
@@ -57,9 +57,7 @@ async def cells_of(client: Client, stage: Stage, folder: Path, home: Path) -> di
     if client.agent and "chat" in told:
         told["stream"] = told["chat"]
     cells = {}
-    for step in STEPS:
-        if step == "embeddings" and not client.embeds:
-            continue
+    for step in steps_of(client):
         cells[step] = judged(client, stage, step, told.get(step))
         if step not in told and complaint:
             cells[step] = Cell(Verdict.FAILS, complaint)

@@ -16,11 +16,16 @@ Send = Callable[[Event], Awaitable[None]]
 
 @dataclass
 class Answer:
-    """One answer: to which path, with which status, and its bytes."""
+    """One answer: to which path, with which status, its bytes, which way it came, and what was asked.
+
+    `translated` is `X-Translated`: the client's route and the backend's, or nothing where they are the same.
+    """
 
     path: str
     status: int = 0
     body: bytes = b""
+    translated: str = ""
+    asked: bytes = b""
 
     @property
     def text(self) -> str:
@@ -60,15 +65,21 @@ class Kept:
         answer = Answer(scope["path"])
         self.answers.append(answer)
 
+        async def read() -> Event:
+            event: Event = await receive()
+            answer.asked += event.get("body", b"")
+            return event
+
         async def keep(event: Event) -> None:
             answer.status = event.get("status", answer.status)
+            answer.translated += dict(event.get("headers", ())).get(b"x-translated", b"").decode()
             answer.body += event.get("body", b"")
             await send(event)
 
         way = STRAIGHT.get()
         token = STRAIGHT.set(_Seen(way, answer) if way else None)
         try:
-            await self.application(scope, receive, keep)
+            await self.application(scope, read, keep)
         finally:
             STRAIGHT.reset(token)
 

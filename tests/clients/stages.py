@@ -1,4 +1,4 @@
-"""Three services, each before another backend, with a key that may do all and one whose limit is reached."""
+"""Four services, each before another backend, with a key that may do all and one whose limit is reached."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import httpx
 
 from mlops_backend.app import create_app
 from tests.clients.catalogue import Agent
-from tests.clients.play import ARGUMENTS, NOTE_FILE, TOOL, Play, PlayingOllama, PlayingOpenAI
+from tests.clients.play import ARGUMENTS, NOTE_FILE, TOOL, YOUNGER, Play, PlayingOllama, PlayingOpenAI, PlayingVLLM
 from tests.clients.sent import Kept
 from tests.databases import sqlite_template
 from tests.fakes.openai_server import MODEL as OPENAI_MODEL
@@ -30,11 +30,12 @@ class Behind(StrEnum):
     """What is behind the service."""
 
     ENGINE = "embedded engine"
-    OLLAMA = "Ollama"
-    OPENAI = "OpenAI-kind server"
+    OLLAMA = "Ollama 0.9.3"
+    CHAT = "chat completions alone"
+    VLLM = "vLLM"
 
 
-VECTOR_SIZES: Final = {Behind.ENGINE: 576, Behind.OLLAMA: 8, Behind.OPENAI: 2}
+VECTOR_SIZES: Final = {Behind.ENGINE: 576, Behind.OLLAMA: 8, Behind.CHAT: 2, Behind.VLLM: 2}
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,12 @@ class Stage:
 
 @asynccontextmanager
 async def stages(folder: Path) -> AsyncIterator[dict[Behind, Stage]]:
-    """All three, until the block ends; their databases are in `folder`."""
+    """All four, until the block ends; their databases are in `folder`."""
     async with AsyncExitStack() as stack:
-        ollama = await stack.enter_async_context(PlayingOllama())
-        openai = await stack.enter_async_context(PlayingOpenAI())
+        ollama = await stack.enter_async_context(PlayingOllama(lacks=set(YOUNGER)))
+        chat = await stack.enter_async_context(PlayingOpenAI())
+        vllm = await stack.enter_async_context(PlayingVLLM())
+        model = str(OPENAI_MODEL["id"])
         yield {
             Behind.ENGINE: await stack.enter_async_context(
                 stage(Behind.ENGINE, folder, "smollm2:135m", None, embedded_engine="on")
@@ -94,8 +97,11 @@ async def stages(folder: Path) -> AsyncIterator[dict[Behind, Stage]]:
             Behind.OLLAMA: await stack.enter_async_context(
                 stage(Behind.OLLAMA, folder, "llama3:latest", ollama.play, ollama_base_url=ollama.url)
             ),
-            Behind.OPENAI: await stack.enter_async_context(
-                stage(Behind.OPENAI, folder, str(OPENAI_MODEL["id"]), openai.play, openai_backends=openai.url)
+            Behind.CHAT: await stack.enter_async_context(
+                stage(Behind.CHAT, folder, model, chat.play, openai_backends=chat.url)
+            ),
+            Behind.VLLM: await stack.enter_async_context(
+                stage(Behind.VLLM, folder, model, vllm.play, openai_backends=vllm.url)
             ),
         }
 

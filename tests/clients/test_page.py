@@ -22,7 +22,7 @@ def test_the_page_has_the_results() -> None:
 
 
 def test_no_client_is_missing() -> None:
-    """Every client of the catalogue has its row, in the version that is pinned: three backends, or a reason."""
+    """Every client of the catalogue has its row, in the version that is pinned: four backends, or a reason."""
     rows = read_results()
     assert {name: row.version for name, row in rows.items()} == {client.name: client.version for client in CLIENTS}
     assert all(row.missing or set(row.cells) == set(Behind) for row in rows.values())
@@ -40,9 +40,12 @@ def test_reasons_are_told_once() -> None:
     """What fails in several rows has one sentence, to which the cells lead by its number."""
     fails = {"chat": Cell(Verdict.WORKS), "tools": Cell(Verdict.FAILS, "it is <odd>")}
     nothing = {step: Cell(Verdict.REFUSED, "there is none") for step in ("chat", "tools")}
-    cells = {str(Behind.ENGINE): fails, str(Behind.OLLAMA): {"chat": Cell(Verdict.WORKS)}, str(Behind.OPENAI): nothing}
+    mixed = {"chat": Cell(Verdict.WORKS, way="translated"), "embeddings": Cell(Verdict.WORKS, way="native")}
+    works = {"chat": Cell(Verdict.WORKS, way="native"), "limit": Cell(Verdict.WORKS)}
+    cells = dict(zip(map(str, Behind), (fails, works, nothing, mixed), strict=True))
     table = page_table({client.name: Row(client.name, client.version, "2026-11-29", cells=cells) for client in CLIENTS})
-    assert table.count("| all but tools (1) | all | nothing: chat, tools (2) |") == len(CLIENTS)
+    told = "all; translated: chat; native: embeddings"
+    assert table.count(f"| all but tools (1) | all; native | nothing: chat, tools (2) | {told} |") == len(CLIENTS)
     assert table.endswith("\n\n1. **Fails.** It is \\<odd\\>.\n2. There is none.\n")
 
 
@@ -78,7 +81,8 @@ async def test_pieces_that_go_the_short_way_are_kept_in_their_place() -> None:
     """A stream's pieces go past all applications: they are seen too, and the way is as it was afterwards."""
 
     async def streaming(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200})
+        assert (await receive())["body"] == b"Hi"
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x-translated", b"a -> b")]})
         await send({"type": "http.response.body", "body": b'{"response":"A"}\n', "more_body": True})
         straight = STRAIGHT.get()
         assert straight is not None
@@ -86,12 +90,16 @@ async def test_pieces_that_go_the_short_way_are_kept_in_their_place() -> None:
         assert straight.send(b'{"response":"b"}\n')
         await send({"type": "http.response.body", "body": b'{"response":"c"}\n'})
 
+    async def received() -> Any:
+        return {"type": "http.request", "body": b"Hi"}
+
     async def sent(event: Any) -> None:
         """To nobody."""
 
     kept, way = Kept(streaming), _Way()
     token = STRAIGHT.set(way)
-    await kept({"type": "http", "path": "/"}, None, sent)
-    assert [(answer.status, answer.text) for answer in kept.answers] == [(200, "Abc")]
+    await kept({"type": "http", "path": "/"}, received, sent)
+    (answer,) = kept.answers
+    assert (answer.status, answer.text, answer.translated, answer.asked) == (200, "Abc", "a -> b", b"Hi")
     assert STRAIGHT.get() is way
     STRAIGHT.reset(token)

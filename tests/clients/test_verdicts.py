@@ -9,10 +9,10 @@ import pytest
 
 from tests.clients.catalogue import CLIENTS, Agent, Client, Wire
 from tests.clients.environments import Packages
-from tests.clients.play import ARGUMENTS, NOTE, SENTENCE, TOOL, Play
+from tests.clients.play import ARGUMENTS, NOTE, PICTURE, RESULT, SENTENCE, TOOL, UNKNOWN, Play
 from tests.clients.sent import Answer, Kept
 from tests.clients.stages import Behind, Stage
-from tests.clients.verdicts import NO_TOOLS, Verdict, judged
+from tests.clients.verdicts import NO_IMAGES, NO_TOOLS, Cell, Verdict, cell_of, judged, steps_of
 
 LIBRARY = Client("library", "library.py", Packages(("library==1.0",)), Wire.OLLAMA, "`key`")
 AGENT = replace(LIBRARY, agent=Agent("read", {"file": "{note}"}))
@@ -37,8 +37,14 @@ def stage(behind: Behind = Behind.OLLAMA, *answers: Answer, bodies: tuple[dict[s
         ("tools", CALL, ""),
         ("tools", CALL | {"arguments": ARGUMENTS | {"days": "3"}}, "another call than was sent"),
         ("tools", CALL | {"name": "other"}, "another call than was sent"),
+        ("tools", CALL | {"text": SENTENCE}, "the call's result did not arrive"),
+        ("image", {"text": SENTENCE}, "the image did not arrive"),
         ("embeddings", {"length": 8}, ""),
         ("embeddings", {"length": 7}, "a vector of 7 numbers, not 8"),
+        ("error", {"error": "NotFoundError", "status": 404, "message": ""}, ""),
+        ("error", {"error": "ValidationError", "status": 404, "message": ""}, "not NotFoundError"),
+        ("error", {"error": "NotFoundError", "status": 500, "message": "Oh."}, "neither 404 nor our words"),
+        ("error", {"text": SENTENCE}, "no error"),
         ("wrong key", {"error": "Denied", "status": 401, "message": ""}, ""),
         ("wrong key", {"error": "Denied", "status": None, "message": "The API key is not known."}, ""),
         ("wrong key", {"error": "Denied", "status": 500, "message": "Oh."}, "neither 401 nor our words"),
@@ -49,7 +55,7 @@ def stage(behind: Behind = Behind.OLLAMA, *answers: Answer, bodies: tuple[dict[s
 )
 def test_a_library(step: str, said: dict[str, Any] | None, why: str) -> None:
     """A step works when it has to, and else the reason is named."""
-    cell = judged(LIBRARY, stage(), step, said)
+    cell = judged(replace(LIBRARY, raises="NotFoundError"), stage(), step, said)
     assert cell.verdict is (Verdict.FAILS if why else Verdict.WORKS)
     assert why in cell.why
 
@@ -68,6 +74,44 @@ def test_what_a_backend_lacks_is_refused() -> None:
     assert judged(LIBRARY, before, "tools", right).why == NO_TOOLS
     assert judged(LIBRARY, before, "tools", right | {"status": 500, "message": ""}).verdict is Verdict.FAILS
     assert judged(LIBRARY, before, "tools", CALL).verdict is Verdict.FAILS
+    blind = {"error": "Failed", "status": None, "message": "it said 400 Bad Request"}
+    assert judged(LIBRARY, before, "image", blind) == Cell(Verdict.REFUSED, NO_IMAGES)
+
+
+def test_what_a_client_sends_has_to_arrive() -> None:
+    """A picture, and the result of a call, are looked for in what the backend was sent; the words behind them count."""
+    shown = stage(bodies=({"images": [PICTURE]},))
+    assert judged(LIBRARY, shown, "image", {"text": SENTENCE}).verdict is Verdict.WORKS
+    answered = stage(bodies=({"messages": [{"role": "tool", "content": RESULT}]},))
+    assert judged(LIBRARY, answered, "tools", CALL | {"text": SENTENCE}).verdict is Verdict.WORKS
+    assert judged(LIBRARY, answered, "tools", CALL | {"text": ""}).verdict is Verdict.FAILS
+
+
+def test_a_cell_tells_which_way_the_answers_came() -> None:
+    """It is read off the answers to what the step asks, and is kept with the verdict."""
+    over = "/v1/messages -> /api/chat"
+    plain = Answer("/v1/messages", 200, translated=over, asked=b'{"messages":[]}')
+    tools = Answer("/v1/messages", 200, translated=over, asked=b'{"tools":[{"name":"weather"}]}')
+    unknown = Answer("/v1/messages", 404, asked=UNKNOWN.encode())
+    before = stage(Behind.OLLAMA, plain, tools, unknown, Answer("/v1/embeddings", 200))
+    said: dict[str, dict[str, Any]] = {
+        "chat": {"text": SENTENCE},
+        "tools": CALL,
+        "error": {"error": "Odd", "status": 404, "message": ""},
+        "embeddings": {"length": 8},
+        "wrong key": {"error": "Denied", "status": 401, "message": ""},
+    }
+    ways = {step: judged(LIBRARY, before, step, told).way for step, told in said.items()}
+    translated = {"chat": "translated", "tools": "translated"}
+    assert ways == translated | {"error": "native", "embeddings": "native", "wrong key": ""}
+    for cell in (Cell(Verdict.WORKS, way="native"), Cell(Verdict.REFUSED, "there is: none"), Cell(Verdict.WORKS)):
+        assert cell_of(str(cell)) == cell
+
+
+def test_agents_and_libraries_have_their_own_steps() -> None:
+    """An agent is given no picture and no unknown model, and not every client embeds."""
+    assert steps_of(replace(AGENT, embeds=False)) == ["chat", "stream", "tools", "wrong key", "limit"]
+    assert {"image", "error", "embeddings"} <= set(steps_of(LIBRARY))
 
 
 def test_an_agent_sends_back_what_its_tool_said() -> None:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
 from tests.clients.catalogue import Client
-from tests.clients.play import NOTE, SENTENCE
+from tests.clients.play import NOTE, PICTURE, RESULT, SENTENCE, TOOL, UNKNOWN
+from tests.clients.sent import Answer
 from tests.clients.stages import VECTOR_SIZES, Behind, Stage
 
-STEPS: Final = ("chat", "stream", "tools", "embeddings", "wrong key", "limit")
+STEPS: Final = ("chat", "stream", "tools", "image", "embeddings", "error", "wrong key", "limit")
 GENERATING: Final = ("chat", "stream", "tools")
+OF_LIBRARIES: Final = ("image", "error")
 REFUSALS: Final = {
+    "error": (404, UNKNOWN),
     "wrong key": (401, "The API key is not known"),
     "limit": (429, "The limit 'requests' of this key is reached"),
 }
 NO_TOOLS: Final = "the embedded engine's model calls no tools"
+NO_IMAGES: Final = "the embedded engine's model sees no images"
+_GENERATING_ROUTES: Final = ("/chat/completions", "/v1/messages", "/v1/responses", "/api/chat", "/api/generate")
+_MARKS: Final = {"image": PICTURE.encode(), "error": UNKNOWN.encode(), "tools": f'"{TOOL}"'.encode()}
 # Where a driver itself uses up what an agent's key may ask just now.
 DRIVERS_OWN: Final = "/api/generate"
 # What a driver raises for a program that fails: its reason is at the end of what it printed.
@@ -37,13 +43,28 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Cell:
-    """One step before one backend; `why` is a sentence where it does not work."""
+    """One step before one backend; `why` is a sentence where it does not work, `way` is native or translated."""
 
     verdict: Verdict
     why: str = ""
+    way: str = ""
 
     def __str__(self) -> str:
-        return f"{self.verdict}: {self.why}" if self.why else str(self.verdict)
+        kind = f"{self.verdict}, {self.way}" if self.way else str(self.verdict)
+        return f"{kind}: {self.why}" if self.why else kind
+
+
+def cell_of(text: str) -> Cell:
+    """The cell that a text tells of."""
+    kind, _, why = text.partition(": ")
+    verdict, _, way = kind.partition(", ")
+    return Cell(Verdict(verdict), why, way)
+
+
+def steps_of(client: Client) -> list[str]:
+    """The steps that a client has."""
+    lacks = {*(OF_LIBRARIES if client.agent else ()), *(() if client.embeds else ("embeddings",))}
+    return [step for step in STEPS if step not in lacks]
 
 
 def judged(client: Client, stage: Stage, step: str, said: dict[str, Any] | None) -> Cell:
@@ -51,31 +72,66 @@ def judged(client: Client, stage: Stage, step: str, said: dict[str, Any] | None)
     if said is None:
         return Cell(Verdict.FAILS, "the driver told nothing of it")
     cell = _judged(client, stage, step, said)
-    fault = client.faults.get(step)
+    fault = client.faults.get(step) or client.faults.get(stage.behind)
     if fault and cell.verdict is Verdict.FAILS:
         return Cell(Verdict.OWN, fault)
     if fault and cell.verdict is Verdict.WORKS:
         return Cell(Verdict.FAILS, f"no longer so: {fault}")
-    return cell
+    return replace(cell, way=way_of(client, stage, step)) if cell.verdict is Verdict.WORKS else cell
+
+
+def way_of(client: Client, stage: Stage, step: str) -> str:
+    """Which way the service's answers to a step came; nothing for what it answers by itself."""
+    if step in ("wrong key", "limit"):
+        return ""
+    answers = [answer for answer in stage.kept.answers if answer.status not in (401, 429)]
+    ways = {bool(answer.translated) for answer in answers if _is_of(client, step, answer)}
+    return " and ".join("translated" if way else "native" for way in sorted(ways))
+
+
+def _is_of(client: Client, step: str, answer: Answer) -> bool:
+    """Whether an answer belongs to a step, by what was asked; an agent's requests are all alike."""
+    if step == "embeddings":
+        return "embed" in answer.path
+    if not answer.path.endswith(_GENERATING_ROUTES) or (client.agent and answer.path == DRIVERS_OWN):
+        return False
+    marked = [name for name, mark in _MARKS.items() if mark in answer.asked]
+    return bool(client.agent) or marked[:1] == ([step] if step in _MARKS else [])
 
 
 def _judged(client: Client, stage: Stage, step: str, said: dict[str, Any]) -> Cell:
     if client.agent and step == "limit":
         return _waited(stage, said)
+    if step == "error" and client.raises and said.get("error", client.raises) != client.raises:
+        return Cell(Verdict.FAILS, f"{said['error']} is raised, not {client.raises}")
     if step in REFUSALS:
         return _refused(*REFUSALS[step], said)
     if lack := lacking(client, stage.behind, step):
         return _lacking(*lack, said)
     if "error" in said:
         return Cell(Verdict.FAILS, shown(said))
-    wrong = _difference(client, stage, step, said)
+    wrong = _difference(client, stage, step, said) or _lost(stage, step, said)
     return Cell(Verdict.FAILS, wrong) if wrong else Cell(Verdict.WORKS)
+
+
+def _lost(stage: Stage, step: str, said: dict[str, Any]) -> str:
+    """What of a client's request did not arrive at the fake."""
+    arrived = json.dumps(stage.bodies)
+    if step == "image" and PICTURE not in arrived:
+        return "the image did not arrive"
+    if step != "tools" or "text" not in said or "name" not in said:
+        return ""
+    if RESULT not in arrived:
+        return "the call's result did not arrive"
+    return "" if said["text"] == SENTENCE else f"another text than was sent: {said['text']!r:.120}"
 
 
 def lacking(client: Client, behind: Behind, step: str) -> tuple[str, tuple[int, ...], str] | None:
     """What a backend does not have: the sentence for it, the statuses and the words of a right refusal."""
     if behind is Behind.ENGINE and (step == "tools" or (client.agent and step in GENERATING)):
         return NO_TOOLS, (400,), "does not support tools"
+    if behind is Behind.ENGINE and step == "image":
+        return NO_IMAGES, (400,), "does not support"
     return None
 
 

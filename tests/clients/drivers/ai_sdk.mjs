@@ -1,13 +1,18 @@
 // What the drivers of the AI SDK share: `provider(key)` gives a model, and one for embeddings where it has any.
-import { embed, generateText, jsonSchema, streamText, tool } from "ai";
-import { all, parameters, question, run } from "./steps.mjs";
+import { embed, generateText, jsonSchema, stepCountIs, streamText, tool } from "ai";
+import { all, parameters, picture, question, result, run } from "./steps.mjs";
 
-const tools = { weather: tool({ description: "Tell the weather.", inputSchema: jsonSchema(parameters) }) };
+const execute = async () => result;
+const tools = { weather: tool({ description: "Tell the weather.", inputSchema: jsonSchema(parameters), execute }) };
+const shown = [
+  { type: "text", text: question },
+  { type: "image", image: picture, mediaType: "image/png" },
+];
 const asked = { prompt: question, maxRetries: 0 };
 
 export function runWith(modelFor, embeddingModelFor) {
   run({
-    chat: async (key) => (await generateText({ ...asked, model: modelFor(key) })).text,
+    chat: async (key, name) => (await generateText({ ...asked, model: modelFor(key, name) })).text,
     stream: async (key) => {
       let failure;
       const { textStream } = streamText({ ...asked, model: modelFor(key), onError: ({ error }) => (failure = error) });
@@ -16,8 +21,13 @@ export function runWith(modelFor, embeddingModelFor) {
       return parts;
     },
     tool: async (key) => {
-      const { toolCalls } = await generateText({ ...asked, model: modelFor(key), tools });
-      return { name: toolCalls[0].toolName, arguments: toolCalls[0].input };
+      const { steps, text } = await generateText({ ...asked, model: modelFor(key), tools, stopWhen: stepCountIs(3) });
+      const { toolName: name, input } = steps[0].toolCalls[0];
+      return { name, arguments: input, text };
+    },
+    image: async (key) => {
+      const messages = [{ role: "user", content: shown }];
+      return (await generateText({ model: modelFor(key), messages, maxRetries: 0 })).text;
     },
     embed:
       embeddingModelFor &&

@@ -3,4 +3,4 @@ import { createAnthropic } from "@ai-sdk/anthropic";
 import { runWith } from "./ai_sdk.mjs";
 import { model, url } from "./steps.mjs";
 
-runWith((apiKey) => createAnthropic({ baseURL: `${url}/v1`, apiKey })(model));
+runWith((apiKey, name = model) => createAnthropic({ baseURL: `${url}/v1`, apiKey })(name));

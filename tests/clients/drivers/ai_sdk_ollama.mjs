@@ -5,4 +5,4 @@ import { model, url } from "./steps.mjs";
 
 const ollama = (apiKey) => createOllama({ baseURL: url, apiKey });
 
-runWith((key) => ollama(key)(model), (key) => ollama(key).embedding(model));
+runWith((key, name = model) => ollama(key)(name), (key) => ollama(key).embedding(model));

@@ -5,4 +5,4 @@ import { model, url } from "./steps.mjs";
 
 const openai = (apiKey) => createOpenAI({ baseURL: `${url}/v1`, apiKey });
 
-runWith((key) => openai(key)(model), (key) => openai(key).embedding(model));
+runWith((key, name = model) => openai(key)(name), (key) => openai(key).embedding(model));

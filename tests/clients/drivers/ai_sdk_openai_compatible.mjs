@@ -5,4 +5,4 @@ import { model, url } from "./steps.mjs";
 
 const provider = (apiKey) => createOpenAICompatible({ name: "mine", baseURL: `${url}/v1`, apiKey });
 
-runWith((key) => provider(key)(model), (key) => provider(key).embeddingModel(model));
+runWith((key, name = model) => provider(key)(name), (key) => provider(key).embeddingModel(model));

@@ -5,4 +5,4 @@ import { model, url } from "./steps.mjs";
 
 const ollama = (key) => createOllama({ baseURL: `${url}/api`, headers: { "X-API-Key": key } });
 
-runWith((key) => ollama(key)(model), (key) => ollama(key).embedding(model));
+runWith((key, name = model) => ollama(key)(name), (key) => ollama(key).embedding(model));

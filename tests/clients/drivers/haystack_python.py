@@ -2,22 +2,22 @@
 
 import os
 
-from haystack.dataclasses import ChatMessage
+from haystack.dataclasses import ChatMessage, ImageContent
 from haystack.tools import Tool
 from haystack_integrations.components.embedders.ollama import OllamaTextEmbedder
 from haystack_integrations.components.generators.ollama import OllamaChatGenerator
-from steps import MODEL, PARAMETERS, QUESTION, URL, run
+from steps import MODEL, PARAMETERS, PICTURE, QUESTION, URL, run
 
 ASKED = [ChatMessage.from_user(QUESTION)]
 
 
-def asked(key, **more):
+def asked(key, model=MODEL, messages=ASKED, **more):
     os.environ["OLLAMA_API_KEY"] = key
-    return OllamaChatGenerator(MODEL, URL, **more).run(ASKED)["replies"][0]
+    return OllamaChatGenerator(model, URL, **more).run(messages)["replies"][0]
 
 
-def chat(key):
-    return asked(key).text
+def chat(key, model=MODEL):
+    return asked(key, model).text
 
 
 def stream(key):
@@ -33,9 +33,14 @@ def tool(key):
     return call.tool_name, call.arguments
 
 
+def image(key):
+    shown = ChatMessage.from_user(content_parts=[QUESTION, ImageContent(PICTURE, mime_type="image/png")])
+    return asked(key, messages=[shown]).text
+
+
 def embed(key):
     os.environ["OLLAMA_API_KEY"] = key
     return OllamaTextEmbedder(MODEL, URL).run(QUESTION)["embedding"]
 
 
-run(chat, stream, tool, embed)
+run(chat, stream, tool, image, embed)

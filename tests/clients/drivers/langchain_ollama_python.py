@@ -1,15 +1,16 @@
 """LangChain's `langchain-ollama`."""
 
+from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_ollama import ChatOllama, OllamaEmbeddings
-from steps import MODEL, QUESTION, TOOL, URL, run
+from steps import MODEL, QUESTION, RESULT, SHOWN, TOOL, URL, run
 
 
-def settings(key):
-    return {"model": MODEL, "base_url": URL, "client_kwargs": {"headers": {"X-API-Key": key}}}
+def settings(key, model=MODEL):
+    return {"model": model, "base_url": URL, "client_kwargs": {"headers": {"X-API-Key": key}}}
 
 
-def chat(key):
-    return ChatOllama(**settings(key)).invoke(QUESTION).content
+def chat(key, model=MODEL):
+    return ChatOllama(**settings(key, model)).invoke(QUESTION).content
 
 
 def stream(key):
@@ -17,12 +18,19 @@ def stream(key):
 
 
 def tool(key):
-    (call,) = ChatOllama(**settings(key)).bind_tools([TOOL]).invoke(QUESTION).tool_calls
-    return call["name"], call["args"]
+    bound = ChatOllama(**settings(key)).bind_tools([TOOL])
+    answer = bound.invoke(QUESTION)
+    (call,) = answer.tool_calls
+    told = ToolMessage(RESULT, tool_call_id=call["id"])
+    return call["name"], call["args"], bound.invoke([HumanMessage(QUESTION), answer, told]).content
+
+
+def image(key):
+    return ChatOllama(**settings(key)).invoke([HumanMessage(SHOWN)]).content
 
 
 def embed(key):
     return OllamaEmbeddings(**settings(key)).embed_query(QUESTION)
 
 
-run(chat, stream, tool, embed)
+run(chat, stream, tool, image, embed)

@@ -1,15 +1,16 @@
 """LangChain's `langchain-openai`."""
 
+from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
-from steps import MODEL, QUESTION, TOOL, URL, run
+from steps import MODEL, QUESTION, RESULT, SHOWN, TOOL, URL, run
 
 
-def settings(key):
-    return {"model": MODEL, "base_url": f"{URL}/v1", "api_key": key, "max_retries": 0}
+def settings(key, model=MODEL):
+    return {"model": model, "base_url": f"{URL}/v1", "api_key": key, "max_retries": 0}
 
 
-def chat(key):
-    return ChatOpenAI(**settings(key)).invoke(QUESTION).content
+def chat(key, model=MODEL):
+    return ChatOpenAI(**settings(key, model)).invoke(QUESTION).content
 
 
 def stream(key):
@@ -17,8 +18,15 @@ def stream(key):
 
 
 def tool(key):
-    (call,) = ChatOpenAI(**settings(key)).bind_tools([TOOL]).invoke(QUESTION).tool_calls
-    return call["name"], call["args"]
+    bound = ChatOpenAI(**settings(key)).bind_tools([TOOL])
+    answer = bound.invoke(QUESTION)
+    (call,) = answer.tool_calls
+    told = ToolMessage(RESULT, tool_call_id=call["id"])
+    return call["name"], call["args"], bound.invoke([HumanMessage(QUESTION), answer, told]).content
+
+
+def image(key):
+    return ChatOpenAI(**settings(key)).invoke([HumanMessage(SHOWN)]).content
 
 
 def embed(key):
@@ -26,4 +34,4 @@ def embed(key):
     return OpenAIEmbeddings(**settings(key), check_embedding_ctx_length=False).embed_query(QUESTION)
 
 
-run(chat, stream, tool, embed)
+run(chat, stream, tool, image, embed)

@@ -1,24 +1,34 @@
 """LiteLLM's SDK, `ollama_chat/`."""
 
 import litellm
-from steps import MESSAGES, MODEL, QUESTION, TOOL, URL, called, run
+from steps import MESSAGES, MODEL, QUESTION, RESULT, SHOWN, TOOL, URL, called, run
 
 
-def settings(key):
-    return {"model": f"ollama_chat/{MODEL}", "api_base": URL, "api_key": key, "messages": MESSAGES, "max_retries": 0}
+def settings(key, model=MODEL):
+    return {"model": f"ollama_chat/{model}", "api_base": URL, "api_key": key, "max_retries": 0}
 
 
-def chat(key):
-    return litellm.completion(**settings(key)).choices[0].message.content
+def chat(key, model=MODEL):
+    return litellm.completion(**settings(key, model), messages=MESSAGES).choices[0].message.content
 
 
 def stream(key):
-    return [part.choices[0].delta.content for part in litellm.completion(**settings(key), stream=True)]
+    parts = litellm.completion(**settings(key), messages=MESSAGES, stream=True)
+    return [part.choices[0].delta.content for part in parts]
 
 
 def tool(key):
-    (call,) = litellm.completion(**settings(key), tools=[TOOL]).choices[0].message.tool_calls
-    return called(call.function.name, call.function.arguments)
+    asked = settings(key) | {"tools": [TOOL]}
+    message = litellm.completion(**asked, messages=MESSAGES).choices[0].message
+    (call,) = message.tool_calls
+    told = {"role": "tool", "tool_call_id": call.id, "name": call.function.name, "content": RESULT}
+    last = litellm.completion(**asked, messages=[*MESSAGES, message.model_dump(), told])
+    return *called(call.function.name, call.function.arguments), last.choices[0].message.content
+
+
+def image(key):
+    messages = [{"role": "user", "content": SHOWN}]
+    return litellm.completion(**settings(key), messages=messages).choices[0].message.content
 
 
 def embed(key):
@@ -26,4 +36,4 @@ def embed(key):
     return answer.data[0]["embedding"]
 
 
-run(chat, stream, tool, embed)
+run(chat, stream, tool, image, embed)

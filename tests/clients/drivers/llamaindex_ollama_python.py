@@ -1,13 +1,14 @@
 """LlamaIndex's `llama-index-llms-ollama` and `llama-index-embeddings-ollama`."""
 
+from llama_index.core.llms import ChatMessage, ImageBlock, TextBlock
 from llama_index.core.tools import FunctionTool
 from llama_index.embeddings.ollama import OllamaEmbedding
 from llama_index.llms.ollama import Ollama
-from steps import MODEL, QUESTION, URL, run
+from steps import MODEL, PICTURE_BYTES, QUESTION, URL, run
 
 
-def model(key):
-    return Ollama(model=MODEL, base_url=URL, headers={"X-API-Key": key}, request_timeout=120)
+def model(key, name=MODEL):
+    return Ollama(model=name, base_url=URL, headers={"X-API-Key": key}, request_timeout=120)
 
 
 def weather(city: str, days: int) -> str:
@@ -15,8 +16,8 @@ def weather(city: str, days: int) -> str:
     return f"{city}: {days} days of sun"
 
 
-def chat(key):
-    return model(key).complete(QUESTION).text
+def chat(key, name=MODEL):
+    return model(key, name).complete(QUESTION).text
 
 
 def stream(key):
@@ -30,9 +31,14 @@ def tool(key):
     return call.tool_name, call.tool_kwargs
 
 
+def image(key):
+    shown = ChatMessage(blocks=[TextBlock(text=QUESTION), ImageBlock(image=PICTURE_BYTES, image_mimetype="image/png")])
+    return model(key).chat([shown]).message.content
+
+
 def embed(key):
     headers = {"headers": {"X-API-Key": key}}
     return OllamaEmbedding(MODEL, base_url=URL, client_kwargs=headers).get_text_embedding(QUESTION)
 
 
-run(chat, stream, tool, embed)
+run(chat, stream, tool, image, embed)

@@ -1,17 +1,17 @@
 """LlamaIndex's `llama-index-llms-openai-like` and `llama-index-embeddings-openai-like`."""
 
-from llama_index.core.llms import ChatMessage
+from llama_index.core.llms import ChatMessage, ImageBlock, TextBlock
 from llama_index.core.tools import FunctionTool
 from llama_index.embeddings.openai_like import OpenAILikeEmbedding
 from llama_index.llms.openai_like import OpenAILike
-from steps import MODEL, QUESTION, URL, run
+from steps import MODEL, PICTURE_BYTES, QUESTION, URL, run
 
 ASKED = [ChatMessage(role="user", content=QUESTION)]
 
 
-def model(key):
+def model(key, name=MODEL):
     kinds = {"is_chat_model": True, "is_function_calling_model": True}
-    return OpenAILike(MODEL, api_base=f"{URL}/v1", api_key=key, max_retries=0, **kinds)
+    return OpenAILike(name, api_base=f"{URL}/v1", api_key=key, max_retries=0, **kinds)
 
 
 def weather(city: str, days: int) -> str:
@@ -19,8 +19,8 @@ def weather(city: str, days: int) -> str:
     return f"{city}: {days} days of sun"
 
 
-def chat(key):
-    return model(key).chat(ASKED).message.content
+def chat(key, name=MODEL):
+    return model(key, name).chat(ASKED).message.content
 
 
 def stream(key):
@@ -34,8 +34,13 @@ def tool(key):
     return call.tool_name, call.tool_kwargs
 
 
+def image(key):
+    shown = ChatMessage(blocks=[TextBlock(text=QUESTION), ImageBlock(image=PICTURE_BYTES, image_mimetype="image/png")])
+    return model(key).chat([shown]).message.content
+
+
 def embed(key):
     return OpenAILikeEmbedding(MODEL, api_base=f"{URL}/v1", api_key=key, max_retries=0).get_text_embedding(QUESTION)
 
 
-run(chat, stream, tool, embed)
+run(chat, stream, tool, image, embed)

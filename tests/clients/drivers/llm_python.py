@@ -3,14 +3,14 @@
 import os
 
 import llm
-from steps import MODEL, QUESTION, URL, run
+from steps import MODEL, PICTURE_BYTES, QUESTION, URL, run
 
 os.environ["OLLAMA_HOST"] = URL
 
 
-def asked(key, **more):
+def asked(key, model=MODEL, **more):
     os.environ["OLLAMA_API_KEY"] = key
-    return llm.get_model(f"ollama/{MODEL}").prompt(QUESTION, **more)
+    return llm.get_model(f"ollama/{model}").prompt(QUESTION, **more)
 
 
 def weather(city: str, days: int) -> str:
@@ -18,8 +18,8 @@ def weather(city: str, days: int) -> str:
     return f"{city}: {days} days of sun"
 
 
-def chat(key):
-    return asked(key, stream=False).text()
+def chat(key, model=MODEL):
+    return asked(key, model, stream=False).text()
 
 
 def stream(key):
@@ -31,4 +31,9 @@ def tool(key):
     return call.name, call.arguments
 
 
-run(chat, stream, tool)
+def image(key):
+    picture = llm.Attachment(type="image/png", content=PICTURE_BYTES)
+    return asked(key, attachments=[picture], stream=False).text()
+
+
+run(chat, stream, tool, image)

@@ -3,7 +3,7 @@
 import json
 
 from open_webui_server import ask, served
-from steps import KEY, MESSAGES, MODEL, QUESTION, TOOL, URL, called, run
+from steps import KEY, MESSAGES, MODEL, QUESTION, SHOWN, TOOL, URL, called, run
 
 connected = KEY
 
@@ -19,11 +19,11 @@ def connect(key):
 
 def completed(key, **more):
     connect(key)
-    return ask("/api/chat/completions", {"model": MODEL, "messages": MESSAGES, **more})
+    return ask("/api/chat/completions", {"model": MODEL, "messages": MESSAGES} | more)
 
 
-def chat(key):
-    return json.loads(completed(key, stream=False))["choices"][0]["message"]["content"]
+def chat(key, model=MODEL):
+    return json.loads(completed(key, model=model, stream=False))["choices"][0]["message"]["content"]
 
 
 def stream(key):
@@ -38,10 +38,15 @@ def tool(key):
     return called(call["function"]["name"], call["function"]["arguments"])
 
 
+def image(key):
+    answer = completed(key, messages=[{"role": "user", "content": SHOWN}], stream=False)
+    return json.loads(answer)["choices"][0]["message"]["content"]
+
+
 def embed(key):
     connect(key)
     return json.loads(ask("/api/embeddings", {"model": MODEL, "input": QUESTION}))["data"][0]["embedding"]
 
 
 with served():
-    run(chat, stream, tool, embed)
+    run(chat, stream, tool, image, embed)

@@ -2,23 +2,23 @@
 
 import asyncio
 
-from pydantic_ai import Agent, Embedder
+from pydantic_ai import Agent, BinaryContent, Embedder
 from pydantic_ai.embeddings.openai import OpenAIEmbeddingModel
 from pydantic_ai.models.ollama import OllamaModel
 from pydantic_ai.providers.ollama import OllamaProvider
-from steps import MODEL, QUESTION, URL, run
+from steps import MODEL, PICTURE_BYTES, QUESTION, RESULT, URL, run
 
 
 def provider(key):
     return OllamaProvider(base_url=f"{URL}/v1", api_key=key)
 
 
-def agent(key):
-    return Agent(OllamaModel(MODEL, provider=provider(key)))
+def agent(key, model=MODEL):
+    return Agent(OllamaModel(model, provider=provider(key)))
 
 
-def chat(key):
-    return agent(key).run_sync(QUESTION).output
+def chat(key, model=MODEL):
+    return agent(key, model).run_sync(QUESTION).output
 
 
 def stream(key):
@@ -36,11 +36,15 @@ def tool(key):
     def weather(city: str, days: int) -> str:
         """Tell the weather."""
         calls.append(("weather", {"city": city, "days": days}))
-        return "sunny"
+        return RESULT
 
-    asked.run_sync(QUESTION)
+    text = asked.run_sync(QUESTION).output
     (call,) = calls
-    return call
+    return *call, text
+
+
+def image(key):
+    return agent(key).run_sync([QUESTION, BinaryContent(PICTURE_BYTES, media_type="image/png")]).output
 
 
 def embed(key):
@@ -48,4 +52,4 @@ def embed(key):
     return Embedder(model).embed_query_sync(QUESTION).embeddings[0]
 
 
-run(chat, stream, tool, embed)
+run(chat, stream, tool, image, embed)

@@ -3,6 +3,11 @@
 export const { URL: url, MODEL: model, KEY, WRONG_KEY, LIMITED_KEY } = process.env;
 export const question = "Name a colour. Answer with one word.";
 export const messages = [{ role: "user", content: question }];
+export const unknown = "no-such-model";
+export const picture =
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==";
+export const pictureUrl = `data:image/png;base64,${picture}`;
+export const result = "21 degrees and sun";
 export const parameters = {
   type: "object",
   properties: { city: { type: "string" }, days: { type: "integer" } },
@@ -13,12 +18,15 @@ export const weather = {
   function: { name: "weather", description: "Tell the weather.", parameters },
 };
 
-// Do each step with its key: `chat` gives a text, `stream` parts, `tool` name and arguments, `embed` a vector.
-export async function run({ chat, stream, tool, embed }) {
+// Do each step with its key: `chat` and `image` give a text, `stream` parts, `embed` a vector; `tool` gives a name and
+// arguments, and the text behind the result if it sends one.
+export async function run({ chat, stream, tool, image, embed }) {
   await attempt("chat", async () => ({ text: await chat(KEY) }));
   await attempt("stream", async () => parted(await stream(KEY)));
   await attempt("tools", async () => tool(KEY));
+  await attempt("image", async () => ({ text: await image(KEY) }));
   if (embed) await attempt("embeddings", async () => ({ length: (await embed(KEY)).length }));
+  await attempt("error", async () => ({ text: await chat(KEY, unknown) }));
   await attempt("wrong key", async () => ({ text: await chat(WRONG_KEY) }));
   await attempt("limit", async () => parted(await stream(LIMITED_KEY)));
   process.exit(0);
@@ -42,7 +50,8 @@ export async function attempt(step, act) {
   } catch (error) {
     const cause = error.lastError ?? error;
     const status = cause.status ?? cause.statusCode ?? cause.status_code ?? null;
-    said = { error: error.name ?? "Error", status, message: String(error.message).slice(0, 1000) };
+    const name = error.name && error.name !== "Error" ? error.name : error.constructor.name;
+    said = { error: name, status, message: String(error.message).slice(0, 1000) };
   }
   process.stdout.write(`${JSON.stringify({ step, ...said })}\n`);
 }

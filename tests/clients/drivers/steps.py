@@ -1,5 +1,6 @@
 """What every driver in Python shares: the steps, in their order, each told as one line of JSON."""
 
+import base64
 import json
 import os
 import sys
@@ -7,6 +8,13 @@ import sys
 URL, MODEL, KEY = (os.environ.get(name, "") for name in ("URL", "MODEL", "KEY"))
 QUESTION = "Name a colour. Answer with one word."
 MESSAGES = [{"role": "user", "content": QUESTION}]
+UNKNOWN = "no-such-model"
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
+PICTURE_BYTES = base64.b64decode(PICTURE)
+PICTURE_URL = f"data:image/png;base64,{PICTURE}"
+# The question with the picture, as OpenAI's chat has it.
+SHOWN = [{"type": "text", "text": QUESTION}, {"type": "image_url", "image_url": {"url": PICTURE_URL}}]
+RESULT = "21 degrees and sun"
 PARAMETERS = {
     "type": "object",
     "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
@@ -18,14 +26,19 @@ TOOL = {
 }
 
 
-def run(chat, stream, tool, embed=None):
-    """Do each step with its key: `chat` gives a text, `stream` parts, `tool` name and arguments, `embed` a vector."""
+def run(chat, stream, tool, image, embed=None):
+    """Do each step with its key: `chat` and `image` give a text, `stream` parts, `embed` a vector.
+
+    `tool` gives a name and arguments, and the text behind the result if it sends one.
+    """
     wrong, limited = os.environ["WRONG_KEY"], os.environ["LIMITED_KEY"]
     attempt("chat", lambda: {"text": chat(KEY)})
     attempt("stream", lambda: parted(stream(KEY)))
-    attempt("tools", lambda: dict(zip(("name", "arguments"), tool(KEY), strict=True)))
+    attempt("tools", lambda: dict(zip(("name", "arguments", "text"), tool(KEY), strict=False)))
+    attempt("image", lambda: {"text": image(KEY)})
     if embed:
         attempt("embeddings", lambda: {"length": len(embed(KEY))})
+    attempt("error", lambda: {"text": chat(KEY, UNKNOWN)})
     attempt("wrong key", lambda: {"text": chat(wrong)})
     attempt("limit", lambda: parted(stream(limited)))
 
