@@ -16,6 +16,8 @@ from tests.fakes.ollama import FakeOllama
 
 ORDINARY = "ordinary-key-that-nobody-may-see"
 PASSWORD = "password-that-nobody-may-see"
+# What happens is told there for as long as one listens.
+ENDLESS = "/api/console/events"
 BODIES: tuple[Any, ...] = (
     {"model": "llama3", "prompt": "x", "messages": [{"role": "user", "content": "x"}], "stream": False},
     {"model": 7},
@@ -46,8 +48,10 @@ async def use(client: httpx.AsyncClient, key: str) -> list[str]:
         before, headers = kinds[number % len(kinds)]
         body = BODIES[number % len(BODIES)] if method != "GET" else None
         path = before + rule.replace("<", "").replace(">", "").replace("path:", "")
-        answer = await client.request(method, path, json=body, headers=headers)
-        answers.append(f"{answer.headers}{answer.text}")
+        async with client.stream(method, path, json=body, headers=headers) as answer:
+            is_endless = rule == ENDLESS and answer.status_code == 200
+            text = await anext(answer.aiter_text()) if is_endless else (await answer.aread()).decode()
+        answers.append(f"{answer.headers}{text}")
     return answers
 
 
