@@ -20,6 +20,8 @@ from mlops_backend.middleware.body_limit import body_of
 _UNSET: Final = object()
 # A body that is larger is read once.
 _READ_TWICE: Final = 8 * 1024 * 1024
+# There it is the body of another request, too.
+_SENT_ON: Final = frozenset({"/api/llm/streams"})
 # A file of conversations is exported with up to 50,000 messages of fifteen members each, and is to come back.
 _MORE: Final = {"/api/database/conversations/import": 5}
 
@@ -114,7 +116,7 @@ class JSONRequest(Request):
                 self._parsed = await aside(len(data), _parse_large, data, most)
             else:
                 self._parsed = parse_json(data)
-            if len(data) > _READ_TWICE:
+            if len(data) > _READ_TWICE and self.path not in _SENT_ON:
                 self._raw = None
         return self._parsed
 

@@ -17,6 +17,7 @@ FEW = ("--requests", "40", "--clients", "4", "--workers", "1", "--faults", "file
 RULES = 9
 
 
+@pytest.mark.long
 async def test_every_rule_holds_of_a_real_backend_too(tmp_path: Path) -> None:
     """The first request is for it, and what is whole is so by its own ledger; or the table says why there is none."""
     async with running(tmp_path, [sys.executable, "-m", "chaos", *FEW], {}) as chaos:

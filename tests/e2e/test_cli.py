@@ -212,6 +212,7 @@ def test_a_file_that_is_no_database_is_one_line(shell: Shell, tmp_path: Path, na
     assert (tmp_path / "garbage.db").read_bytes() == content
 
 
+@pytest.mark.long
 async def test_a_service_takes_a_key_over(fake: FakeOllama, tmp_path: Path) -> None:
     """A key made in a shell is good at a service that runs within a second, and one revoked there is not."""
     variables = {"DATABASE_URL": f"sqlite:///{tmp_path}/keys.db", "API_KEY": "admin-key", "LOG_LEVEL": "DEBUG"}

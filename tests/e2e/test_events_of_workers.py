@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Final
 
 import httpx
+import pytest
 
 from tests.e2e.server_process import ServerProcess, serving_process
 from tests.fakes.ollama import FakeOllama, Mode
@@ -19,6 +20,7 @@ EARS: Final = 6
 WAITING: Final = 7
 
 
+@pytest.mark.long
 async def test_whichever_worker_is_listened_to(fake: FakeOllama, tmp_path: Path) -> None:
     """All hear of all that runs, waits and has failed; a stop is not held up by them."""
     fake.hold()

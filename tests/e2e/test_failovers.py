@@ -56,6 +56,7 @@ async def states_of(service: Service) -> tuple[set[str], dict[str, Any]]:
     return {line for line in metrics.splitlines() if line.startswith(("mlops_database_", "mlops_redis_up"))}, ready
 
 
+@pytest.mark.long
 async def test_a_primary_that_becomes_a_standby_is_left(pair: PostgresPair) -> None:
     """While nobody can be written to it is 503 and told; once the address moves all works, and the bill is right."""
 

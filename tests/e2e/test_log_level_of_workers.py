@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 
 from tests.e2e.server_process import ServerProcess, serving_process
 from tests.fakes.ollama import FakeOllama
@@ -32,6 +33,7 @@ async def put(client: httpx.AsyncClient, **body: object) -> None:
     assert (await client.put(ROUTE, json=body)).status_code == 200
 
 
+@pytest.mark.long
 async def test_a_level_holds_in_two_workers_and_in_one_that_comes_later(fake: FakeOllama, tmp_path: Path) -> None:
     """What is quiet is quiet in each, in one that takes a dead one's place too; it goes back in all by itself."""
     async with serving_process(tmp_path, fake.url, WORKERS="2") as service, service.client() as admin:

@@ -321,6 +321,7 @@ def test_environment_follows_its_locks(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.long
 def test_lock_that_must_be_had_stops_the_set_up(
     environment: make_env.Environment, wheels: Path, tmp_path: Path
 ) -> None:
