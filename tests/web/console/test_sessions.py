@@ -205,8 +205,11 @@ async def test_a_key_has_so_many_sessions(service: Service) -> None:
 
 async def test_a_key_signs_in_so_often(service: Service) -> None:
     """Each time a row is written: who does nothing else is told when to come again; another key is not."""
-    status = [(await service.client.post(SESSION)).status_code for _ in range(61)]
-    assert status == [201] * 60 + [429]
+    status = []
+    while len(status) < 200 and 429 not in status:  # one more is let in for each second that this takes
+        status.append((await service.client.post(SESSION)).status_code)
+    assert status[:60] == [201] * 60
+    assert status[-1] == 429
     assert (await service.stranger.post(SESSION, headers={"X-API-Key": ADMIN_KEY})).status_code == 201
 
 
