@@ -15,7 +15,7 @@ class LineTranslator(ABC):
     """One stream; a subclass knows the events.
 
     A line that brings a text and nothing else is found by its bytes, and its text goes on as it is spelt: `_plain` has
-    what finds one, and what stands before and behind the text in its event; where behind it nothing does, `_passed`
+    what finds one, and what stands before and behind the text in its event; where behind it nothing does, `behind`
     tells each time.
     """
 
@@ -65,8 +65,8 @@ class LineTranslator(ABC):
         return None
 
     def behind(self, text: bytes) -> bytes:
-        """What stands behind a text where `around` tells nothing; the text has gone on then."""
-        return self._passed(text)
+        """What stands behind a text that goes on as it is spelt, where that is never the same."""
+        return b""
 
     @abstractmethod
     def _said(self, told: Mapping[str, Any], *, is_first: bool, is_last: bool) -> list[bytes]:
@@ -75,10 +75,6 @@ class LineTranslator(ABC):
     @abstractmethod
     def _error(self, words: str) -> bytes:
         """The event of a failure."""
-
-    def _passed(self, text: bytes) -> bytes:
-        """What stands behind a text that goes on as it is spelt, where that is never the same."""
-        raise NotImplementedError
 
     def _hold(self, tail: bytes) -> None:
         if tail:
@@ -93,7 +89,7 @@ class LineTranslator(ABC):
             for line in filter(None, block.split(b"\n")):  # the last one is empty, nearly always
                 for plain, before, after in self._plain:
                     if (found := plain(line)) and found[1]:
-                        made += (before, found[1], after or self._passed(found[1]))
+                        made += (before, found[1], after or self.behind(found[1]))
                         break
                 else:
                     if not self._ended and line.strip():

@@ -70,7 +70,8 @@ class ResponseTranslator(LineTranslator):
     def _error(self, words: str) -> bytes:
         return self._lifecycle("failed", failed(self._response, words, self._output))
 
-    def _passed(self, text: bytes) -> bytes:
+    def behind(self, text: bytes) -> bytes:
+        """The number of its event; what was said is told once more at the end, and so is kept."""
         self._size += len(text)
         if self._size > _MOST_TEXT:
             raise BackendNonsense("The backend sent an answer longer than this service accepts.")
@@ -97,7 +98,7 @@ class ResponseTranslator(LineTranslator):
         """One that is not found by its bytes alone, made as they are."""
         [(_, before, _)] = self._plain
         spelt = dumped({"": text})[5:-2]
-        return before + spelt + self._passed(spelt)
+        return before + spelt + self.behind(spelt)
 
     def _closed(self) -> list[bytes]:
         """What closes the item that is open."""
