@@ -2,37 +2,28 @@
 
 import argparse
 import asyncio
-import re
 from typing import cast
 
-LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+from bench.requests_in import RequestsIn
+
 TAKEN = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n"
 ASKED = b"GET "
 
 
-class Collector(asyncio.Protocol):
+class Collector(RequestsIn):
     """One connection; `bodies` counts what was taken on all."""
 
     bodies = 0
-
-    def __init__(self) -> None:
-        self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember where to write."""
         self._transport = cast(asyncio.Transport, transport)
 
-    def data_received(self, data: bytes) -> None:
-        """Take every body that is complete; whoever asks with GET hears how many there were."""
-        self._buffer += data
-        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            length = LENGTH.search(self._buffer, 0, end)
-            body_end = end + 4 + (int(length[1]) if length else 0)
-            if len(self._buffer) < body_end:
-                return
-            asked, self._buffer = self._buffer.startswith(ASKED), self._buffer[body_end:]
-            Collector.bodies += not asked
-            self._transport.write(_told(Collector.bodies) if asked else TAKEN)
+    def _answer(self, head: bytes, body: bytes) -> None:
+        """Take every body; whoever asks with GET hears how many there were."""
+        asked = head.startswith(ASKED)
+        Collector.bodies += not asked
+        self._transport.write(_told(Collector.bodies) if asked else TAKEN)
 
 
 def _told(bodies: int) -> bytes:

@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import gc
 import json
-import re
 import signal
 import time
 from collections.abc import Callable
@@ -20,10 +19,10 @@ from bench.families import CHATS, ROUTES, Family, prompt_of
 from bench.frames import json_answer
 from bench.machine import raise_open_files
 from bench.pace import Pace
+from bench.requests_in import RequestsIn
 
 BACKLOG = 4096
 GOLDEN = 0.6180339887498949
-LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 END = b"/end"
 OF_CHATS = CHATS.encode()
 ALONE = (b"/v1/chat/completions", b"/v1/models")
@@ -64,15 +63,15 @@ class Script:
     closing: bytes
 
 
-class Upstream(asyncio.Protocol):
+class Upstream(RequestsIn):
     """One connection, and the stream on it, if there is one; `ends` counts how often all streams were ended."""
 
     streams = 0
     ends = 0
 
     def __init__(self) -> None:
+        super().__init__()
         self._loop = asyncio.get_running_loop()
-        self._buffer = b""
         self._timer: asyncio.TimerHandle | None = None
         self._send: Callable[[bytes], None] = lambda data: None
 
@@ -86,19 +85,8 @@ class Upstream(asyncio.Protocol):
         if self._timer:
             self._timer.cancel()
 
-    def data_received(self, data: bytes) -> None:
-        """Answer every request that is complete."""
-        self._buffer += data
-        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            length = LENGTH.search(self._buffer, 0, end)
-            body_end = end + 4 + (int(length[1]) if length else 0)
-            if len(self._buffer) < body_end:
-                return
-            head, body = self._buffer[:end], self._buffer[end + 4 : body_end]
-            self._buffer = self._buffer[body_end:]
-            self._answer(head.split(b" ", 2)[1], body)
-
-    def _answer(self, path: bytes, body: bytes) -> None:
+    def _answer(self, head: bytes, body: bytes) -> None:
+        path = head.split(b" ", 2)[1]
         if path.startswith(OF_CHATS):
             path = path.removeprefix(OF_CHATS)
             path = path if path in ALONE else b""

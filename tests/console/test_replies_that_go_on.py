@@ -153,14 +153,20 @@ async def test_a_reply_is_stopped_before_its_stream_has_an_address(console: Cons
     await shows(page, ["Hi"], [TEXT])
 
 
-async def test_a_lost_connection_is_told_and_survived(far: Console, way: Forwarder, fake: FakeOllama) -> None:
-    """The page says that it tries again, and goes on where it was: each word is there once."""
+async def cut_off(far: Console, way: Forwarder, fake: FakeOllama, *more: str) -> tuple[Owner, Page, int]:
+    """Who asked, their page, which has lost its connection amid the reply and says so, and where that led to."""
     owner = await owner_of(far)
     page = await said(owner, fake)
-    far.watch_of(page).allow(CUT)
+    far.watch_of(page).allow(CUT, *more)
     target, way.target = way.target, NOWHERE
     way.cut()
     await expect(page.locator(".is-live .reply-state")).to_have_text(LOST)
+    return owner, page, target
+
+
+async def test_a_lost_connection_is_told_and_survived(far: Console, way: Forwarder, fake: FakeOllama) -> None:
+    """The page says that it tries again, and goes on where it was: each word is there once."""
+    _, page, target = await cut_off(far, way, fake)
     await expect(page.get_by_role("status").get_by_text(LOST)).to_be_attached()
     await assert_accessible(page)
     await assert_fits(page)
@@ -179,12 +185,7 @@ async def test_a_stream_that_is_forgotten_is_told_and_what_is_stored_is_shown(
     far: Console, way: Forwarder, fake: FakeOllama
 ) -> None:
     """The service kept the reply, but not its stream: the page says so, and shows the reply."""
-    owner = await owner_of(far)
-    page = await said(owner, fake)
-    far.watch_of(page).allow(CUT, REFUSED)
-    target, way.target = way.target, NOWHERE
-    way.cut()
-    await expect(page.locator(".is-live .reply-state")).to_have_text(LOST)
+    owner, page, target = await cut_off(far, way, fake, REFUSED)
     fake.release()
     async with asyncio.timeout(20):
         while (stream := (await streams(owner))[0])["outcome"] is None:
@@ -199,12 +200,7 @@ async def test_a_stream_that_is_forgotten_is_told_and_what_is_stored_is_shown(
 @pytest.mark.long
 async def test_a_reply_is_let_go_of_where_it_cannot_be_stopped(far: Console, way: Forwarder, fake: FakeOllama) -> None:
     """Without a connection "Stop" ends the trying; once it is there again, what became of the reply is shown."""
-    owner = await owner_of(far)
-    page = await said(owner, fake)
-    far.watch_of(page).allow(CUT)
-    target, way.target = way.target, NOWHERE
-    way.cut()
-    await expect(page.locator(".is-live .reply-state")).to_have_text(LOST)
+    owner, page, target = await cut_off(far, way, fake)
     await page.get_by_role("button", name="Stop").first.click()
     await expect(page.locator(".trouble").get_by_text("The service cannot be reached").first).to_be_visible()
     await expect(page.get_by_role("button", name="Send", exact=True)).to_be_visible()
