@@ -205,7 +205,7 @@ async def test_a_key_has_so_many_sessions(service: Service) -> None:
 
 async def test_a_key_signs_in_so_often(service: Service) -> None:
     """Each time a row is written: who does nothing else is told when to come again; another key is not."""
-    status = []
+    status: list[int] = []
     while len(status) < 200 and 429 not in status:  # one more is let in for each second that this takes
         status.append((await service.client.post(SESSION)).status_code)
     assert status[:60] == [201] * 60
