@@ -68,6 +68,7 @@ async def test_one_is_begun_and_gone_on_in_after_a_reload(console: Console, fake
     await assert_fits(page)
 
 
+@pytest.mark.long
 async def test_the_list_goes_on_and_is_searched(console: Console) -> None:
     """The list comes in pages, in the service's order; words lead to the message that has them."""
     owner = await owner_of(console)
@@ -121,6 +122,7 @@ async def downloaded(page: Page, name: str) -> str:
     return await asyncio.to_thread(Path(await (await download.value).path()).read_text, encoding="utf-8")
 
 
+@pytest.mark.long
 async def test_renamed_taken_out_brought_in_and_deleted(console: Console) -> None:
     """A new title is stored; the file of one can be read or imported; nothing is left of one that was deleted."""
     owner = await owner_of(console)

@@ -94,6 +94,7 @@ async def test_a_key_opens_the_door_and_is_kept_nowhere(console: Console) -> Non
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
 
 
+@pytest.mark.long
 async def test_signing_out_ends_the_session(console: Console) -> None:
     """After "Sign out" the cookie is good for nothing; "everywhere" ends the key's other sessions too."""
     key = await console.key()
@@ -145,7 +146,9 @@ async def test_a_session_that_ended_is_told(console: Console) -> None:
     await expect(page.get_by_role("heading", level=1)).to_have_text("Models")
 
 
-@pytest.mark.parametrize("scopes", [*((one,) for one in PAGES), tuple(PAGES)])
+@pytest.mark.parametrize(
+    "scopes", [*(pytest.param((one,), marks=pytest.mark.long) for one in PAGES), tuple(PAGES), (next(iter(PAGES)),)]
+)
 async def test_what_a_key_may_not_do_is_not_offered(console: Console, scopes: tuple[str, ...]) -> None:
     """The navigation has the pages that the key's scopes open, and its own."""
     page = await console.visit("/keys", await console.key(scopes))
@@ -168,6 +171,7 @@ async def test_an_administrator_is_offered_everything(console: Console) -> None:
         await assert_fits(page)
 
 
+@pytest.mark.long
 async def test_the_theme_is_chosen_and_kept(console: Console) -> None:
     """The system's theme holds until another is chosen, which holds over a reload from the first paint on."""
     page = await console.visit("/keys", scheme="dark")

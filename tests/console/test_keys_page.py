@@ -158,6 +158,7 @@ async def test_a_key_is_changed(console: Console) -> None:
     assert await works(console, key["key"])
 
 
+@pytest.mark.long
 async def test_a_key_is_rotated_with_an_overlap(console: Console) -> None:
     """The new secret is shown once; the old one works beside it as long as was chosen, or ends at once."""
     key = await made(console, name="to rotate")
@@ -209,6 +210,7 @@ async def test_a_key_is_revoked_by_its_name(console: Console) -> None:
     await expect(page.get_by_role("link", name="to revoke")).to_be_visible()
 
 
+@pytest.mark.long
 async def test_what_is_left_is_shown_to_both(console: Console) -> None:
     """The administrator sees what is left of any key, a key of its own; after a generation it is less."""
     key = await made(console, name="counted", limits={"requests": "2/hour", "tokens_per_day": 5000})

@@ -215,6 +215,7 @@ async def test_two_models_side_by_side(console: Console, fake: FakeOllama) -> No
     assert history == ["user", "assistant", "user"]
 
 
+@pytest.mark.long
 async def test_tools_are_called_and_answered_by_hand(console: Console, fake: FakeOllama) -> None:
     """A call is shown with what it is called with; what the person says that the tool answers goes on to the model."""
     page = await console.visit("/playground")
@@ -368,6 +369,7 @@ async def look_until(page: Page, button: str, wanted: Locator) -> None:
         await expect(wanted.or_(page.get_by_role("button", name=button)).first).to_be_visible()
 
 
+@pytest.mark.long
 async def test_a_key_is_offered_its_models_only(console: Console, fake: FakeOllama) -> None:
     """A key with a list chooses from that; one that may not list models names one."""
     fake.models = [MODEL, OTHER]

@@ -93,6 +93,7 @@ async def test_a_reload_amid_a_reply_loses_nothing(console: Console, fake: FakeO
     assert [body["messages"] for body in asked(fake)] == [[user("Hi")]]
 
 
+@pytest.mark.long
 async def test_a_reply_is_seen_and_stopped_in_two_tabs(console: Console, fake: FakeOllama) -> None:
     """Both show it as it comes, and one that was loaded again ends it for both; what had come is stored."""
     owner = await owner_of(console)

@@ -122,6 +122,7 @@ async def test_a_failure_is_found_and_shown(console: Console) -> None:
     assert await page.title() == "Usage · mlops_backend"
 
 
+@pytest.mark.long
 async def test_thousands_of_keys_are_a_few_and_the_rest(console: Console) -> None:
     """A chart has the largest and all others as one; the table shows as many as one likes; CSV is the API's own."""
     page = await console.visit("/usage?by=key", ADMIN_KEY)

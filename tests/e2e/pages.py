@@ -18,7 +18,7 @@ from tests.fakes.http11 import Connection, Reply, Request
 from tests.fakes.server import RecordingServer
 from tests.service import Service, serving, settings_for
 
-PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PROGRAMS: Final = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS: Final = (
     "--no-sandbox",
     "--disable-gpu",

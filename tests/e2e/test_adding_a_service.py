@@ -65,7 +65,7 @@ def blocks() -> list[Block]:
 def changed(blocks: list[Block], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the repository with the page's service in it."""
     copy = tmp_path_factory.mktemp("copy")
-    ignored = shutil.ignore_patterns("__pycache__")
+    ignored = shutil.ignore_patterns("*.pyc.*")  # what another process is just writing; what is compiled already helps
     for name in COPIED:
         source = REPOSITORY / name
         shutil.copytree(source, copy / name, ignore=ignored) if source.is_dir() else shutil.copy2(source, copy)
@@ -77,7 +77,7 @@ def changed(blocks: list[Block], tmp_path_factory: pytest.TempPathFactory) -> Pa
 def test_the_services_own_test_passes(changed: Path) -> None:
     """The route counts, needs a key and names faulty fields, says the page's own test; the other rules hold too."""
     tests = ("tests/web/test_text_stats.py", "tests/web/test_openapi.py", "tests/test_architecture.py")
-    run(changed, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, "-k", "text or openapi or modules")
+    run(changed, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, "-k", "text or every or modules")
 
 
 def test_the_service_is_documented(changed: Path) -> None:

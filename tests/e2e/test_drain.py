@@ -27,7 +27,7 @@ BODY = {"model": "llama3", "prompt": "Hi"}
 CHAT = {"model": "llama3", "messages": [{"role": "user", "content": "Hi"}]}
 SSE = {"Accept": "text/event-stream"}
 HUGE = ("x" * 2**20,) * 40
-STOPS = [signal.SIGTERM, signal.SIGINT]
+STOPS = [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
 # A start-up that never ends: as when the embedded engine loads its model.
 HANGING_START = """
 import asyncio, sys

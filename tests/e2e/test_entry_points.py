@@ -141,8 +141,8 @@ async def test_wrong_setting_stops_every_entry_point(tmp_path: Path, command: tu
     ("name", "value", "command", "status"),
     [
         ("PASSTHROUGH_ROUTES", "POST /api/chat", COMMAND, 2),
-        ("PASSTHROUGH_ROUTES", "POST /v1/a,POST /v1/a", CONFIGURED, 1),
-        ("DEFAULT_MODEL", "gpt-oss:120b-cloud", COMMAND, 2),
+        pytest.param("PASSTHROUGH_ROUTES", "POST /v1/a,POST /v1/a", CONFIGURED, 1, marks=pytest.mark.long),
+        pytest.param("DEFAULT_MODEL", "gpt-oss:120b-cloud", COMMAND, 2, marks=pytest.mark.long),
         ("DEFAULT_MODEL", "gpt-oss:120b-cloud", (*QUART, "--port", "0"), 1),
     ],
 )
@@ -160,8 +160,14 @@ async def test_what_only_the_application_can_tell_stops_every_entry_point(
     ("name", "words", "command", "before"),
     [
         ("garbage.db", "cannot be used: file is not a database", COMMAND, OURS),
-        ("folder", "is a directory", CONFIGURED, ""),
-        ("garbage.db/x.db", "cannot be made: {folder}/garbage.db is no folder", COMMAND, OURS),
+        pytest.param("folder", "is a directory", CONFIGURED, "", marks=pytest.mark.long),
+        pytest.param(
+            "garbage.db/x.db",
+            "cannot be made: {folder}/garbage.db is no folder",
+            COMMAND,
+            OURS,
+            marks=pytest.mark.long,
+        ),
     ],
 )
 async def test_a_file_that_is_no_database_stops_start_up(
@@ -184,7 +190,7 @@ def refusing_postgres(postgres: Postgres) -> str:
     return postgres.empty().replace("postgres@", f"{role}@")
 
 
-@pytest.mark.parametrize(("command", "before"), [(COMMAND, OURS), (CONFIGURED, "")])
+@pytest.mark.parametrize(("command", "before"), [(COMMAND, OURS), pytest.param(CONFIGURED, "", marks=pytest.mark.long)])
 async def test_a_postgresql_that_refuses_the_tables_stops_start_up(
     tmp_path: Path, refusing_postgres: str, command: tuple[str, ...], before: str
 ) -> None:

@@ -21,7 +21,6 @@ MOST = 7
     ("kept", "count"),
     [
         ("parent", 500),
-        ("redis", 300),
         ("restarted redis", 300),
         pytest.param("parent", 5000, marks=pytest.mark.long),
         pytest.param("redis", 5000, marks=pytest.mark.long),

@@ -132,6 +132,7 @@ async def test_its_process_dies_amid_the_answer(two: Two, fake: FakeOllama) -> N
     assert events[-1]["code"] == "stream_broken"
 
 
+@pytest.mark.parametrize("two", ["workers", pytest.param("replicas", marks=pytest.mark.long)], indirect=True)
 async def test_the_same_request_again_at_another_process(two: Two, fake: FakeOllama) -> None:
     """One generation, wherever it is asked for."""
     named = {"Idempotency-Key": "one-call"}

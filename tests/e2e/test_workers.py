@@ -165,6 +165,7 @@ async def test_without_the_parent_there_are_no_workers(fake: FakeOllama, tmp_pat
             await client.get("/health")
 
 
+@pytest.mark.long
 async def test_a_second_signal_ends_them_all(fake: FakeOllama, tmp_path: Path) -> None:
     """At once, whatever runs, with a status that is not 0; an echo of the first is no second one."""
     fake.gate = AfterFirstLine()
@@ -185,6 +186,7 @@ async def test_a_second_signal_ends_them_all(fake: FakeOllama, tmp_path: Path) -
         assert all(await asyncio.gather(*map(was_cut, streams)))
 
 
+@pytest.mark.long
 async def test_what_keeps_a_worker_from_starting_is_told_once(fake: FakeOllama, tmp_path: Path) -> None:
     """The service ends with that reason in one line, and with the status that one process would end with."""
     garbage = tmp_path / "garbage.db"

@@ -22,7 +22,9 @@ BODY_BYTES = 900_000  # aiohttp warns of bodies above 1 MiB
 COUNT = 4
 FILLING = "A" * BODY_BYTES
 DROP_IN, OWN = "/api/chat", "/api/llm/chat"
-every_route = pytest.mark.parametrize("path", [DROP_IN, OWN, "/v1/chat/completions"])
+every_route = pytest.mark.parametrize(
+    "path", [DROP_IN, pytest.param(OWN, marks=pytest.mark.long), "/v1/chat/completions"]
+)
 every_way = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 every_vanishing = pytest.mark.parametrize("vanish", [RawClient.leave, RawClient.reset])
 

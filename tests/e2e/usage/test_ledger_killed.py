@@ -20,7 +20,7 @@ from tests.fakes.ollama import FakeOllama
 GENERATIONS = 60
 
 
-@pytest.mark.parametrize("wait", [2.0, None], ids=["seconds-later", "at-once"])
+@pytest.mark.parametrize("wait", [2.0, pytest.param(None, marks=pytest.mark.long)], ids=["seconds-later", "at-once"])
 async def test_a_killed_process_has_written_all_but_the_last_second(
     fake: FakeOllama, database_url: str, tmp_path: Path, wait: float | None
 ) -> None:
