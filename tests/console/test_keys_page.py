@@ -78,6 +78,7 @@ async def test_a_key_is_handed_out(console: Console) -> None:
     await limits.get_by_label("Tokens per day: which").select_option("Limit")
     await limits.get_by_role("textbox", name="Tokens per day").fill("200,000")
     await limits.get_by_label("Concurrent: which").select_option("No limit")
+    await form.get_by_label("Response cache").check()
     await form.get_by_text("Limits of each end user").click()
     await form.get_by_label("Tokens per month: which").last.select_option("Limit")
     await form.get_by_role("textbox", name="Tokens per month").last.fill("5000")
@@ -106,7 +107,8 @@ async def test_a_key_is_handed_out(console: Console) -> None:
     assert (found["owner"], found["scopes"]) == ("alice", ["inference", "models:read"])
     assert found["models"] == ["llama3*", "smollm2:135m"]
     assert found["limits"] == {"requests": "60/minute burst 10", "tokens_per_day": 200_000, "concurrent": None}
-    assert found["end_user_limits"] == {"tokens_per_month": 5000}
+    assert (found["end_user_limits"], found["cache"]) == ({"tokens_per_month": 5000}, True)
+    await expect(page.get_by_text("used by each of its requests")).to_be_visible()
     assert (found["metadata"], found["expires_at"][:10]) == ({"team": 7}, "2099-01-31")
 
 
@@ -136,7 +138,9 @@ async def test_what_cannot_be_is_told_where_it_stands(console: Console) -> None:
 @pytest.mark.long
 async def test_a_key_is_changed(console: Console) -> None:
     """What was changed alone is sent, what stands there stays; it is disabled and enabled."""
-    key = await made(console, name="to change", owner="bob", limits={"tokens": "9/day"}, metadata={"kept": True})
+    key = await made(
+        console, name="to change", owner="bob", limits={"tokens": "9/day"}, metadata={"kept": True}, cache=True
+    )
     page = await opened(console, key)
     sent: list[dict[str, Any]] = []
     page.on(
@@ -146,9 +150,10 @@ async def test_a_key_is_changed(console: Console) -> None:
     form = dialog(page, "Change key")
     await form.get_by_label("Owner").fill("carol")
     await form.get_by_label("Tokens: which").first.select_option("Default")
+    await form.get_by_label("Response cache").uncheck()
     await form.get_by_role("button", name="Save").click()
     await expect(page.get_by_text("carol")).to_be_visible()
-    assert sent == [{"owner": "carol", "limits": {}}]
+    assert sent == [{"owner": "carol", "limits": {}, "cache": False}]
     assert (await stored(console, key["id"]))["metadata"] == {"kept": True}
     await press(page, "Disable", answer="Disable")
     await expect(page.get_by_text("Disabled", exact=True)).to_be_visible()

@@ -149,6 +149,7 @@ function facts(key) {
     ["Limits", limitsLine(key.limits, "the service's")],
     ["Of each end user", limitsLine(key.end_user_limits, "none")],
     ["In the queue", `${key.priority}, weight ${key.weight}`],
+    ["Response cache", key.cache ? "used by each of its requests" : "where a request or the service asks for it"],
     ["Made", timeNode(key.created_at)],
     ["Expires", key.expires_at ? timeNode(key.expires_at) : "never"],
     key.revoked_at && ["Revoked", timeNode(key.revoked_at)],

@@ -7,7 +7,7 @@ import { openDialog } from "./dialog.js";
 import { changeKey, createKey } from "./store.js";
 import { SCOPES } from "./words.js";
 
-const NEW = { name: "", owner: "", scopes: ["inference", "models:read", "usage:read"], models: [], limits: {}, end_user_limits: {}, priority: "interactive", weight: 1, expires_at: null, metadata: {} };
+const NEW = { name: "", owner: "", scopes: ["inference", "models:read", "usage:read"], models: [], limits: {}, end_user_limits: {}, priority: "interactive", weight: 1, cache: false, expires_at: null, metadata: {} };
 
 /** Ask for a new key; resolves to it with its secret, or null. */
 export const askForKey = () => ask("New key", "Create key", NEW, (body) => createKey({ ...body, name: body.name ?? "" }));
@@ -47,6 +47,7 @@ class KeyForm {
       models: h("textarea", { class: "input mono", rows: "3", spellcheck: "false", ".value": before.models.join("\n") }),
       priority: select([["interactive", "Interactive"], ["batch", "Batch: gives way to the others"]], { value: before.priority }),
       weight: h("input", { class: "input", type: "number", min: "0.1", max: "100", step: "any", ".value": String(before.weight) }),
+      cache: h("input", { type: "checkbox", ".checked": before.cache }),
       expires_at: h("input", { class: "input", type: "datetime-local", ".value": local(before.expires_at) }),
       metadata: h("textarea", { class: "input mono", rows: "3", spellcheck: "false", ".value": Object.keys(before.metadata).length ? JSON.stringify(before.metadata, null, 2) : "" }),
     };
@@ -58,7 +59,7 @@ class KeyForm {
   }
 
   #layout() {
-    const { name, owner, models, priority, weight, expires_at: expiry, metadata } = this.controls;
+    const { name, owner, models, priority, weight, cache, expires_at: expiry, metadata } = this.controls;
     this.fields = {
       name: field("Name", name, { help: "Several keys may have the same." }),
       owner: field("Owner", owner, { optional: true, help: "Whose it is: a person, a team, an address." }),
@@ -76,6 +77,7 @@ class KeyForm {
       all.models,
       h("fieldset", { class: "group" }, h("legend", null, "Limits"), h("p", { class: "muted small" }, "A key without its own has the service's default."), this.limits.node),
       fold("Limits of each end user", Object.keys(this.before.end_user_limits).length, h("p", { class: "muted small" }, "Where a front end has one key for many people: of each of them, beside the key's own. What is left out is no limit."), this.ofPeople.node),
+      h("label", { class: "check scope" }, cache, h("span", null, "Response cache", h("span", { class: "muted small" }, " Answers that are the same each time are kept for it."))),
       fold("Queue, expiry and metadata", this.before.expires_at || this.before.priority !== "interactive" || this.before.weight !== 1 || Object.keys(this.before.metadata).length, h("div", { class: "fields" }, all.priority, all.weight, all.expires_at, all.metadata)),
     ];
   }
@@ -132,7 +134,7 @@ class KeyForm {
   }
 
   #now() {
-    const { name, owner, models, priority, weight, expires_at: expiry } = this.controls;
+    const { name, owner, models, priority, weight, cache, expires_at: expiry } = this.controls;
     return {
       name: name.value.trim(),
       owner: owner.value.trim(),
@@ -142,6 +144,7 @@ class KeyForm {
       end_user_limits: this.ofPeople.value(),
       priority: priority.value,
       weight: Number(weight.value),
+      cache: cache.checked,
       // What was not touched keeps its seconds, which the field does not show.
       expires_at: expiry.value === local(this.before.expires_at) ? this.before.expires_at : expiry.value ? new Date(expiry.value).toISOString() : null,
       metadata: this.#metadata(),
