@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import BigInteger, insert, select, text, update
+from sqlalchemy import BigInteger, String, insert, select, text, update
 
 from mlops_backend.services.other.conversations.search import found
 from mlops_backend.services.other.conversations.search_words import parsed
@@ -21,6 +21,10 @@ from mlops_backend.services.other.database.tables import (
     api_key_revision,
     api_key_secrets,
     api_keys,
+    closed_day_keys,
+    closed_day_latencies,
+    closed_day_sums,
+    closed_days,
     console_sessions,
     conversation_owners,
     conversations,
@@ -86,6 +90,9 @@ def message(number: int) -> dict[str, Any]:
     return {**MESSAGE, **values, "prompt_tokens": None, "replaced_at": number % 2 or None}
 
 
+CLOSED_DAYS = (closed_days, closed_day_sums, closed_day_keys, closed_day_latencies)
+
+
 async def filled(url: str) -> Database:
     """A database with something in each table."""
     database = Database(url)
@@ -97,6 +104,10 @@ async def filled(url: str) -> Database:
         await connection.execute(update(api_key_revision).values(value=5))
         await connection.execute(insert(generations), [generation(number) for number in range(MANY)])
         await connection.execute(insert(usage_daily), [DAY])
+        for table in CLOSED_DAYS:
+            texts = {column.name for column in table.c if isinstance(column.type, String)}
+            numbers = {column.name: 2**15 - 1 for column in table.c}
+            await connection.execute(insert(table), [numbers | dict.fromkeys(texts, "text")])
         await connection.execute(insert(conversations), [CONVERSATION])
         await connection.execute(
             insert(conversation_owners), [{"key_id": "key_one", "conversations": 1, "bytes": 2**40}]

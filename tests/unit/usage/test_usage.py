@@ -17,8 +17,17 @@ from sqlalchemy import delete, insert
 from mlops_backend.errors import NotFound, Unavailable
 from mlops_backend.schemas.usage import Dimension, Interval
 from mlops_backend.services.other.database.database import Database
-from mlops_backend.services.other.database.tables import api_keys, generations, usage_daily
+from mlops_backend.services.other.database.tables import (
+    api_keys,
+    closed_day_keys,
+    closed_day_latencies,
+    closed_day_sums,
+    closed_days,
+    generations,
+    usage_daily,
+)
 from mlops_backend.services.other.usage import service as usage_module
+from mlops_backend.services.other.usage.closed_days import ClosedDays
 from mlops_backend.services.other.usage.ledger import Ledger
 from mlops_backend.services.other.usage.prices import PriceList
 from mlops_backend.services.other.usage.queries import DAY, HOUR, Span, column_of
@@ -108,6 +117,7 @@ def test_totals_are_sums_before_and_after_rolling_up(database_url: str, loop_of_
         usage = asked(database)
         for kept_days in (9, 1):  # at the beginning of day 4: nothing goes, then days 0, 1 and 2
             await Retention(database, kept_days).sweep(4 * DAY / 1000)
+            await ClosedDays(database, kept_days).sweep(4 * DAY / 1000)
             for dimensions, interval in asked_for:
                 known = [
                     r for r in rows if kept_days > 4 or interval is not Interval.HOUR or r["started_at"] >= 3 * DAY
@@ -123,7 +133,7 @@ def test_totals_are_sums_before_and_after_rolling_up(database_url: str, loop_of_
 
     database = loop_of_its_own.run(opened_once())
 
-    @settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=15, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(rows=some_rows, asked_for=questions)
     def holds(rows: list[dict[str, Any]], asked_for: Any) -> None:
         loop_of_its_own.run(check(rows, asked_for, database))
@@ -137,7 +147,8 @@ def test_totals_are_sums_before_and_after_rolling_up(database_url: str, loop_of_
 async def _only(database: Database, rows: list[dict[str, Any]]) -> None:
     async with database.writing() as connection:
         await connection.execute(delete(generations))
-        await connection.execute(delete(usage_daily))
+        for table in (usage_daily, closed_days, closed_day_sums, closed_day_keys, closed_day_latencies):
+            await connection.execute(delete(table))
         if rows:
             await connection.execute(insert(generations), rows)
 

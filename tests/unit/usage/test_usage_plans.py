@@ -16,8 +16,11 @@ from sqlalchemy.dialects import sqlite as of_sqlite
 
 from mlops_backend.schemas.usage import Dimension, Interval
 from mlops_backend.services.other.database.database import Database
+from mlops_backend.services.other.database.tables import closed_day_keys, closed_day_latencies, closed_day_sums
+from mlops_backend.services.other.usage.closed_days import right
 from mlops_backend.services.other.usage.latency import distributions
-from mlops_backend.services.other.usage.queries import DAY, Span, amounts, largest, newest, one, page, tokens_since
+from mlops_backend.services.other.usage.queries import DAY, Closed, Span, amounts, largest, tokens_since
+from mlops_backend.services.other.usage.whole_rows import newest, one, page
 from mlops_backend.setting_stores import database_url as with_driver
 from tests.databases import Postgres, sqlite_template
 
@@ -31,6 +34,7 @@ TODAY: Final = NOW // DAY * DAY
 MONTH: Final = Span(TODAY - 30 * DAY, NOW)
 YESTERDAY: Final = Span(TODAY - DAY, TODAY)
 FAILED: Final = Span(0, NOW, ((Dimension.OUTCOME, "timeout,error"),))
+CLOSED: Final = Closed(closed_day_sums, Span(TODAY - 30 * DAY, TODAY))
 # By which index SQLite finds what is asked for, where it has a choice.
 CHOSEN: Final = {
     "the newest of a key": "ix_generations_key_id (key_id=? AND started_at>? AND started_at<?)",
@@ -64,6 +68,16 @@ QUESTIONS: Final[dict[str, Select[Any]]] = {
     "a key's largest models": largest(MONTH.of_key("key_7"), Dimension.MODEL, 7),
     "the largest keys of a day": largest(YESTERDAY, Dimension.KEY, 7),
     "a key's latencies of the month": distributions(MONTH.of_key("key_7"), Dimension.MODEL, 20),
+    "the days whose sums are right": right(MONTH),
+    "the month by day and model, but for its closed days": amounts(
+        MONTH, [Dimension.MODEL], Interval.DAY, 1001, NOW, ["model-3"], CLOSED
+    ),
+    "the largest keys of the month, but for its closed days": largest(
+        MONTH, Dimension.KEY, 7, replace(CLOSED, table=closed_day_keys)
+    ),
+    "latencies of the month, but for its closed days": distributions(
+        MONTH, Dimension.MODEL, 20, replace(CLOSED, table=closed_day_latencies)
+    ),
     "latencies of a day": distributions(YESTERDAY, Dimension.BACKEND, 20),
     "the newest of all": newest(Span(0, NOW), (NOW - DAY, "5"), 51),
     "the newest of a key": newest(Span(0, NOW).of_key("key_7"), None, 51),

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from mlops_backend.folding import folding_of
 from mlops_backend.services.other.database.exact_text import ExactText
 
-HEAD: Final = "0013"
+HEAD: Final = "0014"
 
 _EXACT: Final = ExactText()
 
@@ -38,6 +38,12 @@ metadata: Final = MetaData()
 def _folding(context: Any) -> str | None:
     """What a new row of messages has for the index, written as an `ExactText` is."""
     return _EXACT.process_bind_param(folding_of(context.get_current_parameters()["content"]), None)
+
+
+def _sums() -> list[Column[int]]:
+    """Of several generations: how many, how many of them with counts that are guesses, and what is added up."""
+    names = "generations estimated prompt_tokens completion_tokens total_ms bytes_in bytes_out price"
+    return [Column(name, BigInteger, nullable=False) for name in names.split()]
 
 
 api_keys: Final = Table(
@@ -148,15 +154,50 @@ usage_daily: Final = Table(
     Column("model", String(1024), primary_key=True),
     Column("backend", String(512), primary_key=True),
     Column("outcome", String(16), primary_key=True),
-    Column("generations", BigInteger, nullable=False),
-    Column("estimated", BigInteger, nullable=False),
-    Column("prompt_tokens", BigInteger, nullable=False),
-    Column("completion_tokens", BigInteger, nullable=False),
-    Column("total_ms", BigInteger, nullable=False),
-    Column("bytes_in", BigInteger, nullable=False),
-    Column("bytes_out", BigInteger, nullable=False),
-    Column("price", BigInteger, nullable=False),
+    *_sums(),
     Index("ix_usage_daily_key_id", "key_id", "day"),
+)
+
+# Days that are over and kept in full: the sums in the tables below are right while the ledger has so many rows.
+closed_days: Final = Table(
+    "closed_days",
+    metadata,
+    Column("started_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("until", BigInteger, nullable=False),
+    Column("generations", BigInteger, nullable=False),
+)
+
+closed_day_sums: Final = Table(
+    "closed_day_sums",
+    metadata,
+    Column("started_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("route", String(128), primary_key=True),
+    Column("dialect", String(16), primary_key=True),
+    Column("model", String(1024), primary_key=True),
+    Column("backend", String(512), primary_key=True),
+    Column("outcome", String(16), primary_key=True),
+    *_sums(),
+)
+
+closed_day_keys: Final = Table(
+    "closed_day_keys",
+    metadata,
+    Column("started_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("key_id", String(256), primary_key=True),
+    Column("model", String(1024), primary_key=True),
+    *_sums(),
+)
+
+closed_day_latencies: Final = Table(
+    "closed_day_latencies",
+    metadata,
+    Column("started_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("model", String(1024), primary_key=True),
+    Column("backend", String(512), primary_key=True),
+    Column("outcome", String(16), primary_key=True),
+    Column("measure", SmallInteger, primary_key=True, autoincrement=False),
+    Column("place", SmallInteger, primary_key=True, autoincrement=False),
+    Column("count", BigInteger, nullable=False),
 )
 
 # A key's conversations and their messages. `owner` is what stands for the key in the full-text index: 32 hexadecimal

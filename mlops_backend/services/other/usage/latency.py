@@ -20,7 +20,6 @@ from sqlalchemy import (
     case,
     cast,
     func,
-    literal,
     literal_column,
     select,
     union_all,
@@ -28,7 +27,7 @@ from sqlalchemy import (
 
 from mlops_backend.schemas.usage import Dimension
 from mlops_backend.services.other.database import generations
-from mlops_backend.services.other.usage.queries import Span, column_of
+from mlops_backend.services.other.usage.queries import Closed, Span, column_of
 
 A_DECADE: Final = 10
 # Buckets are counted from that of what takes less than 0.01 ms to that of what takes 10,000 s or more.
@@ -84,20 +83,41 @@ def percentile(counts: Counts, share: float) -> float | None:
     return None
 
 
-def distributions(span: Span, dimension: Dimension | None, most: int) -> Select[Any]:
+def distributions(span: Span, dimension: Dimension | None, most: int, closed: Closed | None = None) -> Select[Any]:
     """Rows of value, measure, bucket and count: of all, whose value is null, and of the largest groups.
 
-    The ledger is gone through once. What that finds is some thousand rows for each group, which are added up again for
-    each measure.
+    The ledger is gone through once, but for the days that are `closed`. What that finds is some thousand rows for each
+    group, which are added up again for each measure.
     """
-    name = None if dimension is None else column_of(dimension)
-    seen = _seen(span, name)
-    parts = [_of_measure(seen, index, None) for index in range(len(MEASURES))]
-    if name is not None:
-        size = func.sum(seen.c.count)
-        largest = select(seen.c.value).group_by(seen.c.value).order_by(size.desc(), seen.c.value).limit(most)
-        parts += [_of_measure(seen, index, largest.subquery()) for index in range(len(MEASURES))]
-    return select(*union_all(*parts).subquery().c)
+    names = [] if dimension is None else [column_of(dimension)]
+    rest = span.without(closed)
+    parts = [part for number, each in enumerate(rest) for part in _measured(each, names, number)]
+    if closed is not None:
+        counted = closed.table.c
+        kept = [counted[name] for name in names]
+        sums = select(*kept, counted.measure, counted.place, func.sum(counted.count).label("count"))
+        parts.append(sums.where(*closed.span.conditions(closed.table)).group_by(*kept, counted.measure, counted.place))
+    found = union_all(*parts).cte("found")
+    told = (found.c.measure, found.c.place)
+    count = cast(func.sum(found.c.count), BigInteger).label("count")
+    answers = [select(_nothing().label("value"), *told, count).group_by(*told)]
+    if names:
+        value = found.c[names[0]]
+        whole = select(value.label("value")).where(found.c.measure == MEASURES.index(WHOLE)).group_by(value)
+        largest = whole.order_by(func.sum(found.c.count).desc(), value).limit(most).subquery()
+        answers.append(select(value, *told, count).join(largest, largest.c.value == value).group_by(value, *told))
+    return select(*union_all(*answers).subquery().c)
+
+
+def buckets_of(span: Span, names: Sequence[str]) -> Select[Any]:
+    """How many generations are in which bucket of which measure, told apart by these columns."""
+    found = union_all(*_measured(span, names)).subquery().c
+    return select(*found).where(found.place != _literal(_NONE))
+
+
+def _measured(span: Span, names: Sequence[str], number: int = 0) -> list[Select[Any]]:
+    seen = _seen(span, names, number)
+    return [_of_measure(seen, index, names) for index in range(len(MEASURES))]
 
 
 def read(rows: Iterable[Row[Any]]) -> tuple[Latency, Sequence[Latency]]:
@@ -115,8 +135,8 @@ def _empty() -> dict[str, Counter[int]]:
     return {measure: Counter() for measure in MEASURES}
 
 
-def _seen(span: Span, name: str | None) -> CTE:
-    """How many generations that a backend was asked for have the same three buckets, by value."""
+def _seen(span: Span, names: Sequence[str], of: int) -> CTE:
+    """How many generations that a backend was asked for have the same three buckets, by what tells them apart."""
     rows = generations.c
     behind = rows.completion_tokens - 1
     streamed = and_(rows.streamed, rows.first_byte_ms.is_not(None))
@@ -128,10 +148,10 @@ def _seen(span: Span, name: str | None) -> CTE:
         case((counted, _place(later / behind)), else_=_literal(_NONE)),
     )
     number = cast((places[0] * _literal(_ROOM) + places[1]) * _literal(_ROOM) + places[2], Integer).label("number")
-    value = [] if name is None else [rows[name].label("value")]
+    kept = [rows[name] for name in names]
     wanted = rows.cached.is_(False), *span.conditions(generations)
-    counted_rows = select(*value, number, func.count().label("count")).where(*wanted)
-    return counted_rows.group_by(*value, literal_column("number")).cte("seen")
+    counted_rows = select(*kept, number, func.count().label("count")).where(*wanted)
+    return counted_rows.group_by(*kept, literal_column("number")).cte(f"seen_{of}")
 
 
 def _place(milliseconds: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -148,16 +168,14 @@ def _literal(number: int) -> ColumnElement[int]:
     return literal_column(str(number), Integer)
 
 
-def _of_measure(seen: CTE, index: int, of: Any) -> Select[Any]:
-    """The buckets of one measure; of the values that are in `of`, or of all as one."""
+def _of_measure(seen: CTE, index: int, names: Sequence[str]) -> Select[Any]:
+    """The buckets of one measure."""
     below = _ROOM ** (len(MEASURES) - 1 - index)
     place = ((seen.c.number // _literal(below)) % _literal(_ROOM)).label("place")
+    kept = [seen.c[name] for name in names]
     count = cast(func.sum(seen.c.count), BigInteger).label("count")
-    measure = literal(index, Integer).label("measure")
-    if of is None:
-        return select(_nothing().label("value"), measure, place, count).group_by(literal_column("place"))
-    of_values = select(seen.c.value, measure, place, count).join(of, of.c.value == seen.c.value)
-    return of_values.group_by(seen.c.value, literal_column("place"))
+    counted = select(*kept, _literal(index).label("measure"), place, count)
+    return counted.group_by(*kept, literal_column("place"))
 
 
 def _nothing() -> ColumnElement[Any]:

@@ -14,14 +14,12 @@ from sqlalchemy import (
     String,
     Subquery,
     Table,
-    and_,
     case,
     cast,
     false,
     func,
     literal,
     literal_column,
-    or_,
     select,
     union_all,
 )
@@ -33,11 +31,11 @@ from mlops_backend.services.other.usage.series import Series, series_of
 
 HOUR: Final = 3_600_000
 DAY: Final = 24 * HOUR
-_BILLION: Final = 10**9
+BILLION: Final = 10**9
 _NOBODY: Final[ColumnElement[str]] = literal_column("''", String)  # not a parameter: an index is chosen by it
 _DONE: Final[ColumnElement[str]] = literal_column(f"'{DONE}'", String)  # likewise
 # As late as a question may ask for, in milliseconds.
-_NEVER: Final = 253_370_764_800_000
+NEVER: Final = 253_370_764_800_000
 _SUMS: Final = ("prompt_tokens", "completion_tokens", "total_ms", "bytes_in", "bytes_out")
 
 
@@ -62,13 +60,32 @@ class Span:
         """Those of one key among them."""
         return replace(self, only=(*self.only, (Dimension.KEY, key_id)))
 
+    def without(self, closed: Closed | None) -> list[Span]:
+        """What is not in days whose sums are used."""
+        if closed is None:
+            return [self]
+        parts = replace(self, end=closed.span.start), replace(self, start=closed.span.end)
+        return [part for part in parts if part.start < part.end]
+
+    def is_told_by(self, table: Table, dimensions: Sequence[Dimension]) -> bool:
+        """Whether a table tells apart all that is asked for."""
+        return all(column_of(each) in table.c for each in (*dimensions, *dict(self.only)))
+
     def conditions(self, table: Table) -> list[ColumnElement[bool]]:
-        """The span as conditions on one of the two tables; a rolled-up day belongs where its first moment does."""
+        """The span as conditions on a table; a rolled-up day belongs where its first moment does."""
         chosen = [condition for dimension, value in self.only for condition in _is(table, column_of(dimension), value)]
-        if table is generations:
+        if table is not usage_daily:
             return [table.c.started_at >= self.start, table.c.started_at < self.end, *chosen]
-        first, behind = (self.calendar.first_day(min(moment, _NEVER) / 1000) for moment in (self.start, self.end))
+        first, behind = (self.calendar.first_day(min(moment, NEVER) / 1000) for moment in (self.start, self.end))
         return [table.c.day >= first, table.c.day < behind, *chosen]
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Days of a span that are over, whose sums in `table` are used in place of their rows."""
+
+    table: Table
+    span: Span
 
 
 def _is(table: Table, name: str, value: str) -> list[ColumnElement[bool]]:
@@ -108,7 +125,7 @@ class Amounts:
         """From a row of `amounts`; PostgreSQL's sums are decimal numbers."""
         told = row._mapping
         sums = {name: int(told[name] or 0) for name in ("generations", "estimated", *_SUMS)}
-        return cls(**sums, price=int(told["units"] or 0) * _BILLION + int(told["billionths"] or 0))
+        return cls(**sums, price=int(told["units"] or 0) * BILLION + int(told["billionths"] or 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +145,9 @@ def amounts(
     dimensions: Sequence[Dimension],
     interval: Interval,
     limit: int,
-    until: int = _NEVER,
+    until: int = NEVER,
     top: Sequence[str] | None = None,
+    closed: Closed | None = None,
 ) -> Select[Any]:
     """Sums by group, in the order of time and then the largest first; hours know nothing of rolled-up days.
 
@@ -140,10 +158,13 @@ def amounts(
         limit: so many groups.
         until: no generation is later than this, in milliseconds.
         top: these values of the one dimension; all others are one, whose value is null.
+        closed: days of the span whose sums are used in place of their rows.
     """
     names = [column_of(dimension) for dimension in dimensions]
-    series = series_of(span.calendar, interval, span.start, min(span.end, until, _NEVER))
-    parts = [_of_generations(span, names, series)]
+    series = series_of(span.calendar, interval, span.start, min(span.end, until, NEVER))
+    parts = [sums_of_rows(part, names, series) for part in span.without(closed)]
+    if closed is not None:
+        parts.append(_of_closed_days(closed, names, series))
     if interval is not Interval.HOUR:
         parts.append(_of_days(span, names, series))
     both = union_all(*parts).subquery()
@@ -156,18 +177,21 @@ def amounts(
     return select(*keys, *sums).group_by(*keys).order_by(*time, size, *keys).limit(limit)
 
 
-def largest(span: Span, dimension: Dimension, count: int) -> Select[Any]:
+def largest(span: Span, dimension: Dimension, count: int, closed: Closed | None = None) -> Select[Any]:
     """The values of a dimension with the most tokens; of nothing but these, which is what the database sorts by."""
     name = column_of(dimension)
+    sources = [(generations, part) for part in span.without(closed)]
+    if closed is not None:
+        sources.append((closed.table, closed.span))
     parts = [
         select(
             (table.c[name] if name in table.c else literal("", String)).label(name),
             func.sum(table.c.prompt_tokens + table.c.completion_tokens).label("tokens"),
         )
-        .where(*span.conditions(table))
+        .where(*part.conditions(table))
         .group_by(*([table.c[name]] if name in table.c else []))
         .having(func.count() > 0)
-        for table in (generations, usage_daily)
+        for table, part in (*sources, (usage_daily, span))
     ]
     both = union_all(*parts).subquery()
     return (
@@ -186,7 +210,8 @@ def _key_names(names: Sequence[str], interval: Interval) -> list[str]:
     return ["bucket", *names] if interval is not Interval.NONE else list(names)
 
 
-def _of_generations(span: Span, names: Sequence[str], series: Series | None) -> Select[Any]:
+def sums_of_rows(span: Span, names: Sequence[str], series: Series | None = None) -> Select[Any]:
+    """Rows of the ledger, added up by these columns; prices as whole units and as the rest of them."""
     rows = generations.c
     counts = [func.count().label("generations"), func.sum(cast(rows.estimated, Integer)).label("estimated")]
     bucket = series.of_moment("generations.started_at") if series else None
@@ -194,16 +219,24 @@ def _of_generations(span: Span, names: Sequence[str], series: Series | None) -> 
 
 
 def _of_days(span: Span, names: Sequence[str], series: Series | None) -> Select[Any]:
-    rows = usage_daily.c
-    counts = [func.sum(rows.generations).label("generations"), func.sum(rows.estimated).label("estimated")]
     bucket = series.of_day("usage_daily.day") if series else None
-    return _summed(usage_daily, bucket, names, counts).where(*span.conditions(usage_daily))
+    return _summed(usage_daily, bucket, names, _counts(usage_daily)).where(*span.conditions(usage_daily))
+
+
+def _of_closed_days(closed: Closed, names: Sequence[str], series: Series | None) -> Select[Any]:
+    table = closed.table
+    bucket = series.of_moment(f"{table.name}.started_at") if series else None
+    return _summed(table, bucket, names, _counts(table)).where(*closed.span.conditions(table))
+
+
+def _counts(table: Table) -> list[ColumnElement[Any]]:
+    return [func.sum(table.c[name]).label(name) for name in ("generations", "estimated")]
 
 
 def _summed(
     table: Table, bucket: ColumnElement[Any] | None, names: Sequence[str], counts: Sequence[ColumnElement[Any]]
 ) -> Select[Any]:
-    """Prices are summed as whole units and as the rest: the sum of many would not fit SQLite's integers else."""
+    """The sum of many prices would not fit SQLite's integers."""
     keys: list[ColumnElement[Any]] = [table.c[name] for name in names if name in table.c]
     told = [table.c[name] if name in table.c else literal("", String).label(name) for name in names]
     if bucket is not None:
@@ -211,8 +244,8 @@ def _summed(
         told.insert(0, named)
     sums = [func.sum(table.c[name]).label(name) for name in _SUMS]
     price = [
-        func.sum(table.c.price // _BILLION).label("units"),
-        func.sum(table.c.price % _BILLION).label("billionths"),
+        func.sum(table.c.price // BILLION).label("units"),
+        func.sum(table.c.price % BILLION).label("billionths"),
     ]
     chosen = select(*told, *counts, *sums, *price).group_by(*keys)
     return chosen if keys else chosen.having(func.count() > 0)  # of no rows there would be one group all the same
@@ -231,7 +264,7 @@ def tokens_since(
     Of one of the key's people only what is known in full: sums of old days do not tell them apart.
     """
     only = () if person is None else ((Dimension.END_USER, person),)
-    span = Span(start, _NEVER, only, calendar).of_key(key_id)
+    span = Span(start, NEVER, only, calendar).of_key(key_id)
     halves = [
         select(func.coalesce(func.sum(table.c.prompt_tokens + table.c.completion_tokens), 0))
         .where(*span.conditions(table))
@@ -244,38 +277,3 @@ def tokens_since(
 def names_of(key_ids: Sequence[str]) -> Select[tuple[str, str]]:
     """The names of keys."""
     return select(api_keys.c.id, api_keys.c.name).where(api_keys.c.id.in_(key_ids))
-
-
-def page(span: Span, after: tuple[int, str] | None, size: int) -> Select[Any]:
-    """Whole rows with the names of their keys, oldest first, behind the (started_at, id) of `after`."""
-    rows = generations.c
-    chosen = _whole().where(*span.conditions(generations)).order_by(rows.started_at, rows.id).limit(size)
-    if after is None:
-        return chosen
-    moment, last = after
-    behind = or_(rows.started_at > moment, rows.id > last)
-    return chosen.where(and_(rows.started_at >= moment, behind))
-
-
-def newest(span: Span, before: tuple[int, str] | None, size: int) -> Select[Any]:
-    """Whole rows with the names of their keys, newest first, before the (started_at, id) of `before`."""
-    rows = generations.c
-    order = (rows.started_at.desc(), rows.id.desc())
-    chosen = _whole().where(*span.conditions(generations)).order_by(*order).limit(size)
-    if before is None:
-        return chosen
-    moment, last = before
-    return chosen.where(rows.started_at <= moment, or_(rows.started_at < moment, rows.id < last))
-
-
-def one(column: str, value: str, key_id: str | None) -> Select[Any]:
-    """The newest row of that id, or request's id, among those of a key or of all."""
-    chosen = _whole().where(generations.c[column] == value)
-    if key_id is not None:
-        chosen = chosen.where(generations.c.key_id == key_id)
-    return chosen.order_by(generations.c.started_at.desc()).limit(1)
-
-
-def _whole() -> Select[Any]:
-    owner = generations.outerjoin(api_keys, api_keys.c.id == generations.c.key_id)
-    return select(*generations.c, api_keys.c.name.label("name")).select_from(owner)

@@ -12,6 +12,7 @@ from sqlalchemy.sql.selectable import FromClause
 from mlops_backend.days import UTC_DAYS, Calendar
 from mlops_backend.errors import DatabaseDown
 from mlops_backend.services.other.database import Database, Hourly, generations, insert_into, usage_daily
+from mlops_backend.services.other.usage.closed_days import forget
 
 _SECOND: Final = 1000
 # Before it there is nothing, wherever one is.
@@ -74,6 +75,7 @@ class Retention(Hourly):
             async with self._database.writing() as connection:
                 span = (self._calendar.start(day) * _SECOND, self._calendar.start(day + 1) * _SECOND)
                 await (_move if self._database.is_sqlite else _move_at_once)(connection, day, *span)
+                await forget(connection, *span)
         except DatabaseDown:
             raise
         except Exception:

@@ -16,6 +16,7 @@ from mlops_backend.errors import NotFound, Unavailable
 from mlops_backend.principal import person_in
 from mlops_backend.schemas.usage import Dimension, Interval
 from mlops_backend.services.other.database import Database
+from mlops_backend.services.other.usage.closed_days import chosen, fitting_table, right
 from mlops_backend.services.other.usage.generation_row import LONGEST_ID, fitting, row_of
 from mlops_backend.services.other.usage.latency import Latency, distributions, read
 from mlops_backend.services.other.usage.ledger import Ledger
@@ -23,6 +24,7 @@ from mlops_backend.services.other.usage.prices import PriceList
 from mlops_backend.services.other.usage.queries import (
     DAY,
     Amounts,
+    Closed,
     Group,
     Span,
     amounts,
@@ -30,11 +32,9 @@ from mlops_backend.services.other.usage.queries import (
     largest,
     last_rolled_up,
     names_of,
-    newest,
-    one,
-    page,
     tokens_since,
 )
+from mlops_backend.services.other.usage.whole_rows import newest, one, page
 from mlops_backend.shares import ASKING, NoTurn, Shares
 
 _PAGE: Final = 1000
@@ -116,13 +116,15 @@ class Usage:
         """
         await self._others_wrote()
         until = int(time() * 1000) + DAY
+        closed = await self._closed(span, dimensions)
         # The first time that decades are asked for, their days are looked up one by one.
-        apart = None if top is None else [row[0] for row in await self._all(largest(span, dimensions[0], top))]
-        query = await asyncio.to_thread(amounts, span, dimensions, interval, limit + 1, until, apart)
+        apart = None if top is None else [row[0] for row in await self._all(largest(span, dimensions[0], top, closed))]
+        used = None if interval is Interval.HOUR else closed
+        query = await asyncio.to_thread(amounts, span, dimensions, interval, limit + 1, until, apart, used)
         found = await self._all(query)
         groups = await asyncio.to_thread(lambda: [_group(row, dimensions) for row in found[:limit]])
         if len(found) > limit or interval is Interval.HOUR:
-            (whole,) = await self._all(amounts(span, (), Interval.NONE, 1))
+            (whole,) = await self._all(amounts(span, (), Interval.NONE, 1, closed=await self._closed(span, ())))
             total = Amounts.of(whole)
         else:
             total = _sum([group.amounts for group in groups])
@@ -138,7 +140,9 @@ class Usage:
             DatabaseDown: it cannot be reached.
         """
         await self._others_wrote()
-        found = await self._all(distributions(span, dimension, limit + 1))
+        dimensions = () if dimension is None else (dimension,)
+        closed = await self._closed(span, dimensions, latencies=True)
+        found = await self._all(distributions(span, dimension, limit + 1, closed))
         total, groups = await asyncio.to_thread(read, found)
         return LatencyTable(total, groups[:limit], len(groups) > limit, await self._hourly_from(span))
 
@@ -207,6 +211,13 @@ class Usage:
     async def _others_wrote(self) -> None:
         if self._others is not None:
             await self._others()
+
+    async def _closed(self, span: Span, dimensions: Sequence[Dimension], *, latencies: bool = False) -> Closed | None:
+        """The days whose sums answer a question, if any do."""
+        table = fitting_table(span, dimensions, latencies=latencies)
+        if table is None or span.end - span.start < DAY:
+            return None
+        return chosen(table, span, await self._all(right(span)))
 
     async def _hourly_from(self, span: Span) -> int:
         ((day,),) = await self._all(last_rolled_up(span))

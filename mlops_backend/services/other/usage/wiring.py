@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from mlops_backend.config import Settings
 from mlops_backend.days import Calendar
-from mlops_backend.services.other.database import Database
+from mlops_backend.services.other.database import Database, Hourly
+from mlops_backend.services.other.usage.closed_days import ClosedDays
 from mlops_backend.services.other.usage.ledger import Ledger
 from mlops_backend.services.other.usage.others import OtherLedgers
 from mlops_backend.services.other.usage.prices import PriceList
@@ -19,13 +20,13 @@ from mlops_backend.telemetry.metrics import Metrics
 
 def build_usage(
     services: Services, settings: Settings, shared: Shared | None = None
-) -> tuple[Ledger, Sequence[Retention]]:
+) -> tuple[Ledger, Sequence[Hourly]]:
     """The ledger, what is asked of it, and what ends in it; what comes back is opened by the lifespan.
 
     Args:
         services: where they go.
         settings: prices, and how much is kept.
-        shared: its place among several workers, of which one alone rolls up old days.
+        shared: its place among several workers, of which one alone adds up days, and rolls up old ones.
     """
     database = services.get(Database)
     prices = PriceList(settings.prices)
@@ -39,4 +40,5 @@ def build_usage(
     metrics.counter("ledger_written", "Generations that were written into the ledger.", lambda: ledger.written)
     metrics.counter("ledger_dropped", "Generations that the ledger lost.", lambda: ledger.dropped)
     sweeps = shared is None or shared.is_first
-    return ledger, [Retention(database, settings.usage_retention_days, calendar)] if sweeps else []
+    days = settings.usage_retention_days
+    return ledger, [Retention(database, days, calendar), ClosedDays(database, days, calendar)] if sweeps else []
