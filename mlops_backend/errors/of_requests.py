@@ -28,11 +28,14 @@ class Unsupported(BadRequest):
 
 
 class Unauthorized(AppError):
-    """No key, or one that nobody knows."""
+    """No key, or one that nobody knows: some clients would try ten times, as if it might become known."""
 
     status = 401
     code = "unauthorized"
-    default_headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Bearer realm="mlops_backend"'}
+    default_headers: ClassVar[Mapping[str, str]] = {
+        "WWW-Authenticate": 'Bearer realm="mlops_backend"',
+        "X-Should-Retry": "false",
+    }
 
 
 class Forbidden(AppError):

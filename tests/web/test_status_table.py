@@ -123,11 +123,15 @@ async def test_the_last_of_two_equal_keys_counts_everywhere(service: Service, fa
 
 
 async def test_401_and_its_challenge(service: Service) -> None:
-    """Without a key, or with one that nobody knows, the answer is 401 with `WWW-Authenticate`; unknown routes too."""
+    """Without a key, or with one that nobody knows, the answer is 401 with `WWW-Authenticate`; unknown routes too.
+
+    Claude Code would try it ten times, were it not told that this is in vain.
+    """
     for path in ("/api/llm/models", "/", "/no/such/route", "/api/llm/generate"):
         answer = await service.stranger.get(path)
         assert_error(answer, 401, "unauthorized")
         assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert answer.headers["x-should-retry"] == "false"
     wrong = await service.stranger.get("/api/llm/models", headers={"X-API-Key": "wrong"})
     assert_error(wrong, 401, "unauthorized")
 
