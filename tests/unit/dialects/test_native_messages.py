@@ -83,7 +83,14 @@ def test_turns() -> None:
 
 
 def test_results_stand_before_what_the_user_says() -> None:
-    """And behind what an assistant says; each has the name of its function, where that was called."""
+    """And behind what an assistant says; each has the name of its function, where that was called.
+
+    Claude Code looks for its tools with one of them, whose result names what was found.
+    """
+
+    def found(name: Any) -> dict[str, Any]:
+        return {"type": "tool_reference", "tool_name": name}
+
     results = [
         {"type": "tool_result", "tool_use_id": "toolu_1", "content": "Blue."},
         {
@@ -93,12 +100,14 @@ def test_results_stand_before_what_the_user_says() -> None:
             "is_error": True,
         },
         {"type": "tool_result", "tool_use_id": "toolu_3"},
+        {"type": "tool_result", "tool_use_id": "toolu_4", "content": [found("look"), found("see"), found(1)]},
     ]
     turns = [{"role": "assistant", "content": [USE]}, {"role": "user", "content": [text("And?"), *results]}]
     told = [
         {"role": "tool", "content": "Blue.", "tool_name": "look", "tool_call_id": "toolu_1"},
         {"role": "tool", "content": "Grey.", "images": ["AAAA"], "tool_call_id": "toolu_2"},
         {"role": "tool", "content": "", "tool_call_id": "toolu_3"},
+        {"role": "tool", "content": "look\nsee\n", "tool_call_id": "toolu_4"},
     ]
     assert carried(messages=turns).body["messages"] == [
         {"role": "assistant", "content": "", "tool_calls": [NATIVE_CALL]},

@@ -247,6 +247,38 @@ async def test_a_model_that_does_not_think_answers(service: Service, server: Cha
     assert [field_name in request.json() for request in server.requests if request.path == CHAT] == [True, False]
 
 
+@pytest.mark.parametrize("status", [400, 500])
+async def test_instructions_amid_a_conversation(service: Service, server: ChatsOnly, status: int) -> None:
+    """Claude Code sends some behind the first turn; a template that refuses them is given a user's, from then on."""
+    turns = [
+        *({"role": "user", "content": text} for text in ("Hi", "Name a colour.")),
+        {"role": "system", "content": [{"type": "text", "text": "Be brief."}]},
+        {"role": "assistant", "content": "Red."},
+        {"role": "user", "content": "Another?"},
+    ]
+    answered = server.answer
+
+    async def answer(connection: Connection, request: Request) -> None:
+        if request.path == CHAT and '"system"' in json.dumps(json.loads(request.body)["messages"][1:]):
+            words = "Jinja Exception: System message must be at the beginning."
+            await connection.send(in_json({"error": {"code": status, "message": words}}, status))
+        else:
+            await answered(connection, request)
+
+    server.answer = answer  # type: ignore[method-assign]
+    for _ in range(2):
+        told = await service.client.post(ROUTE, json={**ASKED, "system": "You paint.", "messages": turns})
+        assert (told.status_code, told.json()["content"][0]["text"]) == (200, "Hello there")
+    asked = [request.json()["messages"] for request in server.requests if request.path == CHAT]
+    assert [[turn["role"] for turn in each].count("system") for each in asked] == [2, 1, 1]
+    assert asked[-1] == [
+        {"role": "system", "content": "You paint."},
+        {"role": "user", "content": "Hi\nName a colour.\nBe brief."},
+        {"role": "assistant", "content": "Red."},
+        {"role": "user", "content": "Another?"},
+    ]
+
+
 async def test_a_stream_that_breaks_off_ends_with_an_error(service: Service, server: ChatsOnly) -> None:
     """In the ledger too."""
     server.cut = True

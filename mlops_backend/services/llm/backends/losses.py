@@ -36,6 +36,7 @@ REQUESTS: Final = (
     Loss("`cache_control`, `citations`, `metadata`, `service_tier`", "left out", "Anthropic", "Ollama"),
     Loss("blocks of documents and of search results", "left out", "Anthropic", "Ollama"),
     Loss("images at an address, and uploaded files", "400", "Anthropic", "Ollama"),
+    Loss("`tool_reference` of a result, `defer_loading`", "its name; all tools are shown", "Anthropic", "Ollama"),
     Loss("`is_error` of a result", "left out", "Anthropic", "Ollama"),
     Loss("the tool `web_search`", "400", "Anthropic", "Ollama"),
     Loss(
@@ -88,6 +89,7 @@ REQUESTS: Final = (
         "OpenAI chat",
     ),
     Loss("images of a result", "a user's turn behind it", "Ollama", "OpenAI chat"),
+    Loss("instructions behind the first turn", "a user's where the server refuses them", "Ollama", "OpenAI chat"),
     Loss("thoughts of earlier turns", "left out where the server refuses them", "Ollama", "OpenAI chat"),
     Loss("`keep_alive`, and options of Ollama's runner", "left out", "Ollama", "OpenAI chat"),
 )

@@ -1,8 +1,8 @@
 """Refusals: what one server did not take of a request, so that an ornament costs no answer, and what its models lack.
 
 Servers of the OpenAI API refuse fields that they do not know, each others. What the client's answer does not depend on
-is left out when the server names it, or when it names no field; then the server is asked again. What it took without is
-remembered for a while.
+is left out, or said otherwise, when the server names it, or when it names no field; then the server is asked again.
+What it took without is remembered for a while.
 """
 
 from __future__ import annotations
@@ -11,9 +11,13 @@ from collections.abc import Collection, Iterable, Mapping
 from time import monotonic
 from typing import Any, Final
 
+from mlops_backend.services.llm.dialects.openai import with_instructions_first
+
 MEMORY: Final = 600.0
 _MOST_REMEMBERED: Final = 1000
 _UNCLEAR: Final = (400, 422)
+# What llama.cpp answers where a model's template raises.
+_FAILED: Final = 500
 # An ornament and the fields that it goes by; the last one is not remembered, for it depends on the prompt.
 _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "usage": ("stream_options", "include_usage"),
@@ -28,6 +32,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
         "n_keep",
     ),
     "thoughts": ("reasoning_content", "reasoning"),
+    "later instructions": ("system message must", "roles must alternate"),
     "older name": ("use 'max_completion_tokens'",),
     "maximum": ("max_tokens", "max_completion_tokens", "context length", "maximum context"),
 }
@@ -57,9 +62,9 @@ class Refusals:
 
     def lighter(self, content: Content, status: int, words: str) -> tuple[str, ...]:
         """The ornaments to leave out before the server is asked again; none when its refusal is the answer."""
-        if status not in _UNCLEAR:
-            return ()
         low = words.lower()
+        if status not in _UNCLEAR and not (status == _FAILED and _is_of_its_template(low)):
+            return ()
         there = [name for name in _FIELDS if _has(content, name)]
         named = tuple(name for name in there if any(field in low for field in _FIELDS[name]))
         if "older name" in named:  # the maximum has another one: nothing else is wrong with it
@@ -95,9 +100,15 @@ class Refusals:
         return self._until.get((model, what), 0.0) > monotonic()
 
 
+def _is_of_its_template(words: str) -> bool:
+    return any(sentence in words for sentence in _FIELDS["later instructions"])
+
+
 def _has(content: Content, ornament: str) -> bool:
     if ornament == "thoughts":
         return any("reasoning" in turn for turn in content.get("messages") or ())
+    if ornament == "later instructions":
+        return any(turn["role"] == "system" for turn in (content.get("messages") or ())[1:])
     if ornament == "no thinking":
         return (content.get("chat_template_kwargs") or {}).get("enable_thinking") is False
     if ornament == "older name":
@@ -116,4 +127,6 @@ def without(content: Content, ornaments: Collection[str]) -> Content:
             {name: value for name, value in turn.items() if name not in _FIELDS["thoughts"]}
             for turn in kept["messages"]
         ]
+    if "later instructions" in ornaments and "messages" in kept:
+        kept["messages"] = with_instructions_first(kept["messages"])
     return kept

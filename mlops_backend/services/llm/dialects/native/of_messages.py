@@ -139,12 +139,20 @@ def _image(source: Fields | None) -> str:
 
 
 def _text_of(content: Any) -> str:
-    """A text, or the texts of blocks; other blocks have none."""
+    """A text, or the texts of blocks."""
     if isinstance(content, str):
         return content
-    blocks = [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
-    texts = [block.get("text") for block in blocks if block.get("type") == "text"]
-    return "".join(text for text in texts if isinstance(text, str))
+    return "".join(map(_text_in, content)) if isinstance(content, list) else ""
+
+
+def _text_in(block: Any) -> str:
+    """The text of a block; a tool that a search found is told by its name, and other blocks have none."""
+    match block:
+        case {"type": "text", "text": str(text)}:
+            return text
+        case {"type": "tool_reference", "tool_name": str(name)}:
+            return f"{name}\n"
+    return ""
 
 
 def _tool(tool: Fields) -> dict[str, Any]:

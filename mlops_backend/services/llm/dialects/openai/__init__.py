@@ -6,6 +6,7 @@ from mlops_backend.services.llm.dialects.openai import listing, replies, request
 from mlops_backend.services.llm.dialects.openai.bodies import flag, named, read_body
 from mlops_backend.services.llm.dialects.openai.checked import ROUTES
 from mlops_backend.services.llm.dialects.openai.embeddings import native_reply, native_request
+from mlops_backend.services.llm.dialects.openai.history import with_instructions_first
 from mlops_backend.services.llm.dialects.openai.messages import Model
 from mlops_backend.services.llm.dialects.openai.pieces import Estimate
 from mlops_backend.services.llm.dialects.openai.requests import CHAT_PATH, COMPLETION_PATH, EMBED_PATH, LLAMA_CPP
@@ -47,5 +48,6 @@ __all__ = [
     "usage_apart",
     "wants_usage",
     "watched",
+    "with_instructions_first",
     "with_usage_wanted",
 ]

@@ -46,6 +46,23 @@ def in_order(turns: Iterable[Turn]) -> list[Turn]:
     return [turn for number, block in enumerate(blocks, 1) for turn in block.turns(ends=number == len(blocks))]
 
 
+def with_instructions_first(turns: Iterable[Turn]) -> list[Turn]:
+    """The turns for a template that takes instructions at the beginning alone: the first of them are one turn.
+
+    Later ones are a user's turn in their place, so that what a server kept of the beginning still serves; turns of a
+    user behind one another are one.
+    """
+    made: list[Turn] = []
+    for turn in turns:
+        begins = not made or made[-1]["role"] == "system"
+        role = "user" if turn["role"] == "system" and not begins else turn["role"]
+        if made and role == made[-1]["role"] and role in ("system", "user"):
+            made[-1] = {**made[-1], "content": _joined(made[-1]["content"], turn["content"])}
+        else:
+            made.append({**turn, "role": role})
+    return made
+
+
 @dataclass(slots=True)
 class _Call:
     """One call, and what it was answered; `told` is the client's id, `is_made` says that the client sent no call."""
