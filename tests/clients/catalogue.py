@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final
 
 from tests.clients.environments import Packages
@@ -19,15 +20,28 @@ class Wire(StrEnum):
     MESSAGES = "Anthropic"
 
 
+class Sight(StrEnum):
+    """How an agent is shown a picture."""
+
+    NONE = "it takes none"
+    GIVEN = "with the prompt"
+    READ = "by its tool that reads files"
+
+
 @dataclass(frozen=True)
 class Agent:
     """A program that always offers tools of its own, and carries calls out.
 
-    Its tool that reads a file is `tool`; in `arguments` `{note}` stands for the file.
+    Its tool that reads a file is `tool`; in `arguments` `{file}` stands for the file.
     """
 
     tool: str
     arguments: Mapping[str, Any]
+    sight: Sight = Sight.GIVEN
+
+    def reading(self, file: Path) -> dict[str, str]:
+        """The arguments with which its tool reads a file."""
+        return {name: text.format(file=file) for name, text in self.arguments.items()}
 
 
 @dataclass(frozen=True)
@@ -188,7 +202,7 @@ CLIENTS: Final = (
         of("@openai/codex@0.171.0"),
         Wire.RESPONSES,
         "`CODEX_OSS_BASE_URL=http://…/k/<key>/v1`, with `KEY_IN_URL=true`",
-        Agent("exec_command", {"cmd": "cat {note}"}),
+        Agent("exec_command", {"cmd": "cat {file}"}),
         embeds=False,
         faults={
             "wrong key": "it says that no Ollama is running, not that the key is refused",
@@ -201,7 +215,16 @@ CLIENTS: Final = (
         of("@openai/codex@0.171.0"),
         Wire.RESPONSES,
         "`env_key` of the provider in `config.toml`",
-        Agent("exec_command", {"cmd": "cat {note}"}),
+        Agent("exec_command", {"cmd": "cat {file}"}),
+        embeds=False,
+    ),
+    Client(
+        "Claude Code",
+        "agent_claude_code.py",
+        of("@anthropic-ai/claude-code@2.1.332"),
+        Wire.MESSAGES,
+        "`ANTHROPIC_AUTH_TOKEN` in the environment",
+        Agent("Read", {"file_path": "{file}"}, Sight.READ),
         embeds=False,
     ),
     Client(
@@ -210,7 +233,7 @@ CLIENTS: Final = (
         of("@qwen-code/qwen-code@0.24.4"),
         Wire.CHAT,
         "`OPENAI_API_KEY` in the environment",
-        Agent("read_file", {"file_path": "{note}"}),
+        Agent("read_file", {"file_path": "{file}"}),
         embeds=False,
     ),
     Client(
@@ -219,7 +242,7 @@ CLIENTS: Final = (
         of("@continuedev/cli@1.5.47"),
         Wire.CHAT,
         "`apiKey` of the model in `config.yaml`",
-        Agent("Read", {"filepath": "{note}"}),
+        Agent("Read", {"filepath": "{file}"}, Sight.NONE),
         embeds=False,
     ),
     Client(
@@ -228,15 +251,18 @@ CLIENTS: Final = (
         of("opencode-ai@1.18.33"),
         Wire.CHAT,
         "`options.apiKey` of the provider in `opencode.json`",
-        Agent("read", {"filePath": "{note}"}),
+        Agent("read", {"filePath": "{file}"}),
         embeds=False,
     ),
     Client(
         "Open WebUI",
         "open_webui_python.py",
-        of("open-webui==0.12.4"),
+        Packages(("open-webui==0.12.4",), by_uv=True),
         Wire.CHAT,
         "`OPENAI_API_KEY` in the environment, or Settings, Connections",
-        faults={"wrong key": "it hides the refusal of its list of models, and says that the model is not found"},
+        faults={
+            "error": "it asks for no model that is not in its list, and answers 400 by itself",
+            "wrong key": "it hides the refusal of its list of models, and says that the model is not found",
+        },
     ),
 )

@@ -25,6 +25,7 @@ UNKNOWN: Final = "no-such-model"
 # What stands in the file that an agent is asked about, and the words that ask for it.
 NOTE: Final = "The word is heron-42."
 NOTE_FILE: Final = "note.txt"
+PICTURE_FILE: Final = "picture.png"
 CALL_ID: Final = "a1B2c3D4e"
 # What Ollama 0.9.3 does not have, and what vLLM has beside the rest.
 YOUNGER: Final = frozenset({"/v1/messages", "/v1/messages/count_tokens", "/v1/responses"})
@@ -38,22 +39,24 @@ _RESULTS: Final = ("tool", "function_call_output", "tool_result")
 class Play:
     """What a fake is to say: the call, if it is offered the tool and has no result yet, else the words.
 
-    `asked` is what a request has to name before it is answered by the call; `bodies` are the requests that came.
+    `asked` has the arguments by what a request has to name before it is answered by the call; `bodies` are the requests
+    that came.
     """
 
     tool: str = TOOL
-    arguments: Mapping[str, Any] = field(default_factory=lambda: ARGUMENTS)
-    asked: str = ""
+    asked: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {"": ARGUMENTS})
     bodies: list[dict[str, Any]] = field(default_factory=list)
 
-    def calls(self, request: Request) -> bool:
-        """Whether the answer to this request is the call."""
+    def call(self, request: Request) -> Mapping[str, Any] | None:
+        """The arguments of the call that is the answer to this request; nothing if it is no call."""
         if request.method != "POST":
-            return False
+            return None
         body = json.loads(request.body)
         self.bodies.append(body)
         answered = any(part.get("role") in _RESULTS or part.get("type") in _RESULTS for part in objects_in(body))
-        return self.tool in names_of(body) and self.asked.encode() in request.body and not answered
+        if answered or self.tool not in names_of(body):
+            return None
+        return next((told for name, told in self.asked.items() if name.encode() in request.body), None)
 
 
 def objects_in(value: Any) -> Iterator[dict[str, Any]]:
@@ -82,9 +85,9 @@ class PlayingOllama(FakeOllama):
         if request.path == "/api/show" and UNKNOWN.encode() not in request.body:
             await connection.send(json_reply(shown() | {"capabilities": CAPABILITIES}))
             return
-        call = request.path not in self.lacks and self.play.calls(request)
-        self.tool_calls = ({"function": {"name": self.play.tool, "arguments": self.play.arguments}},) if call else ()
-        self.words = ("",) if call else WORDS
+        call = None if request.path in self.lacks else self.play.call(request)
+        self.tool_calls = () if call is None else ({"function": {"name": self.play.tool, "arguments": call}},)
+        self.words = WORDS if call is None else ("",)
         await super().answer(connection, request)
 
 
@@ -98,8 +101,8 @@ class PlayingOpenAI(FakeOpenAI):
     async def answer(self, connection: Connection, request: Request) -> None:
         """Choose the words, and answer."""
         self.refusal = _refusal(request) if request.method == "POST" else None
-        if self.refusal is None and self.play.calls(request):
-            text = json.dumps(self.play.arguments, ensure_ascii=False)
+        if self.refusal is None and (call := self.play.call(request)) is not None:
+            text = json.dumps(call, ensure_ascii=False)
             start = {"index": 0, "id": CALL_ID, "type": "function"}
             self.message = {"content": None, "tool_calls": [{**start, "function": self._function(text)}]}
             rest = {"index": 0, "function": {"arguments": text[9:]}}

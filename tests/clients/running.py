@@ -9,13 +9,14 @@ import shutil
 import signal
 import sys
 from asyncio.subprocess import PIPE
+from base64 import b64decode
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from tests.clients.catalogue import Client
 from tests.clients.environments import Packages
-from tests.clients.play import NOTE, NOTE_FILE
+from tests.clients.play import NOTE, NOTE_FILE, PICTURE, PICTURE_FILE
 from tests.clients.stages import Stage
 from tests.clients.verdicts import Cell, Verdict, judged, steps_of
 from tests.e2e.newcomer import node_program
@@ -50,9 +51,9 @@ class Place(Protocol):
 
 async def cells_of(client: Client, stage: Stage, folder: Path, home: Path) -> dict[str, Cell]:
     """Run a client's steps before a service; `folder` has its packages, `home` is an empty one."""
-    note = home / NOTE_FILE
-    note.write_text(NOTE, "utf-8")
-    stage.begin(client.agent, note)
+    (home / NOTE_FILE).write_text(NOTE, "utf-8")
+    (home / PICTURE_FILE).write_bytes(b64decode(PICTURE))
+    stage.begin(client.agent, home)
     told, complaint = await driven(client, stage, folder, home)
     if client.agent and "chat" in told:
         told["stream"] = told["chat"]

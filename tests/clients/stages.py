@@ -13,8 +13,18 @@ from typing import Any, Final, cast
 import httpx
 
 from mlops_backend.app import create_app
-from tests.clients.catalogue import Agent
-from tests.clients.play import ARGUMENTS, NOTE_FILE, TOOL, YOUNGER, Play, PlayingOllama, PlayingOpenAI, PlayingVLLM
+from tests.clients.catalogue import Agent, Sight
+from tests.clients.play import (
+    ARGUMENTS,
+    NOTE_FILE,
+    PICTURE_FILE,
+    TOOL,
+    YOUNGER,
+    Play,
+    PlayingOllama,
+    PlayingOpenAI,
+    PlayingVLLM,
+)
 from tests.clients.sent import Kept
 from tests.databases import sqlite_template
 from tests.fakes.openai_server import MODEL as OPENAI_MODEL
@@ -58,16 +68,16 @@ class Stage:
         """What the fake was sent."""
         return self.play.bodies if self.play else []
 
-    def begin(self, agent: Agent | None, note: Path) -> None:
-        """Forget what was, and play for this agent, or for a library."""
+    def begin(self, agent: Agent | None, home: Path) -> None:
+        """Forget what was, and play for this agent, whose files are in `home`, or for a library."""
         self.kept.answers.clear()
         if self.play is None:
             return
         self.play.bodies.clear()
-        self.play.tool, self.play.arguments, self.play.asked = TOOL, ARGUMENTS, ""
+        self.play.tool, self.play.asked = TOOL, {"": ARGUMENTS}
         if agent:
-            filled = {name: text.format(note=note) for name, text in agent.arguments.items()}
-            self.play.tool, self.play.arguments, self.play.asked = agent.tool, filled, NOTE_FILE
+            read = (NOTE_FILE, PICTURE_FILE) if agent.sight is Sight.READ else (NOTE_FILE,)
+            self.play.tool, self.play.asked = agent.tool, {name: agent.reading(home / name) for name in read}
 
     @property
     def variables(self) -> dict[str, str]:

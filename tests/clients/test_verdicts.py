@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.clients.catalogue import CLIENTS, Agent, Client, Wire
+from tests.clients.catalogue import CLIENTS, Agent, Client, Sight, Wire
 from tests.clients.environments import Packages
-from tests.clients.play import ARGUMENTS, NOTE, PICTURE, RESULT, SENTENCE, TOOL, UNKNOWN, Play
+from tests.clients.play import (
+    ARGUMENTS,
+    NOTE,
+    NOTE_FILE,
+    PICTURE,
+    PICTURE_FILE,
+    RESULT,
+    SENTENCE,
+    TOOL,
+    UNKNOWN,
+    Play,
+)
 from tests.clients.sent import Answer, Kept
 from tests.clients.stages import Behind, Stage
-from tests.clients.verdicts import NO_IMAGES, NO_TOOLS, Cell, Verdict, cell_of, judged, steps_of
+from tests.clients.verdicts import NO_IMAGES, NO_TOOLS, Cell, Verdict, cell_of, judged, steps_of, way_of
+from tests.fakes.http11 import Request
 
 LIBRARY = Client("library", "library.py", Packages(("library==1.0",)), Wire.OLLAMA, "`key`")
-AGENT = replace(LIBRARY, agent=Agent("read", {"file": "{note}"}))
+AGENT = replace(LIBRARY, agent=Agent("read", {"file": "{file}"}))
 CALL = {"name": TOOL, "arguments": dict(ARGUMENTS)}
 
 
@@ -81,7 +95,9 @@ def test_what_a_backend_lacks_is_refused() -> None:
 def test_what_a_client_sends_has_to_arrive() -> None:
     """A picture, and the result of a call, are looked for in what the backend was sent; the words behind them count."""
     shown = stage(bodies=({"images": [PICTURE]},))
-    assert judged(LIBRARY, shown, "image", {"text": SENTENCE}).verdict is Verdict.WORKS
+    made_anew = stage(bodies=({"image_url": "data:image/jpeg;base64,/9j/AAAA"},))
+    for before in (shown, made_anew):
+        assert judged(LIBRARY, before, "image", {"text": SENTENCE}).verdict is Verdict.WORKS
     answered = stage(bodies=({"messages": [{"role": "tool", "content": RESULT}]},))
     assert judged(LIBRARY, answered, "tools", CALL | {"text": SENTENCE}).verdict is Verdict.WORKS
     assert judged(LIBRARY, answered, "tools", CALL | {"text": ""}).verdict is Verdict.FAILS
@@ -109,9 +125,48 @@ def test_a_cell_tells_which_way_the_answers_came() -> None:
 
 
 def test_agents_and_libraries_have_their_own_steps() -> None:
-    """An agent is given no picture and no unknown model, and not every client embeds."""
-    assert steps_of(replace(AGENT, embeds=False)) == ["chat", "stream", "tools", "wrong key", "limit"]
+    """Not every agent takes pictures, and not every client embeds."""
+    blind = replace(AGENT, embeds=False, agent=Agent("read", {}, Sight.NONE))
+    assert steps_of(blind) == ["chat", "stream", "tools", "error", "wrong key", "limit"]
+    assert "image" in steps_of(AGENT)
     assert {"image", "error", "embeddings"} <= set(steps_of(LIBRARY))
+
+
+def test_an_agent_reads_the_file_that_is_named(tmp_path: Path) -> None:
+    """The picture too, where that is how it sees one; the result of its call is not answered by another call."""
+    before, seeing = stage(), Agent("read", {"file": "{file}"}, Sight.READ)
+    assert before.play is not None
+
+    def called(agent: Agent | None, text: str, **turn: Any) -> Any:
+        assert before.play is not None
+        before.begin(agent, tmp_path)
+        messages = [{"role": "user", "content": text}, *([turn] if turn else [])]
+        body = {"messages": messages, "tools": [{"name": before.play.tool}]}
+        return before.play.call(Request("POST", "/api/chat", "", [], json.dumps(body).encode()))
+
+    note, picture = (f"What does {name} say?" for name in (NOTE_FILE, PICTURE_FILE))
+    assert called(seeing, note) == {"file": str(tmp_path / NOTE_FILE)}
+    assert called(seeing, picture) == {"file": str(tmp_path / PICTURE_FILE)}
+    assert called(AGENT.agent, picture) is called(seeing, "Hi") is called(seeing, note, role="tool") is None
+    assert called(None, "Hi") == ARGUMENTS
+
+
+def test_an_agent_is_told_that_there_is_no_such_model() -> None:
+    """What it prints names the model in any case: it has to have been refused too."""
+    said = {"error": "Failed", "status": None, "message": f"model: {UNKNOWN}"}
+    refused = Answer("/v1/chat/completions", 404, asked=UNKNOWN.encode())
+    assert judged(AGENT, stage(Behind.OLLAMA, refused), "error", said).verdict is Verdict.WORKS
+    assert judged(AGENT, stage(Behind.OLLAMA, Answer("/v1/models", 200)), "error", said).verdict is Verdict.FAILS
+    assert judged(AGENT, stage(Behind.OLLAMA, refused), "error", {"text": "Hi"}).verdict is Verdict.FAILS
+
+
+def test_an_agents_steps_are_told_apart_by_what_was_asked() -> None:
+    """The way of a picture's answer is not that of the chat's."""
+    over = "/v1/messages -> /api/chat"
+    shown = Answer("/v1/messages", 200, translated=over, asked=PICTURE.encode())
+    plain = Answer("/v1/messages", 200, asked=b"{}")
+    before = stage(Behind.OLLAMA, plain, shown)
+    assert [way_of(AGENT, before, step) for step in ("chat", "image")] == ["native", "translated"]
 
 
 def test_an_agent_sends_back_what_its_tool_said() -> None:

@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from tests.clients.catalogue import Client
+from tests.clients.catalogue import Client, Sight
 from tests.clients.play import NOTE, PICTURE, RESULT, SENTENCE, TOOL, UNKNOWN
 from tests.clients.sent import Answer
 from tests.clients.stages import VECTOR_SIZES, Behind, Stage
 
 STEPS: Final = ("chat", "stream", "tools", "image", "embeddings", "error", "wrong key", "limit")
 GENERATING: Final = ("chat", "stream", "tools")
-OF_LIBRARIES: Final = ("image", "error")
 REFUSALS: Final = {
     "error": (404, UNKNOWN),
     "wrong key": (401, "The API key is not known"),
@@ -24,7 +23,9 @@ REFUSALS: Final = {
 NO_TOOLS: Final = "the embedded engine's model calls no tools"
 NO_IMAGES: Final = "the embedded engine's model sees no images"
 _GENERATING_ROUTES: Final = ("/chat/completions", "/v1/messages", "/v1/responses", "/api/chat", "/api/generate")
-_MARKS: Final = {"image": PICTURE.encode(), "error": UNKNOWN.encode(), "tools": f'"{TOOL}"'.encode()}
+# The picture itself, or one that a client made a JPEG of.
+_PICTURE: Final = rf"{re.escape(PICTURE)}|[\",]/9j/"
+_MARKS: Final = {"image": _PICTURE.encode(), "error": UNKNOWN.encode(), "tools": f'"{TOOL}"'.encode()}
 # Where a driver itself uses up what an agent's key may ask just now.
 DRIVERS_OWN: Final = "/api/generate"
 # What a driver raises for a program that fails: its reason is at the end of what it printed.
@@ -63,7 +64,8 @@ def cell_of(text: str) -> Cell:
 
 def steps_of(client: Client) -> list[str]:
     """The steps that a client has."""
-    lacks = {*(OF_LIBRARIES if client.agent else ()), *(() if client.embeds else ("embeddings",))}
+    blind = client.agent is not None and client.agent.sight is Sight.NONE
+    lacks = {*(("image",) if blind else ()), *(() if client.embeds else ("embeddings",))}
     return [step for step in STEPS if step not in lacks]
 
 
@@ -90,13 +92,14 @@ def way_of(client: Client, stage: Stage, step: str) -> str:
 
 
 def _is_of(client: Client, step: str, answer: Answer) -> bool:
-    """Whether an answer belongs to a step, by what was asked; an agent's requests are all alike."""
+    """Whether an answer belongs to a step, by what was asked; an agent's requests without picture are all alike."""
     if step == "embeddings":
         return "embed" in answer.path
     if not answer.path.endswith(_GENERATING_ROUTES) or (client.agent and answer.path == DRIVERS_OWN):
         return False
-    marked = [name for name, mark in _MARKS.items() if mark in answer.asked]
-    return bool(client.agent) or marked[:1] == ([step] if step in _MARKS else [])
+    marked = [name for name, mark in _MARKS.items() if re.search(mark, answer.asked)]
+    alike = client.agent and step in GENERATING and not {"image", "error"} & {*marked}
+    return bool(alike) or marked[:1] == ([step] if step in _MARKS else [])
 
 
 def _judged(client: Client, stage: Stage, step: str, said: dict[str, Any]) -> Cell:
@@ -104,6 +107,8 @@ def _judged(client: Client, stage: Stage, step: str, said: dict[str, Any]) -> Ce
         return _waited(stage, said)
     if step == "error" and client.raises and said.get("error", client.raises) != client.raises:
         return Cell(Verdict.FAILS, f"{said['error']} is raised, not {client.raises}")
+    if client.agent and step == "error" and not any(_names_nothing(answer) for answer in stage.kept.answers):
+        return Cell(Verdict.FAILS, f"it was not told that there is no such model: {shown(said)}")
     if step in REFUSALS:
         return _refused(*REFUSALS[step], said)
     if lack := lacking(client, stage.behind, step):
@@ -114,10 +119,15 @@ def _judged(client: Client, stage: Stage, step: str, said: dict[str, Any]) -> Ce
     return Cell(Verdict.FAILS, wrong) if wrong else Cell(Verdict.WORKS)
 
 
+def _names_nothing(answer: Answer) -> bool:
+    """Whether it refuses a model that is not there, or to pull it; a program shows the name in any case."""
+    return answer.status in (403, 404) and UNKNOWN.encode() in answer.asked
+
+
 def _lost(stage: Stage, step: str, said: dict[str, Any]) -> str:
     """What of a client's request did not arrive at the fake."""
     arrived = json.dumps(stage.bodies)
-    if step == "image" and PICTURE not in arrived:
+    if step == "image" and not re.search(_PICTURE, arrived):
         return "the image did not arrive"
     if step != "tools" or "text" not in said or "name" not in said:
         return ""
@@ -128,7 +138,7 @@ def _lost(stage: Stage, step: str, said: dict[str, Any]) -> str:
 
 def lacking(client: Client, behind: Behind, step: str) -> tuple[str, tuple[int, ...], str] | None:
     """What a backend does not have: the sentence for it, the statuses and the words of a right refusal."""
-    if behind is Behind.ENGINE and (step == "tools" or (client.agent and step in GENERATING)):
+    if behind is Behind.ENGINE and (step == "tools" or (client.agent and step in (*GENERATING, "image"))):
         return NO_TOOLS, (400,), "does not support tools"
     if behind is Behind.ENGINE and step == "image":
         return NO_IMAGES, (400,), "does not support"
@@ -190,7 +200,7 @@ def _difference(client: Client, stage: Stage, step: str, said: dict[str, Any]) -
 
 def _other_call(stage: Stage, said: dict[str, Any]) -> str:
     assert stage.play is not None
-    wanted = {"name": stage.play.tool, "arguments": stage.play.arguments}
+    wanted = {"name": stage.play.tool, "arguments": stage.play.asked[""]}
     called = {name: said.get(name) for name in wanted}
     return "" if called == wanted else f"another call than was sent: {called!r:.120}"
 

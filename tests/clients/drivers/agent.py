@@ -8,20 +8,28 @@ from contextlib import suppress
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from steps import KEY, MODEL, QUESTION, URL, attempt
+from steps import KEY, MODEL, QUESTION, UNKNOWN, URL, attempt
 
 LONGEST = 80
 ABOUT_THE_NOTE = "What does the file note.txt say?"
+PICTURE_FILE = "picture.png"
+ABOUT_THE_PICTURE = f"What does {PICTURE_FILE} show?"
 
 
 class Failed(Exception):
     """The program ended with a status, or not at all; what it printed."""
 
 
-def run(command):
-    """Do each step. `command(key, prompt)` gives the program with its arguments, and variables for it."""
+def run(command, shown=None):
+    """Do each step. `command(key, prompt, model)` gives the program with its arguments, and variables for it.
+
+    `shown(key)` gives the same with the picture; without it the program takes none.
+    """
     attempt("chat", lambda: {"text": said(*command(KEY, QUESTION))})
     attempt("tools", lambda: {"text": said(*command(KEY, ABOUT_THE_NOTE))})
+    if shown:
+        attempt("image", lambda: {"text": said(*shown(KEY))})
+    attempt("error", lambda: {"text": said(*command(KEY, QUESTION, UNKNOWN))})
     attempt("wrong key", lambda: {"text": said(*command(os.environ["WRONG_KEY"], QUESTION))})
     brief = os.environ["BRIEF_KEY"]
     use_up(brief)

@@ -18,9 +18,9 @@ models:
 """
 
 
-def command(key, prompt):
+def command(key, prompt, model=MODEL):
     file = Path("config.yaml").absolute()
-    file.write_text(CONFIGURATION.format(model=MODEL, url=URL, key=key), "utf-8")
+    file.write_text(CONFIGURATION.format(model=model, url=URL, key=key), "utf-8")
     return ["cn", "--config", str(file), "-p", prompt], {"CONTINUE_TELEMETRY_ENABLED": "0"}
 
 

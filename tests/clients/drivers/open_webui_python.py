@@ -3,7 +3,7 @@
 import json
 
 from open_webui_server import ask, served
-from steps import KEY, MESSAGES, MODEL, QUESTION, SHOWN, TOOL, URL, called, run
+from steps import KEY, MESSAGES, MODEL, QUESTION, RESULT, SHOWN, TOOL, URL, called, run
 
 connected = KEY
 
@@ -33,9 +33,12 @@ def stream(key):
 
 
 def tool(key):
-    answer = json.loads(completed(key, stream=False, tools=[TOOL]))
-    (call,) = answer["choices"][0]["message"]["tool_calls"]
-    return called(call["function"]["name"], call["function"]["arguments"])
+    message = json.loads(completed(key, stream=False, tools=[TOOL]))["choices"][0]["message"]
+    (call,) = message["tool_calls"]
+    result = {"role": "tool", "tool_call_id": call["id"], "content": RESULT}
+    answer = json.loads(completed(key, stream=False, tools=[TOOL], messages=[*MESSAGES, message, result]))
+    said = answer["choices"][0]["message"]["content"]
+    return *called(call["function"]["name"], call["function"]["arguments"]), said
 
 
 def image(key):
