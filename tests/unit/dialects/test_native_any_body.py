@@ -21,6 +21,7 @@ NAMES = st.sampled_from(
         *("reasoning", "effort", "output_config", "response_format", "json_schema", "schema", "encoding_format"),
         *("output", "call_id", "summary", "instructions", "tool_choice", "format", "parameters", "max_output_tokens"),
         *("message", "done", "done_reason", "response", "embeddings", "eval_count", "logprobs", "error", "index"),
+        *("partial", "namespace", "definition"),
     ]
 )
 LEAVES = st.one_of(
@@ -29,7 +30,7 @@ LEAVES = st.one_of(
     st.integers(),
     st.floats(),
     st.sampled_from(["", "text", "image", "image_url", "tool_use", "tool_result", "base64", "{}", "data:;base64,AA"]),
-    st.sampled_from(["assistant", "function_call", "reasoning"]),
+    st.sampled_from(["assistant", "function_call", "custom_tool_call", "reasoning", "function", "custom", "namespace"]),
     st.sampled_from(["user", "tool", "json_object", "json_schema", "enabled", "high", "stop", "llama3"]),
 )
 VALUES = st.recursive(

@@ -340,7 +340,7 @@ def test_an_answer_that_is_given_back_is_what_the_model_said(thinking: str, cont
 )
 def test_any_stream_has_one_end_or_fails(lines: list[bytes]) -> None:
     """Numbers rise by one, an item that was opened is closed before a sound end, and nothing comes behind it."""
-    translator = ResponseTranslator({"model": "m"})
+    translator = ResponseTranslator({"model": "m"}, {})
     made, broke = b"", False
     try:
         for line in lines:
@@ -384,7 +384,7 @@ def test_half_a_pair_of_surrogates_is_no_text() -> None:
     """It goes on as it is spelt; where it is told again it is a question mark."""
     half = chat_line("x").replace(b'"content":"x"', b'"content":"\\ud83d"')
     whole = chat_line("x").replace(b'"content":"x"', b'"content":"\\ud83d\\ude00"')
-    translator = ResponseTranslator({"model": "m"})
+    translator = ResponseTranslator({"model": "m"}, {})
     made = b"".join(map(translator.feed, (chat_line("a"), whole, half, LAST)))
     assert made.count(b"\\ud83d") == 2
     assert '"text":"a\U0001f600?"'.encode() in made
@@ -392,7 +392,7 @@ def test_half_a_pair_of_surrogates_is_no_text() -> None:
 
 def test_an_answer_is_no_longer_than_an_event_may_be() -> None:
     """All of it is told once more at its end."""
-    translator = ResponseTranslator({"model": "m"})
+    translator = ResponseTranslator({"model": "m"}, {})
     piece = chat_line("x" * 1024 * 1024)
     for _ in range(MAX_FRAME_BYTES // (2 * 1024 * 1024)):
         translator.feed(piece)

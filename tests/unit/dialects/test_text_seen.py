@@ -207,6 +207,7 @@ WHOLE: Final[dict[str, dict[str, Any]]] = {
         "output": [{"summary": [{"text": "x" * 8}]}, {"content": [{"text": "x" * 60}]}],
         "text": {"format": {"type": "text"}},
     },
+    "free text": {"output": [{"type": "custom_tool_call", "name": "f" * 8, "input": "x" * 60}]},
     "transcript": {"text": "x" * 68, "segments": [{"text": "not said again"}]},
 }
 

@@ -54,7 +54,30 @@ REQUESTS: Final = (
     Loss("`n`, `best_of`, `echo`, `logit_bias`", "left out", "OpenAI completions", "Ollama"),
     Loss("images at an address, uploaded files, sound", "400", "OpenAI responses", "Ollama"),
     Loss("`background`, `conversation`, `prompt`", "400", "OpenAI responses", "Ollama"),
-    Loss("the tool `web_search`, and others that OpenAI runs", "left out", "OpenAI responses", "Ollama"),
+    Loss(
+        "tools other than `function`, `custom` and `namespace`: `web_search`, `mcp`, `local_shell`, …",
+        "left out",
+        "OpenAI responses",
+        "Ollama",
+    ),
+    Loss(
+        "a `custom` tool",
+        "a function with one text, `input`; a call of it is the client's again, streamed as it is written",
+        "OpenAI responses",
+        "Ollama",
+    ),
+    Loss(
+        "the grammar of a `custom` tool, Lark's or a regular expression",
+        "words in its description, which nobody enforces",
+        "OpenAI responses",
+        "Ollama",
+    ),
+    Loss(
+        "tools in a `namespace`",
+        "functions of the namespace's name, `__` and their own; a call has both names again",
+        "OpenAI responses",
+        "Ollama",
+    ),
     Loss("`encrypted_content` of thoughts that are given back", "left out", "OpenAI responses", "Ollama"),
     Loss(
         "`tool_choice` of one function, `allowed_tools`",
@@ -96,8 +119,18 @@ REQUESTS: Final = (
 ANSWERS: Final = (
     Loss("all choices but the first", "left out", "OpenAI chat", "Ollama"),
     Loss("`refusal`, `annotations`, sound", "left out", "OpenAI chat", "Ollama"),
-    Loss("arguments of a call, piece by piece", "whole, once they are", "OpenAI chat", "Ollama"),
-    Loss("arguments that are no object", "an empty one", "OpenAI chat", "Ollama"),
+    Loss(
+        "arguments of a call, piece by piece",
+        "whole, once they are; the text of a `custom` tool stays in pieces",
+        "OpenAI chat",
+        "Ollama",
+    ),
+    Loss(
+        "arguments that are no object",
+        "an empty one; of a `custom` tool the text as it was written",
+        "OpenAI chat",
+        "Ollama",
+    ),
     Loss(
         "which stop text was met",
         "told where the server does (vLLM, SGLang), or this service cut the answer there; else `end_turn`",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any, Final, Literal, TypedDict
 
@@ -11,7 +11,7 @@ from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends.backend import Answer, Body, once
 from mlops_backend.services.llm.backends.statuses import is_missing_route, lacks_model
 from mlops_backend.services.llm.dialects import shortened, tokens_in
-from mlops_backend.services.llm.dialects.openai import Estimate, Model, names_to_restore, watched
+from mlops_backend.services.llm.dialects.openai import Estimate, Model, free_form_of, names_to_restore, watched
 from mlops_backend.services.llm.dialects.openai import listing as openai_listing
 from mlops_backend.services.llm.dialects.openai import requests as openai_requests
 from mlops_backend.services.llm.upstream import gathered
@@ -58,18 +58,20 @@ def counted(record: RequestRecord) -> Counted:
 
 
 class ToldApart(Counted):
-    """Stop texts to watch for, names to restore, and how tokens are counted."""
+    """Stop texts to watch for, names to restore, calls of which the text is wanted, and how tokens are counted."""
 
     stops: Sequence[str]
     names: Mapping[str, str]
+    free_form: Set[str]
 
 
 def told_apart(body: Body, model: Model, record: RequestRecord) -> ToldApart:
     """What the translation of an answer has to know of its request."""
+    free_form = free_form_of(body)
     if model.llama_cpp:
-        return {"stops": (), "names": {}, **counted(record)}
+        return {"stops": (), "names": {}, "free_form": free_form, **counted(record)}
     stops, names = watched(body.get("options")), names_to_restore(body.get("tools"))
-    return {"stops": stops, "names": names, **counted(record)}
+    return {"stops": stops, "names": names, "free_form": free_form, **counted(record)}
 
 
 def check_readable(asked: Asked) -> None:

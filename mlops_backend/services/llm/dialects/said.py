@@ -13,7 +13,7 @@ _TEXTS: Final = frozenset(
     {
         *("content", "text", "response", "delta", "refusal", "transcript"),
         *("thinking", "reasoning", "reasoning_content"),
-        *("name", "arguments", "partial_json"),
+        *("name", "arguments", "input", "partial_json"),
     }
 )
 _HOLDERS: Final = frozenset(

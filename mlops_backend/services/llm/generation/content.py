@@ -22,7 +22,7 @@ _LARGEST: Final = 1024 * 1024
 # Bytes of a stream that are kept to be read at its end.
 _KEPT: Final = 128 * 1024
 _REASONING: Final = frozenset({"thinking", "reasoning", "reasoning_content"})
-_ARGUMENTS: Final = frozenset({"arguments", "partial_json"})
+_ARGUMENTS: Final = frozenset({"arguments", "input", "partial_json"})
 Part = dict[str, str]
 
 

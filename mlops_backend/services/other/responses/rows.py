@@ -16,7 +16,14 @@ _PREFIX: Final = "resp_"
 _BYTES: Final = 24
 _LONGEST: Final = 64
 # How the ids of items begin, by their type.
-_PREFIXES: Final = {"message": "msg_", "function_call": "fc_", "function_call_output": "fco_", "reasoning": "rs_"}
+_PREFIXES: Final = {
+    "message": "msg_",
+    "reasoning": "rs_",
+    "function_call": "fc_",
+    "function_call_output": "fco_",
+    "custom_tool_call": "ctc_",
+    "custom_tool_call_output": "ctco_",
+}
 _TEXTS: Final = {"assistant": "output_text"}
 
 
@@ -93,9 +100,7 @@ def _listed(response_id: str, place: int, item: dict[str, Any]) -> dict[str, Any
     made = f"{_PREFIXES.get(str(kind), 'item_')}{response_id.removeprefix(_PREFIX)}_{place}"
     given = item.get("id")
     listed = {**item, "type": kind, "id": given if given and isinstance(given, str) else made}
-    if kind != "message":
-        return listed
     content = item.get("content")
-    if isinstance(content, str):
+    if kind == "message" and isinstance(content, str):
         listed["content"] = [{"type": _TEXTS.get(str(item.get("role")), "input_text"), "text": content}]
-    return {"status": "completed", **listed}
+    return {"status": "completed", **listed} if kind in _PREFIXES else listed

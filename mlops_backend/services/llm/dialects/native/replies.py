@@ -73,12 +73,16 @@ def message_of(told: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool call of an answer; `id` is Ollama's, or a new one, since older Ollamas give none."""
+    """A tool call of an answer; `id` is Ollama's, or a new one, since older Ollamas give none.
+
+    Of one that is `partial` more follows, with the same `index`: a member of this service's own.
+    """
 
     id: str
     index: int
     name: str
     arguments: Mapping[str, Any]
+    partial: bool = False
 
     @property
     def text(self) -> str:
@@ -136,7 +140,8 @@ def _call(call: Mapping[str, Any], number: int) -> Call:
     function = call["function"]
     index, arguments = function.get("index"), function.get("arguments")
     place = index if isinstance(index, int) else number
-    return Call(call.get("id") or new_id("call_"), place, str(function["name"]), arguments or {})
+    told_id, is_partial = call.get("id") or new_id("call_"), call.get("partial") is True
+    return Call(told_id, place, str(function["name"]), arguments or {}, is_partial)
 
 
 def _head(prefix: str, kind: str, told: Mapping[str, Any]) -> dict[str, Any]:

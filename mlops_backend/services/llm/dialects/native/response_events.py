@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mlops_backend.errors import BackendNonsense
@@ -15,13 +16,12 @@ from mlops_backend.services.llm.dialects.native.replies import Call, called, mes
 from mlops_backend.services.llm.dialects.native.response_replies import (
     MADE,
     PREFIXES,
-    Item,
     begun,
-    call_item,
     ended,
     failed,
     text_part,
 )
+from mlops_backend.services.llm.dialects.native.response_tools import Item, Tool, called_item
 from mlops_backend.services.llm.dialects.native.shapes import SAID, THOUGHT
 
 _PLAIN: Final = {"text": SAID, "thinking": THOUGHT}
@@ -39,16 +39,29 @@ _MOST_TEXT: Final = MAX_FRAME_BYTES // 2
 _MARK: Final = secrets.token_hex(8)
 
 
+@dataclass(slots=True)
+class _Writing:
+    """A call whose text is still coming: which it is, and where its item stands in the output."""
+
+    index: int
+    place: int
+    item: Item
+    pieces: list[str] = field(default_factory=list)
+
+
 class ResponseTranslator(LineTranslator):
     """One stream.
 
     Args:
         echoed: what the response repeats of what was asked.
+        tools: those that the model was told of, by its names.
     """
 
-    def __init__(self, echoed: Mapping[str, Any]) -> None:
+    def __init__(self, echoed: Mapping[str, Any], tools: Mapping[str, Tool]) -> None:
         super().__init__()
         self._response = begun(echoed)
+        self._tools = tools
+        self._writing: _Writing | None = None
         self._number = 0
         self._output: list[Item] = []
         self._open = self._item_id = ""
@@ -63,8 +76,8 @@ class ResponseTranslator(LineTranslator):
         for kind, text in texts_of(spoken):
             events += [*self._opened(kind), self._delta(text)]
         for call in called(spoken.get("tool_calls"), self._called):
-            self._called += 1
-            events += [*self._closed(), *self._of_call(call)]
+            self._called += not call.partial
+            events += self._of_call(call)
         return [*events, *self._end(told)] if is_last else events
 
     def _error(self, words: str) -> bytes:
@@ -72,9 +85,7 @@ class ResponseTranslator(LineTranslator):
 
     def behind(self, text: bytes) -> bytes:
         """The number of its event; what was said is told once more at the end, and so is kept."""
-        self._size += len(text)
-        if self._size > _MOST_TEXT:
-            raise BackendNonsense("The backend sent an answer longer than this service accepts.")
+        self._grow(len(text))
         self._pieces.append(text)
         number, self._number = self._number, self._number + 1
         return self._after % number
@@ -112,15 +123,52 @@ class ResponseTranslator(LineTranslator):
         return [done, part, *self._finished(MADE[kind](self._item_id, text))]
 
     def _of_call(self, call: Call) -> list[bytes]:
-        item = call_item(new_id("fc_"), call)
+        item = called_item(call, self._tools)
+        if item["type"] == "custom_tool_call":
+            return self._of_text(call, item)
+        events = self._closed()
         place = {"item_id": item["id"], "output_index": len(self._output)}
         kind = "response.function_call_arguments"
         return [
+            *events,
             self._item("added", {**item, "status": "in_progress", "arguments": ""}),
             self._event(f"{kind}.delta", **place, delta=call.text),
             self._event(f"{kind}.done", **place, name=call.name, arguments=call.text),
             *self._finished(item),
         ]
+
+    def _of_text(self, call: Call, item: Item) -> list[bytes]:
+        """A call that takes a text, or the next piece of one; other items may come between two pieces."""
+        events: list[bytes] = []
+        text = item["input"]
+        if self._writing is None or self._writing.index != call.index:
+            item |= {"status": "in_progress", "input": ""}
+            events = [*self._ended_text(), *self._closed(), self._item("added", item)]
+            self._writing = _Writing(call.index, len(self._output), item)
+            self._output.append(item)
+        if text:
+            self._grow(len(text))
+            self._writing.pieces.append(text)
+            events.append(self._of_input("delta", self._writing, delta=text))
+        return events if call.partial else [*events, *self._ended_text()]
+
+    def _ended_text(self) -> list[bytes]:
+        """What ends the call whose text is being written."""
+        writing, self._writing = self._writing, None
+        if writing is None:
+            return []
+        writing.item |= {"status": "completed", "input": "".join(writing.pieces)}
+        done = self._of_input("done", writing, input=writing.item["input"])
+        return [done, self._item("done", writing.item, writing.place)]
+
+    def _of_input(self, kind: str, writing: _Writing, **fields: str) -> bytes:
+        place = {"item_id": writing.item["id"], "output_index": writing.place}
+        return self._event(f"response.custom_tool_call_input.{kind}", **place, **fields)
+
+    def _grow(self, size: int) -> None:
+        self._size += size
+        if self._size > _MOST_TEXT:
+            raise BackendNonsense("The backend sent an answer longer than this service accepts.")
 
     def _finished(self, item: Item) -> list[bytes]:
         event = self._item("done", item)
@@ -128,15 +176,16 @@ class ResponseTranslator(LineTranslator):
         return [event]
 
     def _end(self, told: Mapping[str, Any]) -> list[bytes]:
-        events = self._closed()
+        events = [*self._ended_text(), *self._closed()]
         response = ended(self._response, told, self._output)
         return [*events, self._lifecycle(response["status"], response)]
 
     def _lifecycle(self, kind: str, response: Mapping[str, Any]) -> bytes:
         return self._event(f"response.{kind}", response=response)
 
-    def _item(self, kind: str, item: Item) -> bytes:
-        return self._event(f"response.output_item.{kind}", output_index=len(self._output), item=item)
+    def _item(self, kind: str, item: Item, place: int | None = None) -> bytes:
+        index = len(self._output) if place is None else place
+        return self._event(f"response.output_item.{kind}", output_index=index, item=item)
 
     def _of_item(self, kind: str, **fields: Any) -> bytes:
         place = {"item_id": self._item_id, "output_index": len(self._output), _INDEX[self._open]: 0}

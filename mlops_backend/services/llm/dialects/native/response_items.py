@@ -9,6 +9,8 @@ from mlops_backend.aside import rest
 from mlops_backend.errors import BadRequest
 from mlops_backend.services.llm.dialects.native.fields import Fields, kind_of
 from mlops_backend.services.llm.dialects.native.messages import arguments_of, image_of
+from mlops_backend.services.llm.dialects.native.response_tools import model_name
+from mlops_backend.services.llm.dialects.openai import PARAMETER
 
 _ITEM: Final = "ResponsesInputItem"
 _CONTENT: Final = "ResponsesContent"
@@ -57,9 +59,9 @@ class _Messages:
             case "reasoning":
                 self.end_thought()
                 self._thought = _thought(item)
-            case "function_call":
-                self._call(item)
-            case "function_call_output":
+            case "function_call" | "custom_tool_call":
+                self._call(item, kind)
+            case "function_call_output" | "custom_tool_call_output":
                 self.end_thought()
                 self.messages.append(self._result(item))
             case "":
@@ -82,13 +84,14 @@ class _Messages:
         self.end_thought()
         self.messages.append({"role": "system" if role == "developer" else role, **said})
 
-    def _call(self, item: Fields) -> None:
-        name, call_id = item.text("name"), item.text("call_id")
-        for field, value in (("name", name), ("call_id", call_id)):
-            if not value:
-                raise BadRequest(f"function_call missing required '{field}' field")
+    def _call(self, item: Fields, kind: str) -> None:
+        for field in ("name", "call_id"):
+            if not item.text(field):
+                raise BadRequest(f"{kind} missing required '{field}' field")
+        name, call_id = model_name(item.text("namespace"), item.text("name")), item.text("call_id")
         self._names[call_id] = name
-        given = arguments_of(item.text("arguments") or "{}")
+        is_free = kind == "custom_tool_call"
+        given = {PARAMETER: item.text("input")} if is_free else arguments_of(item.text("arguments") or "{}")
         call = {"id": call_id, "function": {"name": name, "arguments": given}}
         if self._thought or not self.messages or self.messages[-1]["role"] != _ASSISTANT:
             self._add_answer({})

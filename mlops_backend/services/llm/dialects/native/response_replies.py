@@ -7,19 +7,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mlops_backend.services.llm.dialects.native.message_events import texts_of
-from mlops_backend.services.llm.dialects.native.replies import Call, called, message_of, new_id, reason_of, usage_of
+from mlops_backend.services.llm.dialects.native.replies import called, message_of, new_id, reason_of, usage_of
+from mlops_backend.services.llm.dialects.native.response_tools import Item, Tool, called_item
 from mlops_backend.services.llm.dialects.openai import RESPONSE
 
 # Why an answer is not whole, in the words of each.
 _CUT: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
-Item = dict[str, Any]
 
 
-def response_reply(echoed: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+def response_reply(echoed: Mapping[str, Any], tools: Mapping[str, Tool], told: Mapping[str, Any]) -> dict[str, Any]:
     """`/api/chat`'s answer as `/v1/responses`'.
 
     Args:
         echoed: what it repeats of what was asked.
+        tools: those that the model was told of, by its names.
         told: Ollama's.
 
     Raises:
@@ -27,7 +28,7 @@ def response_reply(echoed: Mapping[str, Any], told: Mapping[str, Any]) -> dict[s
     """
     spoken = message_of(told)
     output = [MADE[kind](new_id(PREFIXES[kind]), text) for kind, text in texts_of(spoken)]
-    output += [call_item(new_id("fc_"), call) for call in called(spoken.get("tool_calls"), 0)]
+    output += [called_item(call, tools) for call in called(spoken.get("tool_calls"), 0)]
     return ended(begun(echoed), told, output)
 
 
@@ -71,18 +72,6 @@ def message_item(item_id: str, text: str) -> Item:
 def text_part(text: str) -> dict[str, Any]:
     """A part of a message."""
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
-
-
-def call_item(item_id: str, call: Call) -> Item:
-    """A call of a function."""
-    return {
-        "id": item_id,
-        "type": "function_call",
-        "status": "completed",
-        "call_id": call.id,
-        "name": call.name,
-        "arguments": call.text,
-    }
 
 
 def response_usage(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from mlops_backend.services.llm.dialects.openai import listing, replies, request
 from mlops_backend.services.llm.dialects.openai.bodies import flag, named, read_body
 from mlops_backend.services.llm.dialects.openai.checked import ROUTES
 from mlops_backend.services.llm.dialects.openai.embeddings import native_reply, native_request
+from mlops_backend.services.llm.dialects.openai.free_text import PARAMETER, free_text
 from mlops_backend.services.llm.dialects.openai.history import with_instructions_first
 from mlops_backend.services.llm.dialects.openai.messages import Model
 from mlops_backend.services.llm.dialects.openai.pieces import Estimate
@@ -18,7 +19,7 @@ from mlops_backend.services.llm.dialects.openai.response_events import (
 )
 from mlops_backend.services.llm.dialects.openai.stops import watched
 from mlops_backend.services.llm.dialects.openai.stream import StreamTranslator
-from mlops_backend.services.llm.dialects.openai.tools import names_to_restore
+from mlops_backend.services.llm.dialects.openai.tools import free_form_of, names_to_restore
 from mlops_backend.services.llm.dialects.openai.usage_apart import usage_apart
 from mlops_backend.services.llm.dialects.openai.usage_chunk import UnaskedUsage, wants_usage, with_usage_wanted
 
@@ -27,6 +28,7 @@ __all__ = [
     "COMPLETION_PATH",
     "EMBED_PATH",
     "LLAMA_CPP",
+    "PARAMETER",
     "RESPONSE",
     "RESPONSES_PATH",
     "ROUTES",
@@ -37,6 +39,8 @@ __all__ = [
     "completed_events",
     "completed_response",
     "flag",
+    "free_form_of",
+    "free_text",
     "listing",
     "named",
     "names_to_restore",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from mlops_backend.errors import BackendNonsense
@@ -41,6 +41,7 @@ def whole_reply(
     *,
     stops: Sequence[str] = (),
     names: Mapping[str, str] | None = None,
+    free_form: Set[str] = frozenset(),
     estimate: Estimate = no_estimate,
     believed: bool = True,
 ) -> dict[str, Any]:
@@ -54,6 +55,7 @@ def whole_reply(
         top: how many alternatives of each token the client wants to see.
         stops: texts at which it is cut, since the server was not told of them.
         names: a function's name as it was sent -> as the client wrote it.
+        free_form: functions of which only the text is wanted, by the client's names.
         estimate: the usage, where the server tells none, of so many characters in so many frames.
         believed: whether what it tells counts.
 
@@ -66,7 +68,7 @@ def whole_reply(
         raise BackendNonsense("The backend's answer lacks its choices.")
     text, thinking, calls = _spoken(choice)
     reason = done_reason(choice.get("finish_reason"))
-    told = _told_calls(calls, names or {}, may_fail=bool(text) or reason == "length")
+    told = _told_calls(calls, names or {}, free_form, may_fail=bool(text) or reason == "length")
     watch = StopWatch(stops)
     shape = said(operation, watch.feed(text) + watch.rest(), thinking, told)
     if scores := choice.get("logprobs"):
@@ -159,13 +161,15 @@ def _spoken(choice: Mapping[str, Any]) -> tuple[str, str, Sequence[Any]]:
     return *spoken(message), calls
 
 
-def _told_calls(calls: Sequence[Any], names: Mapping[str, str], *, may_fail: bool) -> list[dict[str, Any]]:
+def _told_calls(
+    calls: Sequence[Any], names: Mapping[str, str], free_form: Set[str], *, may_fail: bool
+) -> list[dict[str, Any]]:
     """The calls in Ollama's form; one that is out of shape costs no good one, nor the text."""
     told: list[dict[str, Any]] = []
     failures: list[BackendNonsense] = []
     for call in calls:
         try:
-            told.append(told_call(len(told), call, names))
+            told.append(told_call(len(told), call, names, free_form))
         except BackendNonsense as error:
             failures.append(error)
     if failures and not told and not may_fail:

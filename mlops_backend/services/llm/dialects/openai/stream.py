@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence, Set
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -11,7 +10,7 @@ from pydantic_core import from_json
 
 from mlops_backend.errors import BackendNonsense
 from mlops_backend.services.llm.dialects import dump_line, error_text, texts_in
-from mlops_backend.services.llm.dialects.openai.calls import CallGatherer, told_call
+from mlops_backend.services.llm.dialects.openai.calls import CallGatherer
 from mlops_backend.services.llm.dialects.openai.pieces import (
     NOT_AN_EVENT,
     Conversing,
@@ -43,6 +42,7 @@ class StreamTranslator:
         top: how many alternatives of each token the client wants to see, when it asked for `logprobs`.
         stops: texts to watch for, which the server was not told.
         names: a function's name as it was sent -> as the client wrote it.
+        free_form: functions of which only the text is wanted, by the client's names.
         estimate: the usage, where the server tells none, of so many characters that came in so many frames.
         believed: whether what it tells counts.
     """
@@ -55,21 +55,21 @@ class StreamTranslator:
         *,
         stops: Sequence[str] = (),
         names: Mapping[str, str] | None = None,
+        free_form: Set[str] = frozenset(),
         estimate: Estimate = no_estimate,
         believed: bool = True,
     ) -> None:
         self._operation = operation
         self._model = model
         self._top = top
-        self._names = names or {}
         self._estimate, self._believed = estimate, believed
         self._stop = StopWatch(stops)
         self._started = perf_counter_ns()
         self._waited = 0
-        self._of_calls = self._called = 0
+        self._of_calls = 0
         self._held: list[bytes] = []
         self._held_bytes = 0
-        self._calls = CallGatherer()
+        self._calls = CallGatherer(names, free_form)
         self._reason = ""
         self._met: Mapping[str, str] = {}
         self._usage: Mapping[str, Any] = {}
@@ -230,21 +230,14 @@ class StreamTranslator:
         return line + self._called_lines(self._calls.begun())
 
     def _called_lines(self, calls: Sequence[Mapping[str, Any]]) -> bytes:
-        """A line for each call, as a genuine Ollama sends them; one that is cut costs no other."""
-        lines = b""
-        for call in calls:
-            with suppress(BackendNonsense):
-                told = told_call(self._called, call, self._names)
-                shape = said(self._operation, "", "", [told])
-                lines += dump_line({"model": self._model, "created_at": now(), **shape, "done": False})
-                self._called += 1
-        return lines
+        """A line for each call, as a genuine Ollama sends them."""
+        start = {"model": self._model, "created_at": now()}
+        return b"".join(dump_line({**start, **said(self._operation, "", "", [call]), "done": False}) for call in calls)
 
     def _last_line(self) -> bytes:
         self._ended = True
-        left = self._calls.rest()
-        lines = self._called_lines(left)
-        if left and not (self._called or self._pieces.characters) and self._reason != "length":
+        lines = self._called_lines(self._calls.rest())
+        if self._calls.is_spoilt and not (self._calls.count or self._pieces.characters) and self._reason != "length":
             raise BackendNonsense("The backend's tool call is not in its form.")
         if rest := self._stop.rest():
             lines = dump_line({**self._start(), **said(self._operation, rest), "done": False}) + lines

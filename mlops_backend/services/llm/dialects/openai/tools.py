@@ -57,6 +57,12 @@ def names_to_restore(tools: Any) -> dict[str, str]:
     return {safe: name for name in names if (safe := safe_name(name)) != name}
 
 
+def free_form_of(body: Mapping[str, Any]) -> frozenset[str]:
+    """The functions of which only the text is wanted: a member of this service's own, since Ollama has none."""
+    named = body.get("free_form")
+    return frozenset(name for name in named if isinstance(name, str)) if isinstance(named, list) else frozenset()
+
+
 def _functions(tools: Any) -> Iterator[Mapping[str, Any]]:
     if not isinstance(tools, list):
         raise BadRequest('the field "tools" must be an array')

@@ -1,0 +1,170 @@
+"""Tools of OpenAI's Responses API as functions: what a model is told of them, and the items that its calls become.
+
+A `custom` tool takes a text, and becomes a function with one parameter. A `namespace` holds tools of both kinds, whose
+names have its name before them then. All others are OpenAI's own: a model is not told of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mlops_backend.errors import BadRequest
+from mlops_backend.services.llm.dialects.native.fields import Fields
+from mlops_backend.services.llm.dialects.native.replies import Call, new_id
+from mlops_backend.services.llm.dialects.openai import PARAMETER, free_text
+
+_TOOL: Final = "ResponsesTool"
+_EMPTY: Final = {"type": "object", "properties": {}}
+# OpenAI's rule for a function's name; what is longer ends in a mark of its own.
+_LONGEST_NAME: Final = 64
+_MARK: Final = 8
+_CALLED: Final = ("function", "custom")
+_TOLD: Final[Mapping[str, tuple[str, ...]]] = {
+    "function": ("type", "name", "description", "parameters", "strict"),
+    "custom": ("type", "name", "description", "format"),
+}
+_SYNTAXES: Final = {"lark": "Lark grammar", "regex": "regular expression"}
+_AS_IT_STANDS: Final = f"Give the whole text as the parameter `{PARAMETER}`."
+Item = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool that a model may call.
+
+    Attributes:
+        name: what the model calls it.
+        own: what the client does.
+        namespace: the client's that it is in, or an empty text.
+        is_free: whether it takes a text.
+        described: what the model is told.
+    """
+
+    name: str
+    own: str
+    namespace: str
+    is_free: bool
+    described: Mapping[str, Any]
+
+
+def model_name(namespace: str, name: str) -> str:
+    """What a model calls a tool that the client has in a namespace, if it is in one; no server cuts it."""
+    joined = f"{namespace}__{name}" if namespace else name
+    if not namespace or len(joined) <= _LONGEST_NAME:
+        return joined
+    mark = hashlib.sha256(joined.encode(errors="surrogatepass")).hexdigest()[:_MARK]
+    return f"{joined[: _LONGEST_NAME - _MARK]}{mark}"
+
+
+def tools_of(request: Fields) -> list[Tool]:
+    """The tools of a request that a model can be told of. Raises `BadRequest`, as those below do."""
+    return [_tool(tool, namespace) for tool, namespace in _callable(request)]
+
+
+def told_tools(request: Fields) -> list[dict[str, Any]]:
+    """The same as an answer lists them."""
+    return [told for tool in request.objects("tools", _TOOL) if (told := _told(tool)) is not None]
+
+
+def chosen(request: Fields, tools: list[Tool]) -> list[Tool]:
+    """Those that it may call now."""
+    choice = request.any("tool_choice")
+    kind = choice if isinstance(choice, str) else choice.get("type") if isinstance(choice, dict) else None
+    if kind == "none":
+        return []
+    if kind == "required" and not tools:
+        raise BadRequest("tool_choice asks for a call, and tools has none that can be called here")
+    if not isinstance(choice, dict) or kind is None:
+        return tools
+    if kind == "allowed_tools":
+        allowed = choice.get("tools")
+        named = [each for each in allowed if isinstance(each, dict)] if isinstance(allowed, list) else []
+        return [tool for tool in tools if any(_is_meant(tool, each) for each in named)]
+    found = [tool for tool in tools if kind in _CALLED and _is_meant(tool, choice)]
+    if not found:
+        raise BadRequest("tool_choice names a tool that is not among the functions in tools")
+    return found
+
+
+def tool_choice(request: Fields, tools: Sequence[Tool]) -> dict[str, Any]:
+    """What no Ollama is sent, and others understand; `allowed_tools` has left others out of `tools` already."""
+    choice, together = request.any("tool_choice"), request.any("parallel_tool_calls")
+    if isinstance(choice, dict):
+        named = {"type": "function", "function": {"name": tools[0].name}} if tools else None
+        choice = choice.get("mode") if choice.get("type") == "allowed_tools" else named if choice.get("type") else None
+    free_form = [tool.name for tool in tools if tool.is_free]
+    told = {"tool_choice": choice or None, "free_form": free_form or None}
+    apart = {"parallel_tool_calls": together} if isinstance(together, bool) else {}
+    return {**{name: value for name, value in told.items() if value}, **apart}
+
+
+def called_item(call: Call, tools: Mapping[str, Tool]) -> Item:
+    """A call as an item of the output.
+
+    Args:
+        call: it.
+        tools: those that the model was told of, by its names.
+    """
+    tool = tools.get(call.name)
+    within = {"namespace": tool.namespace} if tool is not None and tool.namespace else {}
+    named = {"status": "completed", "call_id": call.id, "name": call.name if tool is None else tool.own, **within}
+    if tool is not None and tool.is_free:
+        return {"id": new_id("ctc_"), "type": "custom_tool_call", **named, "input": free_text(call.arguments)}
+    return {"id": new_id("fc_"), "type": "function_call", **named, "arguments": call.text}
+
+
+def _callable(request: Fields) -> Iterator[tuple[Fields, str]]:
+    for tool in request.objects("tools", _TOOL):
+        if tool.text("type") == "namespace":
+            inner = tool.objects("tools", _TOOL)
+            yield from ((each, tool.text("name")) for each in inner if each.text("type") in _CALLED)
+        elif tool.text("type") in _CALLED:
+            yield tool, ""
+
+
+def _tool(tool: Fields, namespace: str) -> Tool:
+    is_free, own = tool.text("type") == "custom", tool.text("name")
+    name, description = model_name(namespace, own), tool.text("description")
+    if is_free:
+        description, parameters = _with_format(tool, description), _one_text()
+    else:
+        given = tool.inner("parameters", "map[string]interface {}")
+        parameters = _EMPTY if given is None else tool.any("parameters")
+    function = {"name": name, "description": description, "parameters": parameters}
+    return Tool(name, own, namespace, is_free, {"type": "function", "function": function})
+
+
+def _one_text() -> dict[str, Any]:
+    text = {"type": "string", "description": "The tool's whole input, as free text."}
+    return {"type": "object", "properties": {PARAMETER: text}, "required": [PARAMETER]}
+
+
+def _with_format(tool: Fields, description: str) -> str:
+    """The description of a tool that takes a text, with the grammar of it, which nobody enforces."""
+    form = tool.inner("format", "ResponsesToolFormat")
+    words = [description, _AS_IT_STANDS]
+    if form is not None and form.text("type") == "grammar":
+        syntax = form.text("syntax")
+        words.append(f"The text has to follow this {_SYNTAXES.get(syntax, syntax)}:\n{form.text('definition')}")
+    elif form is not None and form.text("type") != "text":
+        raise BadRequest(f'unknown format of the custom tool {tool.text("name")[:100]}: "{form.text("type")[:100]}"')
+    return "\n\n".join(filter(None, words))
+
+
+def _told(tool: Fields) -> dict[str, Any] | None:
+    kind = tool.text("type")
+    if kind == "namespace":
+        inner = [told for each in tool.objects("tools", _TOOL) if (told := _told(each)) is not None]
+        return {"type": kind, "name": tool.text("name"), "description": tool.text("description"), "tools": inner}
+    return {name: tool.any(name) for name in _TOLD[kind]} if kind in _TOLD else None
+
+
+def _is_meant(tool: Tool, choice: Mapping[str, Any]) -> bool:
+    """Whether a choice is of this tool, or of the namespace that it is in."""
+    name, kind = choice.get("name"), choice.get("type")
+    if kind == "namespace":
+        return tool.namespace == name
+    return name in (tool.own, tool.name) and kind in (None, "custom" if tool.is_free else "function")
