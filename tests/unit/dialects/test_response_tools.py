@@ -102,6 +102,48 @@ def test_tools_in_a_namespace() -> None:
     assert [call["function"]["name"] for call in turn["tool_calls"]] == ["look", "crm__look", "crm__patch", "other"]
 
 
+def test_a_search_for_tools_that_the_client_does() -> None:
+    """Is a function; what it found are tools from then on, each told once. One that OpenAI does is left out."""
+    search = {
+        "type": "tool_search",
+        "execution": "client",
+        "description": "Find.",
+        "parameters": {"type": "object", "properties": {"query": {"type": "string"}}},
+    }
+    told_by = {"type": "tool_search_call", "id": "tsc_1", "call_id": "call_1", "execution": "client"}
+    items = [
+        said("user", part("Go")),
+        {**told_by, "status": "completed", "arguments": {"query": "customers"}},
+        {**told_by, "type": "tool_search_output", "status": "completed", "tools": [CRM, TOOL]},
+    ]
+    made = carried(tools=[TOOL, search, {"type": "tool_search"}], input=items)
+    described = [tool["function"]["name"] for tool in made.body["tools"]]
+    assert described == ["look", "tool_search", "crm__look", "crm__patch"]
+    assert made.body["tools"][1]["function"]["parameters"] == search["parameters"]
+    _, call, result = made.body["messages"]
+    assert call["tool_calls"] == [
+        {"id": "call_1", "function": {"name": "tool_search", "arguments": {"query": "customers"}}}
+    ]
+    assert result["content"] == "These tools can be called now: crm__look, crm__patch, look."
+    assert (result["tool_name"], result["tool_call_id"]) == ("tool_search", "call_1")
+    nothing = messages(items[0], items[1], {**items[2], "tools": []})
+    assert nothing[-1]["content"] == "No tools were found."
+    again = {"id": "call_2", "function": {"name": "tool_search", "arguments": {"query": "more"}}}
+    answer = made.whole({"message": {"content": "", "tool_calls": [again]}, "done": True})
+    Response.model_validate(answer)
+    assert answer["tools"] == [{**TOOL, "strict": None}, search]
+    [item] = answer["output"]
+    assert (item["type"], item["call_id"], item["arguments"]) == ("tool_search_call", "call_2", {"query": "more"})
+    events = translated(chat_line("", tool_calls=[again]), LAST, tools=[search])
+    assert [each["type"].removeprefix("response.") for each in events[2:]] == [
+        *("output_item.added", "output_item.done", "completed")
+    ]
+    assert carried(tools=[TOOL, search], tool_choice={"type": "tool_search"}).beyond["tool_choice"] == {
+        "type": "function",
+        "function": {"name": "tool_search"},
+    }
+
+
 def test_a_long_name_in_a_namespace_is_not_cut_by_anybody() -> None:
     """Two that begin alike stay two."""
     inner = [{**TOOL, "name": f"{'x' * 60}{number}"} for number in range(2)]

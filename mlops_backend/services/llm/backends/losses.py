@@ -55,7 +55,7 @@ REQUESTS: Final = (
     Loss("images at an address, uploaded files, sound", "400", "OpenAI responses", "Ollama"),
     Loss("`background`, `conversation`, `prompt`", "400", "OpenAI responses", "Ollama"),
     Loss(
-        "tools other than `function`, `custom` and `namespace`: `web_search`, `mcp`, `local_shell`, …",
+        "tools that OpenAI runs or describes itself: `web_search`, `mcp`, `local_shell`, …",
         "left out",
         "OpenAI responses",
         "Ollama",
@@ -69,6 +69,13 @@ REQUESTS: Final = (
     Loss(
         "the grammar of a `custom` tool, Lark's or a regular expression",
         "words in its description, which nobody enforces",
+        "OpenAI responses",
+        "Ollama",
+    ),
+    Loss("`tool_search`, and `defer_loading`", "all tools are told at once", "OpenAI responses", "Ollama"),
+    Loss(
+        "`tool_search` that the client does",
+        "a function of that name; what was found are functions too",
         "OpenAI responses",
         "Ollama",
     ),

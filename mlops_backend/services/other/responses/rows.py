@@ -23,6 +23,8 @@ _PREFIXES: Final = {
     "function_call_output": "fco_",
     "custom_tool_call": "ctc_",
     "custom_tool_call_output": "ctco_",
+    "tool_search_call": "tsc_",
+    "tool_search_output": "tso_",
 }
 _TEXTS: Final = {"assistant": "output_text"}
 

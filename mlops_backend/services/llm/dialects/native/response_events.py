@@ -126,6 +126,8 @@ class ResponseTranslator(LineTranslator):
         item = called_item(call, self._tools)
         if item["type"] == "custom_tool_call":
             return self._of_text(call, item)
+        if item["type"] != "function_call":
+            return [*self._closed(), self._item("added", {**item, "status": "in_progress"}), *self._finished(item)]
         events = self._closed()
         place = {"item_id": item["id"], "output_index": len(self._output)}
         kind = "response.function_call_arguments"

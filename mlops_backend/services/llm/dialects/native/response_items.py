@@ -9,7 +9,7 @@ from mlops_backend.aside import rest
 from mlops_backend.errors import BadRequest
 from mlops_backend.services.llm.dialects.native.fields import Fields, kind_of
 from mlops_backend.services.llm.dialects.native.messages import arguments_of, image_of
-from mlops_backend.services.llm.dialects.native.response_tools import model_name
+from mlops_backend.services.llm.dialects.native.response_tools import SEARCH, found_tools, model_name
 from mlops_backend.services.llm.dialects.openai import PARAMETER
 
 _ITEM: Final = "ResponsesInputItem"
@@ -59,9 +59,9 @@ class _Messages:
             case "reasoning":
                 self.end_thought()
                 self._thought = _thought(item)
-            case "function_call" | "custom_tool_call":
+            case "function_call" | "custom_tool_call" | "tool_search_call":
                 self._call(item, kind)
-            case "function_call_output" | "custom_tool_call_output":
+            case "function_call_output" | "custom_tool_call_output" | "tool_search_output":
                 self.end_thought()
                 self.messages.append(self._result(item))
             case "":
@@ -85,13 +85,13 @@ class _Messages:
         self.messages.append({"role": "system" if role == "developer" else role, **said})
 
     def _call(self, item: Fields, kind: str) -> None:
-        for field in ("name", "call_id"):
-            if not item.text(field):
+        own = SEARCH if kind == "tool_search_call" else item.text("name")
+        name, call_id = model_name(item.text("namespace"), own), item.text("call_id")
+        for field, value in (("name", name), ("call_id", call_id)):
+            if not value:
                 raise BadRequest(f"{kind} missing required '{field}' field")
-        name, call_id = model_name(item.text("namespace"), item.text("name")), item.text("call_id")
         self._names[call_id] = name
-        is_free = kind == "custom_tool_call"
-        given = {PARAMETER: item.text("input")} if is_free else arguments_of(item.text("arguments") or "{}")
+        given = _given(item, kind)
         call = {"id": call_id, "function": {"name": name, "arguments": given}}
         if self._thought or not self.messages or self.messages[-1]["role"] != _ASSISTANT:
             self._add_answer({})
@@ -100,7 +100,8 @@ class _Messages:
     def _result(self, item: Fields) -> dict[str, Any]:
         """A result, with the name of the function that it is of: older templates know no other."""
         told = item.text("call_id")
-        text, images = _content(item, "output")
+        is_search = item.text("type") == "tool_search_output"
+        text, images = (found_tools(item), ()) if is_search else _content(item, "output")
         extras = {"images": images, "tool_name": self._names.get(told, ""), "tool_call_id": told}
         return {"role": "tool", "content": text, **{name: value for name, value in extras.items() if value}}
 
@@ -108,6 +109,15 @@ class _Messages:
         thought, self._thought = self._thought, ""
         thinking = {"thinking": thought} if thought else {}
         self.messages.append({"role": _ASSISTANT, "content": "", **said, **thinking})
+
+
+def _given(item: Fields, kind: str) -> dict[str, Any]:
+    """The arguments of a call, as an object."""
+    if kind == "custom_tool_call":
+        return {PARAMETER: item.text("input")}
+    if kind == "tool_search_call" and isinstance(given := item.any("arguments"), dict):
+        return given
+    return arguments_of(item.text("arguments") or "{}")
 
 
 def _thought(item: Fields) -> str:

@@ -1,7 +1,8 @@
 """Tools of OpenAI's Responses API as functions: what a model is told of them, and the items that its calls become.
 
 A `custom` tool takes a text, and becomes a function with one parameter. A `namespace` holds tools of both kinds, whose
-names have its name before them then. All others are OpenAI's own: a model is not told of them.
+names have its name before them then. A `tool_search` that the client does is a function of that name; what it found
+are tools from then on. All others are OpenAI's own: a model is not told of them.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ _EMPTY: Final = {"type": "object", "properties": {}}
 # OpenAI's rule for a function's name; what is longer ends in a mark of its own.
 _LONGEST_NAME: Final = 64
 _MARK: Final = 8
+SEARCH: Final = "tool_search"
 _CALLED: Final = ("function", "custom")
 _TOLD: Final[Mapping[str, tuple[str, ...]]] = {
     "function": ("type", "name", "description", "parameters", "strict"),
     "custom": ("type", "name", "description", "format"),
+    SEARCH: ("type", "execution", "description", "parameters"),
 }
 _SYNTAXES: Final = {"lark": "Lark grammar", "regex": "regular expression"}
 _AS_IT_STANDS: Final = f"Give the whole text as the parameter `{PARAMETER}`."
@@ -39,14 +42,14 @@ class Tool:
         name: what the model calls it.
         own: what the client does.
         namespace: the client's that it is in, or an empty text.
-        is_free: whether it takes a text.
+        kind: of the client's: `function`, `custom` or `tool_search`.
         described: what the model is told.
     """
 
     name: str
     own: str
     namespace: str
-    is_free: bool
+    kind: str
     described: Mapping[str, Any]
 
 
@@ -61,7 +64,12 @@ def model_name(namespace: str, name: str) -> str:
 
 def tools_of(request: Fields) -> list[Tool]:
     """The tools of a request that a model can be told of. Raises `BadRequest`, as those below do."""
-    return [_tool(tool, namespace) for tool, namespace in _callable(request)]
+    given = [*request.objects("tools", _TOOL), *_found(request)]
+    tools: dict[str, Tool] = {}
+    for each, namespace in _callable(given):
+        tool = _tool(each, namespace)
+        tools.setdefault(tool.name, tool)
+    return list(tools.values())
 
 
 def told_tools(request: Fields) -> list[dict[str, Any]]:
@@ -83,7 +91,7 @@ def chosen(request: Fields, tools: list[Tool]) -> list[Tool]:
         allowed = choice.get("tools")
         named = [each for each in allowed if isinstance(each, dict)] if isinstance(allowed, list) else []
         return [tool for tool in tools if any(_is_meant(tool, each) for each in named)]
-    found = [tool for tool in tools if kind in _CALLED and _is_meant(tool, choice)]
+    found = [tool for tool in tools if kind != "namespace" and _is_meant(tool, choice)]
     if not found:
         raise BadRequest("tool_choice names a tool that is not among the functions in tools")
     return found
@@ -95,7 +103,7 @@ def tool_choice(request: Fields, tools: Sequence[Tool]) -> dict[str, Any]:
     if isinstance(choice, dict):
         named = {"type": "function", "function": {"name": tools[0].name}} if tools else None
         choice = choice.get("mode") if choice.get("type") == "allowed_tools" else named if choice.get("type") else None
-    free_form = [tool.name for tool in tools if tool.is_free]
+    free_form = [tool.name for tool in tools if tool.kind == "custom"]
     told = {"tool_choice": choice or None, "free_form": free_form or None}
     apart = {"parallel_tool_calls": together} if isinstance(together, bool) else {}
     return {**{name: value for name, value in told.items() if value}, **apart}
@@ -111,30 +119,49 @@ def called_item(call: Call, tools: Mapping[str, Tool]) -> Item:
     tool = tools.get(call.name)
     within = {"namespace": tool.namespace} if tool is not None and tool.namespace else {}
     named = {"status": "completed", "call_id": call.id, "name": call.name if tool is None else tool.own, **within}
-    if tool is not None and tool.is_free:
+    if tool is not None and tool.kind == "custom":
         return {"id": new_id("ctc_"), "type": "custom_tool_call", **named, "input": free_text(call.arguments)}
+    if tool is not None and tool.kind == SEARCH:
+        told = {"status": "completed", "call_id": call.id, "execution": "client", "arguments": call.arguments}
+        return {"id": new_id("tsc_"), "type": "tool_search_call", **told}
     return {"id": new_id("fc_"), "type": "function_call", **named, "arguments": call.text}
 
 
-def _callable(request: Fields) -> Iterator[tuple[Fields, str]]:
-    for tool in request.objects("tools", _TOOL):
-        if tool.text("type") == "namespace":
+def found_tools(item: Fields) -> str:
+    """What a model is told of the tools that a search found."""
+    names = [model_name(namespace, tool.text("name")) for tool, namespace in _callable(item.objects("tools", _TOOL))]
+    return f"These tools can be called now: {', '.join(names)}." if names else "No tools were found."
+
+
+def _found(request: Fields) -> Iterator[Fields]:
+    """The tools that searches found."""
+    given = request.any("input")
+    for item in given if isinstance(given, list) else ():
+        if isinstance(item, dict) and item.get("type") == "tool_search_output":
+            yield from Fields(item, "ResponsesInputItem").objects("tools", _TOOL)
+
+
+def _callable(tools: Sequence[Fields]) -> Iterator[tuple[Fields, str]]:
+    for tool in tools:
+        kind = tool.text("type")
+        if kind == "namespace":
             inner = tool.objects("tools", _TOOL)
             yield from ((each, tool.text("name")) for each in inner if each.text("type") in _CALLED)
-        elif tool.text("type") in _CALLED:
+        elif kind in _CALLED or (kind == SEARCH and tool.text("execution") == "client"):
             yield tool, ""
 
 
 def _tool(tool: Fields, namespace: str) -> Tool:
-    is_free, own = tool.text("type") == "custom", tool.text("name")
-    name, description = model_name(namespace, own), tool.text("description")
-    if is_free:
+    kind, description = tool.text("type"), tool.text("description")
+    own = SEARCH if kind == SEARCH else tool.text("name")
+    name = model_name(namespace, own)
+    if kind == "custom":
         description, parameters = _with_format(tool, description), _one_text()
     else:
         given = tool.inner("parameters", "map[string]interface {}")
         parameters = _EMPTY if given is None else tool.any("parameters")
     function = {"name": name, "description": description, "parameters": parameters}
-    return Tool(name, own, namespace, is_free, {"type": "function", "function": function})
+    return Tool(name, own, namespace, kind, {"type": "function", "function": function})
 
 
 def _one_text() -> dict[str, Any]:
@@ -159,6 +186,8 @@ def _told(tool: Fields) -> dict[str, Any] | None:
     if kind == "namespace":
         inner = [told for each in tool.objects("tools", _TOOL) if (told := _told(each)) is not None]
         return {"type": kind, "name": tool.text("name"), "description": tool.text("description"), "tools": inner}
+    if kind == SEARCH and tool.text("execution") != "client":
+        return None
     return {name: tool.any(name) for name in _TOLD[kind]} if kind in _TOLD else None
 
 
@@ -167,4 +196,4 @@ def _is_meant(tool: Tool, choice: Mapping[str, Any]) -> bool:
     name, kind = choice.get("name"), choice.get("type")
     if kind == "namespace":
         return tool.namespace == name
-    return name in (tool.own, tool.name) and kind in (None, "custom" if tool.is_free else "function")
+    return kind in (None, tool.kind) and (kind == SEARCH or name in (tool.own, tool.name))
