@@ -204,6 +204,24 @@ def test_the_form_of_the_answer(form: Any, native: Any) -> None:
     assert carried(text={"format": form, "verbosity": "low"}).body.get("format") == native
 
 
+@pytest.mark.parametrize(("told", "truncate"), [("disabled", False), ("auto", None), (None, None)])
+def test_what_is_too_long(told: str | None, truncate: bool | None) -> None:
+    """Is not cut by an Ollama where it is not to be."""
+    assert carried(truncation=told).body.get("truncate") is truncate
+
+
+def test_what_an_answer_repeats() -> None:
+    """What was asked, and the tier that there is."""
+    asked = {"metadata": {"a": "b"}, "prompt_cache_key": "k", "max_tool_calls": 3, "parallel_tool_calls": False}
+    made = carried(**asked, service_tier="priority", truncation="auto", include=["reasoning.encrypted_content"])
+    answer = made.whole({"message": {"content": "x", "thinking": "Hm."}, "done": True})
+    assert {name: answer[name] for name in asked} == asked
+    assert (answer["service_tier"], answer["truncation"]) == ("default", "auto")
+    assert answer["output"][0]["encrypted_content"] == "Hm."
+    assert made.beyond["parallel_tool_calls"] is False
+    assert "service_tier" not in carried().whole({"message": {"content": "x"}, "done": True})
+
+
 @pytest.mark.parametrize(
     ("effort", "think"), [("none", False), ("minimal", "low"), ("high", "high"), ("xhigh", "max"), (None, None)]
 )
@@ -231,6 +249,20 @@ REFUSED: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "arguments": ({"input": [{**CALLED, "arguments": "{"}]}, "input[0]: invalid tool call arguments"),
     "no name": ({"input": [{**CALLED, "name": ""}]}, "input[0]: function_call missing required 'name' field"),
     "background": ({"background": True}, "background is not supported"),
+    "moderation": ({"moderation": {"model": "m"}}, "moderation is not supported"),
+    "truncation": ({"truncation": "middle"}, 'truncation must be "auto" or "disabled"'),
+    "another form": (
+        {"text": {"format": {"type": "grammar"}}},
+        'text.format must be of type "text", "json_object" or "json_schema" with a schema',
+    ),
+    "no schema": (
+        {"text": {"format": {"type": "json_schema", "name": "x"}}},
+        'text.format must be of type "text", "json_object" or "json_schema" with a schema',
+    ),
+    "a call of OpenAI's own": (
+        {"input": [{"type": "web_search_call", "id": "ws_1"}]},
+        'input[0]: unknown input item type: "web_search_call"',
+    ),
     "kept elsewhere": ({"conversation": "c"}, "conversation is not supported: nothing of that name is kept here"),
     "another's tool": (
         {"tool_choice": {"type": "web_search"}},

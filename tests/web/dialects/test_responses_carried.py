@@ -63,6 +63,20 @@ async def test_each_event_arrives_before_the_next_leaves(service: Service, fake:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_a_tool_that_takes_a_text(service: Service, fake: FakeOllama, *, stream: bool) -> None:
+    """Is a function for an Ollama, which is told of nothing that it does not know."""
+    fake.tool_calls = ({"function": {"name": "patch", "arguments": {"input": "a\n"}}},)
+    tool = {"type": "custom", "name": "patch", "description": "Patch."}
+    answer = await service.client.post(ROUTE, json={**FAMILY.whole, "tools": [tool], "stream": stream})
+    response = events(answer)[-1]["response"] if stream else answer.json()
+    [call] = [item for item in response["output"] if item["type"] == "custom_tool_call"]
+    assert (call["name"], call["input"]) == ("patch", "a\n")
+    sent = fake.requests[-1].json()
+    assert sent["tools"][0]["function"]["parameters"]["required"] == ["input"]
+    assert not {"free_form", "tool_choice", "parallel_tool_calls"} & sent.keys()
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_the_ledger_has_what_it_took(service: Service, *, stream: bool) -> None:
     """The backend's counts."""
     answer = await service.client.post(ROUTE, json={**FAMILY.whole, "stream": stream})

@@ -19,6 +19,9 @@ _STRUCT: Final = "ResponsesRequest"
 # What `/v1/responses` of Ollama takes where a client names none; `top_p` it leaves to the model.
 _TEMPERATURE: Final = 1.0
 _ELSEWHERE: Final = ("previous_response_id", "conversation", "prompt")
+_UNSUPPORTED: Final = ("background", "moderation")
+# There is no other, whichever is asked for.
+_TIER: Final = "default"
 # What an answer repeats of what was asked.
 _ECHOED: Final = (
     *("instructions", "tool_choice", "truncation", "parallel_tool_calls", "temperature", "top_p", "reasoning"),
@@ -40,8 +43,9 @@ def responses(body: Mapping[str, Any]) -> Carried:
     for name in _ELSEWHERE:
         if request.any(name):
             raise BadRequest(f"{name} is not supported: nothing of that name is kept here")
-    if request.flag("background"):
-        raise BadRequest("background is not supported")
+    for name in _UNSUPPORTED:
+        if request.any(name):
+            raise BadRequest(f"{name} is not supported")
     tools = tools_of(request)
     able = chosen(request, tools)
     options = {
@@ -57,6 +61,7 @@ def responses(body: Mapping[str, Any]) -> Carried:
         "format": _format(text),
         "tools": [tool.described for tool in able] or None,
         "think": native_think(request),
+        "truncate": _truncate(request),
         "options": without_nothing(options),
     }
     echoed = {**_echoed(request), "model": model, "tools": told_tools(request)}
@@ -75,15 +80,26 @@ def _instructions(request: Fields) -> list[dict[str, Any]]:
 def _format(text: Fields | None) -> Any:
     """The form of the answer: `json`, a schema, or none."""
     form = text.inner("format", "ResponsesTextFormat") if text is not None else None
-    match form.text("type") if form is not None else "":
-        case "json_object":
-            return "json"
-        case "json_schema":
-            return form.any("schema") if form is not None else None
-    return None
+    if form is None or (kind := form.text("type")) == "text":
+        return None
+    if kind == "json_object":
+        return "json"
+    if kind == "json_schema" and isinstance(schema := form.any("schema"), dict):
+        return schema
+    raise BadRequest('text.format must be of type "text", "json_object" or "json_schema" with a schema')
+
+
+def _truncate(request: Fields) -> bool | None:
+    """Whether an Ollama cuts what is too long, where that is said; it does where nothing is."""
+    told = request.text("truncation")
+    if told not in ("", "auto", "disabled"):
+        raise BadRequest('truncation must be "auto" or "disabled"')
+    return False if told == "disabled" else None
 
 
 def _echoed(request: Fields) -> dict[str, Any]:
     echoed = {name: request.any(name) for name in _ECHOED if name in request}
+    if "service_tier" in request:
+        echoed["service_tier"] = _TIER
     text = request.any("text")
     return {**echoed, "text": {"format": {"type": "text"}, **text}} if isinstance(text, dict) else echoed
