@@ -14,6 +14,7 @@ from mlops_backend.errors import BackendNonsense, BadRequest
 from mlops_backend.services.llm.dialects import MAX_FRAME_BYTES
 from mlops_backend.services.llm.dialects.native import Joined
 from mlops_backend.services.llm.dialects.openai import StreamTranslator, replies
+from mlops_backend.services.llm.dialects.openai.calls import CallGatherer
 from tests.unit.dialects.test_carried_any_stream import piece
 from tests.unit.dialects.test_frames import cut
 from tests.unit.dialects.test_native_responses import (
@@ -287,6 +288,36 @@ def test_a_function_is_told_whole() -> None:
     events = joined(written('{"at"', name="look"), written(': "sky"}'), ENDED, tools=[TOOL, PATCH])
     [item] = events[-1]["response"]["output"]
     assert (item["type"], json.loads(item["arguments"])) == ("function_call", {"at": "sky"})
+
+
+def test_a_piece_behind_the_end_of_its_text_changes_nothing() -> None:
+    """A server that says more than there is costs no other call."""
+    chunks = [
+        written('{"input":"a"}', name="patch", told_id="call_1"),
+        written('{"at": 1}', index=1, name="look", told_id="call_2"),
+        written("}", index=0),
+        written('{"input":"b"}', index=2, name="patch", told_id="call_3"),
+        ENDED,
+    ]
+    output = joined(*chunks, tools=[TOOL, PATCH])[-1]["response"]["output"]
+    assert [item["call_id"] for item in output] == ["call_1", "call_2", "call_3"]
+    assert (output[0]["input"], output[2]["input"]) == ("a", "b")
+
+
+@pytest.mark.parametrize("name", ["look", "patch"])
+def test_what_is_held_of_calls_is_bounded(name: str) -> None:
+    """Of a function all, of a text what has to wait for its turn; a text whose turn it is goes on."""
+    gatherer = CallGatherer(free_form=frozenset({"patch"}))
+    part = '{"input":"' + "x" * 1024 * 1024
+    gatherer.add({"index": 0, "function": {"name": "patch", "arguments": part}})
+    for _ in range(9):
+        gatherer.add({"index": 0, "function": {"arguments": part[10:]}})
+        [told] = gatherer.begun()
+        assert len(told["function"]["arguments"]["input"]) >= 1024 * 1024
+    for _ in range(7):
+        gatherer.add({"index": 1, "function": {"name": name, "arguments": part}})
+    with pytest.raises(BackendNonsense):
+        gatherer.add({"index": 1, "function": {"arguments": part}})
 
 
 def test_a_text_has_a_bound() -> None:

@@ -6,6 +6,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import StringIO
 from typing import Any, Final
 
 from mlops_backend.errors import BackendNonsense
@@ -46,7 +47,7 @@ class _Writing:
     index: int
     place: int
     item: Item
-    pieces: list[str] = field(default_factory=list)
+    text: StringIO = field(default_factory=StringIO)
 
 
 class ResponseTranslator(LineTranslator):
@@ -150,7 +151,7 @@ class ResponseTranslator(LineTranslator):
             self._output.append(item)
         if text:
             self._grow(len(text))
-            self._writing.pieces.append(text)
+            self._writing.text.write(text)
             events.append(self._of_input("delta", self._writing, delta=text))
         return events if call.partial else [*events, *self._ended_text()]
 
@@ -159,7 +160,7 @@ class ResponseTranslator(LineTranslator):
         writing, self._writing = self._writing, None
         if writing is None:
             return []
-        writing.item |= {"status": "completed", "input": "".join(writing.pieces)}
+        writing.item |= {"status": "completed", "input": writing.text.getvalue()}
         done = self._of_input("done", writing, input=writing.item["input"])
         return [done, self._item("done", writing.item, writing.place)]
 

@@ -14,6 +14,8 @@ from mlops_backend.services.llm.dialects.openai.free_text import PARAMETER, Free
 
 _NOT_A_CALL: Final = "The backend's tool call is not in its form."
 _MOST_CALLS: Final = 1000
+# Of all calls of an answer together: what is told as it comes is not held.
+_MOST_HELD: Final = 8 * 1024 * 1024
 
 
 def told_call(index: int, call: Any, names: Mapping[str, str], free_form: Set[str] = frozenset()) -> dict[str, Any]:
@@ -82,7 +84,7 @@ class CallGatherer:
         self._by_id: dict[str, _Call] = {}
         self._by_index: dict[Any, _Call] = {}
         self._last: _Call | None = None
-        self._made = 0
+        self._made = self._held = 0
         self.count = 0
         self.is_spoilt = False
 
@@ -94,7 +96,7 @@ class CallGatherer:
         """Take one fragment.
 
         Raises:
-            BackendNonsense: it is not in its form.
+            BackendNonsense: it is not in its form, or the calls are too long.
         """
         try:
             function = fragment.get("function") or {}
@@ -107,6 +109,10 @@ class CallGatherer:
             raise BackendNonsense(_NOT_A_CALL) from error
         if call.text is None and isinstance(call.arguments, str) and self._name(call) in self._free_form:
             call.text = FreeText()
+        if isinstance(arguments, str) and (call.text is None or self._calls[:1] != [call]):
+            self._held += len(arguments)
+            if self._held > _MOST_HELD:
+                raise BackendNonsense("The backend's tool calls are longer than this service accepts.")
         if call.text is not None and isinstance(call.arguments, str):
             call.ready.append(call.text.feed(call.arguments))
             call.arguments = ""

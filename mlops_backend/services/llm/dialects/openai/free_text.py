@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from io import StringIO
 from typing import Any, Final
 
 from pydantic_core import from_json
@@ -48,12 +49,11 @@ _MOST_WHOLE: Final = 8 * 1024 * 1024
 class FreeText:
     """One call's text."""
 
-    __slots__ = ("_held", "_pieces", "_size", "_take")
+    __slots__ = ("_held", "_take", "_written")
 
     def __init__(self) -> None:
         self._held = ""
-        self._pieces: list[str] = []
-        self._size = 0
+        self._written = StringIO()
         self._take = self._beginning
 
     @property
@@ -107,11 +107,10 @@ class FreeText:
         return "".join(made)
 
     def _whole(self, piece: str, *, is_last: bool) -> str:
-        self._pieces.append(piece)
-        self._size += len(piece)
-        if not is_last and self._size <= _MOST_WHOLE:
+        self._written.write(piece)
+        if not is_last and self._written.tell() <= _MOST_WHOLE:
             return ""
-        written, self._pieces = "".join(self._pieces), []
+        written, self._written = self._written.getvalue(), StringIO()
         if is_last:
             return _found(written)
         self._take = self._as_it_stands
