@@ -14,6 +14,8 @@ from mlops_backend.errors import AppError
 from mlops_backend.services.llm.dialects import Ending, endings
 from mlops_backend.services.llm.dialects.native import Joined, LineTranslator
 from mlops_backend.services.llm.dialects.native.message_events import MessageTranslator
+from mlops_backend.services.llm.dialects.native.response_events import ResponseTranslator
+from mlops_backend.services.llm.dialects.native.response_tools import Tool
 from mlops_backend.services.llm.dialects.native.shapes import COMPLETION
 from mlops_backend.services.llm.dialects.native.stream import EventTranslator
 from mlops_backend.services.llm.dialects.openai import StreamTranslator
@@ -31,10 +33,16 @@ def piece(delta: Any, reason: str | None = None, **more: Any) -> bytes:
     return b"data: " + json.dumps({"id": "c", "choices": [choice], **more}).encode() + b"\n\n"
 
 
+def called(index: int, text: str) -> bytes:
+    """A piece of a call that takes a text; its name is told with each, as some servers do."""
+    return piece({"tool_calls": [{"index": index, "id": f"c{index}", "function": {"name": "g", "arguments": text}}]})
+
+
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 pieces = st.one_of(
     st.builds(lambda text: piece({"content": text}), words),
     st.builds(lambda text: piece({"reasoning_content": text}), words),
+    st.builds(called, st.integers(min_value=2, max_value=3), st.sampled_from(['{"input":"', "a", "\\", 'n"', '"}'])),
     st.sampled_from(
         [
             piece({"role": "assistant", "content": ""}),
@@ -119,11 +127,40 @@ def check_completions(answer: bytes) -> None:
     assert "usage" in told[-1]
 
 
+def check_responses(answer: bytes) -> None:
+    """Numbers rise by one, each item that begins ends before a sound end, and the last event has them all in order."""
+    frames = [frame.split(b"\ndata: ") for frame in answer.removesuffix(b"\n\n").split(b"\n\n")]
+    told: list[Event] = [json.loads(data) for _, data in frames]
+    last = told[-1].get("type", "error")
+    if last == "error":
+        told = told[:-1]
+    assert [event["sequence_number"] for event in told] == list(range(len(told)))
+    if last not in ("response.completed", "response.incomplete"):
+        assert last in ("error", "response.failed")
+        return
+    items = told[-1]["response"]["output"]
+    for kind in ("added", "done"):
+        places = [event["output_index"] for event in told if event["type"] == f"response.output_item.{kind}"]
+        assert sorted(places) == list(range(len(items)))
+    for place, item in enumerate(items):
+        pieces = [event.get("delta", "") for event in told if event.get("output_index") == place]
+        if item["type"] == "custom_tool_call":
+            assert "".join(pieces) == item["input"]
+
+
 Form = tuple[Callable[[], tuple[StreamTranslator, LineTranslator, Ending]], Callable[[bytes], None]]
 FORMS: Final[dict[str, Form]] = {
     "messages": (
         lambda: (StreamTranslator("chat", "m"), MessageTranslator("m", 3), endings.messages_ending()),
         check_messages,
+    ),
+    "responses": (
+        lambda: (
+            StreamTranslator("chat", "m", free_form=frozenset({"g"})),
+            ResponseTranslator({"model": "m"}, {"g": Tool("g", "g", "", "custom", {})}),
+            endings.ResponsesEnding(),
+        ),
+        check_responses,
     ),
     "completions": (
         lambda: (
