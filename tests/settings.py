@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Any, Final
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
@@ -10,10 +11,11 @@ from mlops_backend.config import Settings
 
 ADMIN_KEY = "admin-key-of-the-tests"
 ORDINARY_KEY = "ordinary-key-of-the-tests"
+VARIABLES: Final = {name: name.upper() for name in Settings.model_fields}
 
 
 class GivenSettings(Settings):
-    """Settings that are given and nothing else: looking for each in the environment is a third of a service's start."""
+    """Settings that are given: looking for each in environment and files is a third of what a service's start takes."""
 
     @classmethod
     def settings_customise_sources(
@@ -30,8 +32,9 @@ class GivenSettings(Settings):
 
 
 def settings_for(*backends: str, **settings: Any) -> Settings:
-    """Settings of a test: nothing from the environment, no embedded engine."""
+    """Settings of a test: nothing but what it set in the environment itself, no embedded engine."""
     values: dict[str, Any] = {
+        **{name: os.environ[variable] for name, variable in VARIABLES.items() if variable in os.environ},
         "api_key": ADMIN_KEY,
         "api_keys": f"tester:{ORDINARY_KEY}",
         "embedded_engine": "off",
