@@ -105,7 +105,10 @@ class Environment:
             say("  " + " ".join(self.pip_install(lock, *OPTIONAL_OPTIONS)))
 
     def pip_install(self, lock: Path, *options: str) -> list[str]:
-        """Return the command that installs a lock, as a person could type it."""
+        """Return the command that installs a lock, as a person could type it: pip's, or uv's where `UV` names that."""
+        if uv := os.environ.get("UV"):
+            target = ("--python", str(self.python), "--require-hashes")
+            return [uv, "pip", "install", "--quiet", *target, *options, "-r", str(lock)]
         return [str(self.python), "-m", "pip", "install", "--quiet", *PIP_OPTIONS, *options, "-r", str(lock)]
 
     def named_elsewhere(self, lock: Path) -> set[str]:

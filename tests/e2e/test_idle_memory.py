@@ -30,8 +30,9 @@ NOT_HELD = (
     "bdb",
     "rich.text",
 )
-# `make bench` promises 80 MB. A start that compiles its modules, and some builds of Python, hold some more.
-MOST_BYTES = 84 * 1024 * 1024
+# Nine tenths of it is code. `make bench` tells whether it is within its promise; a start that compiles its modules, and
+# some builds of Python, hold some more.
+MOST_BYTES = 88 * 1024 * 1024
 _IMPORT = re.compile(r"^import time: .*\| +(\S+)$", re.MULTILINE)
 _BANNER = re.compile(r"^ +key +.*$", re.MULTILINE)
 EVERYTHING = {

@@ -12,7 +12,7 @@ from tests.e2e.server_process import KEY, serving_process
 from tests.fakes.ollama import FakeOllama
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.long), "2"])
 async def test_metrics_are_at_their_port_and_nothing_else_is(fake: FakeOllama, tmp_path: Path, workers: str) -> None:
     """Whatever path leads there; a key is asked for as ever."""
     bound = listen("127.0.0.1", 0)

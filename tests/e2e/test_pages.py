@@ -405,7 +405,7 @@ async def test_abort_ends_the_generation(tmp_path: Path) -> None:
         await fake.wait_for_disconnect()
 
 
-@pytest.mark.parametrize("name", ["quart-run", "hypercorn"])
+@pytest.mark.parametrize("name", [pytest.param("quart-run", marks=pytest.mark.long), "hypercorn"])
 async def test_other_servers_serve_the_same(name: str, tmp_path: Path) -> None:
     """Quart's and Hypercorn's own commands serve the application with the settings of `.env`."""
     newcomer, port = make_home(tmp_path), str(free_port())

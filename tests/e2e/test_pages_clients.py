@@ -48,7 +48,13 @@ def command(folder: Path, name: str, text: str) -> str:
 
 @OVER_ENGINE
 @pytest.mark.parametrize(
-    "name", ["ollama-python", "openai-python", "responses-python", "anthropic-python", "langchain"]
+    "name",
+    [
+        "ollama-python",
+        "openai-python",
+        "anthropic-python",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("responses-python", "langchain")),
+    ],
 )
 async def test_python(live: Live, tmp_path: Path, name: str) -> None:
     """The Python programs print the model's words."""

@@ -174,6 +174,17 @@ def test_make_install_with_unchanged_locks_takes_no_time(prepared: Path) -> None
     assert time.monotonic() - started < 2
 
 
+def test_uv_installs_where_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It checks hashes as pip does, and installs into the environment that is made, not into its own."""
+    environment, lock = make_env.Environment(tmp_path), tmp_path / "requirements.txt"
+    monkeypatch.delenv("UV", raising=False)
+    assert environment.pip_install(lock, "--no-deps")[1:4] == ["-m", "pip", "install"]
+    monkeypatch.setenv("UV", "/opt/uv")
+    target = ["--python", str(environment.python), "--require-hashes"]
+    command = ["/opt/uv", "pip", "install", "--quiet", *target, "--no-deps", "-r", str(lock)]
+    assert environment.pip_install(lock, "--no-deps") == command
+
+
 def test_dotenv_gets_a_fresh_key_for_its_owner_only(tmp_path: Path) -> None:
     """The .env that make writes holds a new key, only its owner may read it, and a second call keeps it."""
     example, target = REPOSITORY / ".env.example", tmp_path / ".env"

@@ -54,6 +54,8 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "any": value_of,
     "an estimate": estimate_prompt_tokens,
 }
+# They read as Ollama's do, by the same function.
+IN_THE_LONG_RUN = {"OpenAI's": pytest.mark.long}
 
 
 def fed(stream: Any, data: bytes, piece: int) -> object:
@@ -123,7 +125,9 @@ def _without_collector() -> Any:
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+@pytest.mark.parametrize(
+    "read", [pytest.param(read, id=name, marks=IN_THE_LONG_RUN.get(name, ())) for name, read in READERS.items()]
+)
 def test_a_body_is_read_in_linear_time(read: Callable[[bytes], object], text: Callable[[int], bytes]) -> None:
     """Whatever a body is made of."""
 

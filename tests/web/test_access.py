@@ -122,7 +122,7 @@ async def test_a_stranger_reaches_what_is_open(service: Service, fake: FakeOllam
     assert {asked.path for asked in fake.requests} <= {"/api/version", "/api/tags"}, "more than the health check asks"
 
 
-@pytest.mark.parametrize("account_routes", [False, True])
+@pytest.mark.parametrize("account_routes", [False, pytest.param(True, marks=pytest.mark.long)])
 async def test_an_ordinary_key_infers_and_reads(serve: ServeFactory, fake: FakeOllama, account_routes: bool) -> None:
     """It may do everything but manage models and act as the owner, whether or not the owner's routes are open."""
     async with serve(fake.url, allow_account_routes=account_routes) as service:

@@ -26,7 +26,9 @@ every_route = pytest.mark.parametrize(
     "path", [DROP_IN, pytest.param(OWN, marks=pytest.mark.long), "/v1/chat/completions"]
 )
 every_way = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
-every_vanishing = pytest.mark.parametrize("vanish", [RawClient.leave, RawClient.reset])
+every_vanishing = pytest.mark.parametrize(
+    "vanish", [RawClient.leave, pytest.param(RawClient.reset, marks=pytest.mark.long)]
+)
 
 
 def asking(path: str, body: bytes, *more: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Each library's asynchronous client meets the embedded engine, and what is carried, in the long run alone."""
+"""The embedded engine, and asynchronous clients before what is carried, are met in the long run alone."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+CARRIED = HERE / "test_openai_carried.py"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """They go the same way as the synchronous ones, which each run has; so do they before a real Ollama."""
+    """The programs of the documentation's pages meet the engine in each run; all clients meet a real Ollama here."""
     for item in items:
-        meets_ollama_itself = "engine" not in item.name and item.path.name != "test_openai_carried.py"
-        if item.path.parent == HERE and "async" in item.name and not meets_ollama_itself:
+        is_engines = item.path.parent == HERE and "engine" in item.name
+        if is_engines or (item.path == CARRIED and "async" in item.name):
             item.add_marker(pytest.mark.long)

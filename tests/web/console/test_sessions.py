@@ -79,7 +79,7 @@ async def test_under_a_path_the_cookie_is_for_that_path(serve: ServeFactory, fak
         assert cookie_in(await service.client.post(f"/llm{SESSION}"))["path"] == "/llm/"
 
 
-@pytest.mark.parametrize("key", [ORDINARY_KEY, ADMIN_KEY])
+@pytest.mark.parametrize("key", [ORDINARY_KEY, pytest.param(ADMIN_KEY, marks=pytest.mark.long)])
 async def test_a_session_may_what_its_key_may(service: Service, key: str) -> None:
     """Every route and method, called by hand, is as allowed, or as refused, as with the key itself."""
     ending = {(SESSION, "DELETE"), ("/api/console/sessions", "DELETE")}
