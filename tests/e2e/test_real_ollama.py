@@ -103,6 +103,20 @@ ANSWERED = {
     "embed-many": embed([SENTENCE, "Because."]),
     "embed-none": embed([]),
 }
+# Each differs from another by one thing that the shape of the answer does not depend on.
+LONG_RUN = {
+    "generate-system",
+    "generate-raw",
+    "generate-unknown-option",
+    "generate-no-thinking",
+    "generate-schema",
+    "stream-sse",
+    "stream-load",
+    "chat-load",
+    "chat-stream-sse",
+    "streams-ndjson",
+    "embed-many",
+}
 REFUSED = {
     "generate-unknown-model": replace(generate(model="nobody"), status=404),
     "stream-unknown-model": replace(generate("stream", model="nobody"), status=404),
@@ -187,7 +201,9 @@ async def _pair(ollama_url: str) -> AsyncIterator[Pair]:
         yield Pair(over_ollama, over_engine)
 
 
-@pytest.mark.parametrize("name", ANSWERED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name in LONG_RUN else ()) for name in ANSWERED]
+)
 async def test_both_answer_in_the_same_shape(pair: Pair, name: str) -> None:
     """Over a real Ollama and over the embedded engine every answer has the same keys, types and framing."""
     case = ANSWERED[name]
