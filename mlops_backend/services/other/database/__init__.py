@@ -30,6 +30,7 @@ from mlops_backend.services.other.database.tables import (
     responses,
     usage_daily,
 )
+from mlops_backend.services.other.database.turns import Turn, take_turn
 from mlops_backend.services.other.database.wiring import build_database, check_database
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "PatientWrites",
     "Prepared",
     "Statements",
+    "Turn",
     "UnknownStep",
     "UnusableDatabase",
     "api_key_revision",
@@ -65,6 +67,7 @@ __all__ = [
     "messages",
     "responses",
     "run",
+    "take_turn",
     "upgrade",
     "usage_daily",
 ]

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mlops_backend.services.other.database.refusals import check_encoding
 from mlops_backend.services.other.database.tables import HEAD
+from mlops_backend.services.other.database.turns import Turn, take_turn
 
 _SCRIPTS: Final = Path(__file__).parents[3] / "migrations"
-_LOCK: Final = 0x6D6C6F70  # any number that nobody else takes for PostgreSQL's advisory locks
 
 log: Final = structlog.get_logger(__name__)
 
@@ -74,7 +74,7 @@ async def _lock(connection: AsyncConnection) -> None:
     """One process at a time, for as long as it takes; SQLite's writers are that already."""
     if connection.dialect.name == "postgresql":
         await connection.execute(text("SET LOCAL statement_timeout = 0"))
-        await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    await take_turn(connection, Turn.MIGRATION)
 
 
 def _upgrade(connection: Connection, target: str) -> None:

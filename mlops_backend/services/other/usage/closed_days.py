@@ -20,11 +20,13 @@ from mlops_backend.schemas.usage import Dimension
 from mlops_backend.services.other.database import (
     Database,
     Hourly,
+    Turn,
     closed_day_keys,
     closed_day_latencies,
     closed_day_sums,
     closed_days,
     generations,
+    take_turn,
 )
 from mlops_backend.services.other.usage.latency import buckets_of
 from mlops_backend.services.other.usage.queries import BILLION, NEVER, Closed, Span, sums_of_rows
@@ -40,7 +42,6 @@ _CHUNK: Final = 250
 _WITHOUT: Final = -1
 _LARGEST: Final = 2**63 - 1
 _BEGIN: Final = "started_at"
-_LOCK: Final = 0x6D6C6F72  # any number that nobody else takes for PostgreSQL's advisory locks
 _SUMS: Final = (closed_day_sums, closed_day_keys)
 _TABLES: Final = (*_SUMS, closed_day_latencies)
 
@@ -178,8 +179,7 @@ class ClosedDays(Hourly):
     async def _writing(self) -> AsyncIterator[AsyncConnection]:
         """One at a time, so that no day gets the sums of two."""
         async with self._database.writing() as connection:
-            if not self._database.is_sqlite:
-                await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            await take_turn(connection, Turn.ADDING_UP)
             yield connection
 
 

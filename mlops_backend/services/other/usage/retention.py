@@ -5,19 +5,26 @@ from __future__ import annotations
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Integer, Select, Table, cast, delete, func, literal, select, text
+from sqlalchemy import Integer, Select, Table, cast, delete, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.selectable import FromClause
 
 from mlops_backend.days import UTC_DAYS, Calendar
 from mlops_backend.errors import DatabaseDown
-from mlops_backend.services.other.database import Database, Hourly, generations, insert_into, usage_daily
+from mlops_backend.services.other.database import (
+    Database,
+    Hourly,
+    Turn,
+    generations,
+    insert_into,
+    take_turn,
+    usage_daily,
+)
 from mlops_backend.services.other.usage.closed_days import forget
 
 _SECOND: Final = 1000
 # Before it there is nothing, wherever one is.
 _FIRST: Final = -1
-_LOCK: Final = 0x6D6C6F71  # any number that nobody else takes for PostgreSQL's advisory locks
 _KEYS: Final = tuple(column.name for column in usage_daily.primary_key if column.name != "day")
 _SUMS: Final = ("prompt_tokens", "completion_tokens", "total_ms", "bytes_in", "bytes_out", "price")
 
@@ -92,7 +99,7 @@ async def _move(connection: AsyncConnection, day: int, start: int, end: int) -> 
 
 async def _move_at_once(connection: AsyncConnection, day: int, start: int, end: int) -> None:
     """PostgreSQL: one statement deletes and counts the very same rows, though others write beside it."""
-    await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    await take_turn(connection, Turn.ROLLING_UP)
     gone = delete(generations).where(*_range(start, end)).returning(generations).cte("gone")
     await connection.execute(_adding("postgresql", _rolled_up(gone, day)).add_cte(gone))
 
