@@ -160,7 +160,8 @@ def test_a_large_body_costs_no_more_than_a_small_one() -> None:
     text = b'{"model": "m", "prompt": "' + b"x" * 30_000_000 + b'"}'
     fields = b"{" + b'"a": 1, ' * 1_000_000 + b'"b": 1}'
     for large in (numbers, text, fields):
-        assert min(timed(large) for _ in range(5)) < 300 * small
+        # To read all of it takes 235 to 1,600 times as long as the small one.
+        assert min(timed(large) for _ in range(5)) < 200 * small
 
 
 def timed(body: bytes) -> float:
