@@ -95,8 +95,11 @@ async def test_a_place_that_is_not_known_just_now_ends_no_stream(
 
 
 @every_family
-async def test_what_comes_soon_has_no_signs(serve: ServeFactory, fake: FakeOllama, family: Family) -> None:
+async def test_what_comes_soon_has_no_signs(
+    serve: ServeFactory, fake: FakeOllama, family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And what fails soon has its status; nobody else's answers change."""
+    monkeypatch.setattr(signs_of_life, "EVERY", 60.0)
     async with serve(fake.url) as service:
         answer = await service.client.post(family.path, json=family.streamed, headers=PROGRESS)
         assert answer.status_code == 200
