@@ -16,7 +16,6 @@ from mlops_backend.config import Settings
 from tests.databases import database_url, postgres, runner, sqlite_template
 from tests.fakes.ollama import FakeOllama
 from tests.loops import LOOP, new_event_loop
-from tests.routes_once import compile_routes_once
 from tests.service import ADMIN_KEY, ORDINARY_KEY, Service, serving, settings_for
 
 __all__ = ["database_url", "postgres", "runner"]
@@ -24,7 +23,6 @@ __all__ = ["database_url", "postgres", "runner"]
 KEYS = (ADMIN_KEY.encode(), ORDINARY_KEY.encode())
 ServeFactory = Callable[..., AbstractAsyncContextManager[Service]]
 
-compile_routes_once()
 # The same examples in each run, however long one takes on a machine that has others to do.
 hypothesis.settings.register_profile("ours", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("ours")

@@ -6,9 +6,11 @@ import asyncio
 from time import time
 from typing import Any
 
+import pytest
 from sqlalchemy import func, select, text
 from structlog.testing import capture_logs
 
+from mlops_backend.services.other.database import hourly
 from mlops_backend.services.other.database.database import Database
 from mlops_backend.services.other.database.tables import generations, usage_daily
 from mlops_backend.services.other.usage.queries import DAY, HOUR
@@ -116,17 +118,30 @@ async def test_a_day_that_fails_is_as_it_was(database_url: str) -> None:
         assert [day["day"] for day in await days_of(database)] == [midnight(4) // DAY]
 
 
-async def test_it_runs_by_itself(database_url: str) -> None:
+async def test_it_runs_by_itself(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Old days are gone soon after the start; closing takes no time."""
+    monkeypatch.setattr(hourly, "FIRST", 0.0)
     async with opened(database_url) as database:
         await insert_rows(database, [row(1, midnight(5))])
         retention = Retention(database, 1)
         await retention.open()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while await stored(database):
                 await asyncio.sleep(0.02)
         async with asyncio.timeout(20):
             await retention.aclose()
+
+
+async def test_a_start_is_left_alone(database_url: str) -> None:
+    """The first look is a while after it; who stops before has not looked, and does not wait."""
+    async with opened(database_url) as database:
+        await insert_rows(database, [row(1, midnight(5))])
+        retention = Retention(database, 1)
+        await retention.open()
+        await asyncio.sleep(0)
+        async with asyncio.timeout(4):
+            await retention.aclose()
+        assert await stored(database)
 
 
 async def test_the_ledger_goes_on_meanwhile(database_url: str) -> None:

@@ -10,12 +10,16 @@ from typing import Final
 
 from mlops_backend.errors import DatabaseDown
 
+FIRST: Final = 5.0
 _EVERY: Final = 3600.0
 _CLOSING_TIME: Final = 1.0
 
 
 class Hourly(ABC):
-    """Sweeps, with a first look at once; several processes may do so, and each may be killed at any moment."""
+    """Sweeps, first a while after the start, which has enough to do.
+
+    Several processes may do so, and each may be killed at any moment.
+    """
 
     def __init__(self) -> None:
         self._closing = asyncio.Event()
@@ -47,6 +51,7 @@ class Hourly(ABC):
         """It cannot be done, for the reason that is at hand."""
 
     async def _run(self) -> None:
+        await self._rest(FIRST)
         while not self._closing.is_set():
             try:
                 if done := await self.sweep(time()):
@@ -55,6 +60,9 @@ class Hourly(ABC):
                 pass  # its going away is told already; there is another hour
             except Exception:
                 self._tell_failed()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_EVERY):
-                    await self._closing.wait()
+            await self._rest(_EVERY)
+
+    async def _rest(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
