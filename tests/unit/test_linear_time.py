@@ -88,10 +88,10 @@ OTHERS: dict[str, Callable[[int], Work]] = {
 }
 
 
-def seconds(work: Work) -> float:
+def seconds(work: Work, runs: int) -> float:
     """The shortest of some runs, in the processor's time; an error of ours is an end like another."""
     best = float("inf")
-    for _ in range(4):
+    for _ in range(runs):
         started = thread_time()
         with contextlib.suppress(AppError):
             work()
@@ -102,16 +102,16 @@ def seconds(work: Work) -> float:
 def assert_linear(make: Callable[[int], Work]) -> None:
     """Work that is `_TIMES` as large takes no more than `_MOST` times as long, from a size on that can be measured."""
     size, work = 8_000, make(8_000)
-    while (before := seconds(work)) < _LONG_ENOUGH and size < 1_000_000:
+    while seconds(work, 1) < _LONG_ENOUGH and size < 1_000_000:
         size *= 2
         work = make(size)
     larger = make(size * _TIMES)
-    after = seconds(larger)
+    before, after = seconds(work, 3), seconds(larger, 1)
     # Memory and caches are shared with whatever else the machine does: what is quadratic is so each time.
     for _ in range(_AGAIN):
         if after < _MOST * max(before, _LONG_ENOUGH):
             break
-        before, after = max(before, seconds(work)), min(after, seconds(larger))
+        before, after = max(before, seconds(work, 3)), min(after, seconds(larger, 3))
     assert after < _MOST * max(before, _LONG_ENOUGH), f"{size}: {before:.4f} s, four times as much: {after:.4f} s"
 
 
