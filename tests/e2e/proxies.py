@@ -179,7 +179,7 @@ async def fronted(
     made = proxy.configure(program, block, folder, port)
     front = Front(f"{scheme}://localhost:{port}", folder / "llm.pem")
     async with running(folder, made.command, made.variables, path=()) as process:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not await _listens(port):
             assert time.monotonic() < deadline, process.report()
             await asyncio.sleep(0.02)

@@ -218,7 +218,7 @@ async def test_hypercorn_serves_with_its_configuration(fake: FakeOllama, tmp_pat
         assert sum("spawn_main" in str(child.cmdline()) for child in children) == workers
         process.signal(signal.SIGTERM)
         await process.ended()
-        assert not psutil.wait_procs(children, timeout=3)[1]
+        assert not psutil.wait_procs(children, timeout=20)[1]
         assert process.errors == ""
 
 

@@ -28,7 +28,7 @@ from tests.fakes.ollama_routes import INFERENCE, route_of
 
 BOUND: Final = 0.1
 # A busy machine may be late by itself.
-TRIES: Final = 3
+TRIES: Final = 10
 SLOTS: Final = TRIES
 PATIENCE: Final = 20
 PATH: Final = "/api/generate"

@@ -141,7 +141,7 @@ def test_make_run_in_a_fresh_clone_streams_a_models_words(clone: Path, tmp_path:
         processes = made.processes()
         made.service().send_signal(signal.SIGTERM)
         assert made.make.wait(timeout=20) == 0, made.log.read_text()
-        assert not psutil.wait_procs(processes, timeout=5)[1]
+        assert not psutil.wait_procs(processes, timeout=20)[1]
     finally:
         made.kill()
 

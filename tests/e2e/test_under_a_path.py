@@ -47,7 +47,10 @@ async def shown(folder: Path, change: Callable[[str], str], root_path: str) -> A
 @both_ways
 async def test_addresses_lead_through_the_proxy(tmp_path: Path, change: Callable[[str], str]) -> None:
     """With `ROOT_PATH` a prepared stream's address, and a page's link, are those that the proxy knows."""
-    async with shown(tmp_path, change, "/llm") as (url, _), httpx.AsyncClient(base_url=url, trust_env=False) as client:
+    async with (
+        shown(tmp_path, change, "/llm") as (url, _),
+        httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as client,
+    ):
         client.headers["X-API-Key"] = ORDINARY_KEY
         ticket = (await client.post("/llm/api/llm/streams", json={"prompt": "Hi"})).json()
         streamed = await client.get(ticket["url"], headers={"X-API-Key": ""})

@@ -119,15 +119,15 @@ class RecordingServer(ABC):
         await self._server.wait_closed()
         self._server = None
 
-    async def wait_for_request(self, path: str | None = None, timeout: float = 30) -> Recorded:
+    async def wait_for_request(self, path: str | None = None, timeout: float = 60) -> Recorded:
         """Return the next request, in order of arrival, that no earlier call of this returned."""
         return await self._next(self._seen_requests, lambda record: path in (None, record.path), timeout)
 
-    async def wait_for_disconnect(self, timeout: float = 30) -> Recorded:
+    async def wait_for_disconnect(self, timeout: float = 60) -> Recorded:
         """Return the next request whose client left, that no earlier call of this returned."""
         return await self._next(self._seen_disconnects, lambda record: record.disconnected_at is not None, timeout)
 
-    async def wait_until(self, condition: Callable[[], bool], timeout: float = 30) -> None:
+    async def wait_until(self, condition: Callable[[], bool], timeout: float = 60) -> None:
         """Return when the condition holds; it is tried after every request, piece of an upload, answer and hang-up."""
         async with asyncio.timeout(timeout):
             while not condition():

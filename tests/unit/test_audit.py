@@ -124,7 +124,7 @@ async def test_what_cannot_be_written_is_an_error(tmp_path: Path, kind: str) -> 
     else:
         path = path / "audit.log"
     audit = AuditLog(str(path))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         with pytest.raises(AuditUnavailable):
             await audit.begin(ENTRY)
         await audit.aclose()

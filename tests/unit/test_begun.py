@@ -37,7 +37,7 @@ async def test_what_waits_goes_on_as_a_task() -> None:
     async def work() -> int:
         first = await asked
         await asyncio.sleep(0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await asyncio.sleep(0.001)
         return first + 1
 

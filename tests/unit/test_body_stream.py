@@ -23,7 +23,7 @@ async def test_nothing_is_taken_any_more_behind_the_applications_end() -> None:
     body.begin_to_discard()
     await asyncio.sleep(0)
     await body.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await ended.wait()
 
 

@@ -61,7 +61,7 @@ async def test_a_begun_answer_is_waited_for() -> None:
 async def test_a_begun_answer_is_waited_for_no_longer_than_told() -> None:
     """A client that takes nothing any more cannot hold a stop."""
     answering = Answering()
-    async with answering.under_way() as task, asyncio.timeout(5):
+    async with answering.under_way() as task, asyncio.timeout(20):
         await answering.live.finish(0.01)
         assert not task.done()
 
@@ -70,7 +70,7 @@ async def test_a_request_without_an_answer_is_not_waited_for() -> None:
     """What has no status yet is a generation that the drain waited for already, or a body that may never come."""
     answering = Answering()
     answering.sends_status = False
-    async with answering.under_way(), asyncio.timeout(5):
+    async with answering.under_way(), asyncio.timeout(20):
         await answering.live.finish(60)
 
 
@@ -80,5 +80,5 @@ async def test_an_ended_answer_is_forgotten() -> None:
     async with answering.under_way():
         assert len(answering.live._live) == 1
     assert not answering.live._live
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await answering.live.finish(60)

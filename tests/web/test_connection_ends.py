@@ -125,7 +125,7 @@ async def test_who_takes_nothing_is_ended(serve: ServeFactory, path: str) -> Non
                 {"model": "llama3", "prompt": "Hi", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
             ).encode()
             client.sendall(asking(path, f"Content-Length: {len(body)}", body=body))
-            gone = await fake.wait_for_disconnect(10)
+            gone = await fake.wait_for_disconnect()
             assert gone.disconnected_at is not None
             await asyncio.sleep(0.1)
         (entry,) = [entry for entry in logs if entry["event"] == "request"]

@@ -60,7 +60,7 @@ async def killed(process: ServerProcess, fake: EchoingOllama) -> tuple[Told, str
     async with process.client() as client:
         held = await begun(client, told)
         writers = [asyncio.create_task(write(client, told, number)) for number in range(WRITERS)]
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while told.number < ACKNOWLEDGED:
                 await asyncio.sleep(0.01)
         fake.hold()
@@ -68,7 +68,7 @@ async def killed(process: ServerProcess, fake: EchoingOllama) -> tuple[Told, str
             path = f"{CONVERSATIONS}/{held}/messages"
             await streaming.request("POST", path, {"content": QUESTION}, X_API_Key=KEY)
             fake.release(TOKENS)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 head = (await streaming._reader.readuntil(b"\r\n\r\n")).decode().lower()
             assert head.startswith("http/1.1 200 ")
             told.messages[held].add(head.partition("x-message-id: ")[2].partition("\r\n")[0])

@@ -194,7 +194,7 @@ async def followed(tmp_path: Path, builder: BackendBuilder, monkeypatch: pytest.
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait until it holds."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -202,7 +202,7 @@ async def test_a_writing_that_is_ended_leaves_nobody_waiting(world: World) -> No
     tasks = await world.asking(*map(world.ask, names))
     assert world.together._task is not None
     world.together._task.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         got = await asyncio.gather(tasks[0], return_exceptions=True)
     assert [type(each) for each in got] == [asyncio.CancelledError]
     world.go.set()

@@ -85,7 +85,7 @@ async def test_steps_that_take_long_are_not_begun_anew(database_url: str, monkey
     database = Database(database_url)
     await database.open()
     assert not database.up
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not done:
             await asyncio.sleep(0.01)
         assert database.trouble == "the database is away: its tables are being brought up to date"
@@ -140,5 +140,5 @@ async def test_waiting_for_a_database_ends_though_a_cancel_is_lost(monkeypatch: 
     database = Locked("sqlite+aiosqlite:///nowhere/file.db")
     await database.open()
     await waiting.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await database.aclose()

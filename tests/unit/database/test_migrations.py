@@ -319,7 +319,7 @@ async def test_several_start_at_once(empty_url: str) -> None:
     """
     workers = [Database(empty_url) for _ in range(4)]
     await asyncio.gather(*(worker.open() for worker in workers))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not all(worker.up for worker in workers):
             await asyncio.sleep(0.05)
     async with workers[0].reading() as connection:

@@ -195,7 +195,7 @@ async def test_a_locked_file_is_waited_for(tmp_path: Path, monkeypatch: pytest.M
     await database.open()
     assert not database.up
     holder.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not database.up:
             await asyncio.sleep(0.01)
     await database.aclose()

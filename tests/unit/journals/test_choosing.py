@@ -42,7 +42,7 @@ async def test_workers_have_their_parent_keep_them() -> None:
     async with aclosing(follow(second, "journal-1")) as pages:
         assert list((await anext(pages)).pieces) == [b"one"]
     family.channels[0].leave("it was killed")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await second.read("journal-1", 1)).silent < 60:
             await asyncio.sleep(0.01)
     await family.aclose()

@@ -46,7 +46,7 @@ async def kept() -> AsyncIterator[Kept]:
     made = Kept()
     await made.family.open()
     yield made
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await made.family.aclose()
 
 
@@ -84,7 +84,7 @@ async def test_a_reader_whose_worker_died_reads_no_more(kept: Kept) -> None:
     assert found.readers == 1  # those who ask alike ask once
     for reader in readers:
         reader.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while found.readers:
             await asyncio.sleep(0.01)
     reader = asyncio.create_task(kept.second.read("journal-1", 0, 5))
@@ -166,7 +166,7 @@ async def test_a_reader_may_wait_longer_than_the_channel(kept: Kept, monkeypatch
     assert parent._WAIT < channels.PATIENCE / 2
     monkeypatch.setattr(parent, "_WAIT", 0.05)
     await kept.first.begin(opened())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert (await kept.second.read("journal-1", 0, 3600)).first == 1
 
 

@@ -169,7 +169,7 @@ async def test_redis_comes_back_empty(redis: RedisServer) -> None:
         await writer.add([b"lost"])
         redis.start()
         await until_up(writes, reads)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await stopped.wait()
             with pytest.raises((NotFound, StreamBroken)):
                 await reader
@@ -233,7 +233,7 @@ async def test_what_redis_did_not_answer_is_there_once(redis: RedisServer, monke
         await until_up(journals)
         await journals.write("journal-1", [b"two", b"three", b"four"])
         assert list((await journals.read("journal-1")).pieces) == [b"one", b"two", b"three", b"four"]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while [each.opening.id for each in await journals.listed("key")] != ["journal-1"]:
                 await asyncio.sleep(0.01)
         assert await journals.begin(opened(3, claim="name")) == opened(3, claim="name")
@@ -250,7 +250,7 @@ async def test_a_client_that_leaves_while_a_journal_begins(redis: RedisServer) -
             await asyncio.sleep(0.0001 * number)
             beginning.cancel()
             await asyncio.gather(beginning, return_exceptions=True)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while await journals.listed("key"):
                 await asyncio.sleep(0.01)
         assert journals.redis_up
@@ -262,7 +262,7 @@ async def test_nobody_tells_of_a_piece(redis: RedisServer, monkeypatch: pytest.M
     monkeypatch.setattr(redis_journals, "_LOOK", 60)
     async with process(redis) as journals:
         await journals.begin(opened())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not journals._listening:
                 await asyncio.sleep(0.01)
             for number, hears in enumerate((True, False)):
@@ -351,7 +351,7 @@ async def test_the_process_that_writes_is_killed(redis: RedisServer) -> None:
                 while not all(len(pieces) > 100 for pieces in read[:2]):
                     await asyncio.sleep(0.01)
             writing.kill()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 for reading in readers:
                     with pytest.raises(StreamBroken):
                         await reading

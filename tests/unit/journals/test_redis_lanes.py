@@ -78,5 +78,5 @@ async def test_one_step_follows_the_other() -> None:
     server = Server()
     server.goes.set()
     lanes = Lanes(server.take, lambda: Width(1, 1))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert [await lanes.ask([number]) for number in range(5)] == [0, 1, 2, 3, 4]

@@ -77,7 +77,7 @@ async def test_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     await asyncio.sleep(0.05)
     assert not stopped
     clock.now += 2
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not stopped:
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)
@@ -134,7 +134,7 @@ async def test_its_keeper_was_away_from_its_writer_too(monkeypatch: pytest.Monke
     await asyncio.sleep(0.05)
     clock.now += 7
     journals.away = False
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         with pytest.raises(StreamBroken):
             await reader
 
@@ -146,7 +146,7 @@ async def test_its_keeper_is_away_at_its_end(monkeypatch: pytest.MonkeyPatch) ->
     await journals.begin(opened())
     writer = Writer(journals, "journal-1", 60, lambda: None)
     await writer.add([b"all of it"])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (await journals.read("journal-1")).pieces:
             await asyncio.sleep(0.01)
     journals.away = True
@@ -180,7 +180,7 @@ async def test_its_keeper_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
     await asyncio.sleep(0.01)
     journals.away = True
     await writer.add([b"x" * 2_000_000])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await stopped.wait()
         with pytest.raises(StreamBroken):
             await reader
@@ -225,6 +225,6 @@ async def test_it_is_forgotten_meanwhile() -> None:
     with pytest.raises(NotFound):
         await reader
     await writer.add([b"one"])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await stopped.wait()
     await writer.close("cancelled")

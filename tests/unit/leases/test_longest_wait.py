@@ -221,6 +221,6 @@ async def test_over_leases_nobody_of_batch_waits_for_ever() -> None:
 
 async def until(happened: Callable[[], bool]) -> None:
     """Let the others go on until it has."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not happened():
             await asyncio.sleep(0)

@@ -32,7 +32,7 @@ async def family() -> AsyncIterator[Family]:
     made = Family(SETTINGS)
     await made.open()
     yield made
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await made.aclose()
 
 

@@ -58,7 +58,7 @@ def limiter_of(redis: RedisServer, clock: Clock | None = None, *, open_budgets: 
 
 async def back(limiter: RedisLimiter) -> None:
     """Wait until Redis is used again."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not limiter.redis_up:
             await asyncio.sleep(0.01)
 

@@ -168,7 +168,7 @@ async def test_a_replica_is_told_until_it_is_the_primary() -> None:
             assert not limiter.redis_up
             assert "read only replica" in limiter.redis_trouble
             replica.ask("REPLICAOF", "NO", "ONE")
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while not limiter.redis_up:
                     await asyncio.sleep(0.01)
             assert limiter.redis_trouble == ""

@@ -123,7 +123,7 @@ async def keep_leases(url: str) -> None:
             assert (await book.wait(each, {"gpu": 1}, asking, 1, again=False)).waiting
         await book.use(["cpu"], {"gpu": 2}, ["c"])
         assert len((await book.page()).waiting) == 2
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (await book.beat(["b"]))[1]:  # nothing is given before all have told what they have
                 await asyncio.sleep(0.05)
             listened = asyncio.create_task(heard.get())

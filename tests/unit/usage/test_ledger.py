@@ -141,7 +141,7 @@ async def test_a_row_that_cannot_be_written_keeps_no_other_back(database_url: st
             await until_written(ledger, 1)
             note(ledger, *records)
             await until_written(ledger, 7)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while ledger.waiting:
                     await asyncio.sleep(0.01)
             assert (ledger.written, ledger.dropped, ledger.waiting) == (7, 1, 0)

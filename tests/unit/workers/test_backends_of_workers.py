@@ -25,7 +25,7 @@ async def family() -> AsyncIterator[Family]:
     """A parent and three workers, which speak."""
     made = Family(settings_for(), 3)
     yield made
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await made.aclose()
 
 
@@ -102,7 +102,7 @@ async def test_the_parent_has_all_read_the_file(family: Family) -> None:
         worker.on_reread(lambda index=index: heard.append(index))  # type: ignore[misc]
     await family.open()
     family.common.backends.reread()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(heard) < 3:
             await asyncio.sleep(0.005)
     assert sorted(heard) == [0, 1, 2]

@@ -49,7 +49,7 @@ async def ends() -> AsyncIterator[Ends]:
     made = Ends()
     await made.begin()
     yield made
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await made.aclose()
 
 
@@ -208,7 +208,7 @@ async def test_what_cannot_be_understood_ends_the_channel(ends: Ends, nonsense: 
     """A length that no message has: what follows cannot be told apart."""
     with capture_logs() as logs:
         ends.at_worker._transport.write(nonsense)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await ends.at_parent.lost.wait()
     assert ends.at_parent.reason == "it says what cannot be understood"
     assert len(logs) == 1
@@ -235,7 +235,7 @@ async def test_an_end_that_leaves_leaves_nobody_waiting(ends: Ends) -> None:
     there = asyncio.create_task(ends.at_parent.ask("never"))
     await asyncio.sleep(0)
     ends.at_worker.leave("the worker died")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         results = await asyncio.gather(here, there, return_exceptions=True)
         await ends.at_parent.lost.wait()
         await given_up.wait()
@@ -259,7 +259,7 @@ async def test_an_end_that_hangs_is_left() -> None:
     waiting = asyncio.create_task(ends.at_worker.ask("hang"))
     await asyncio.sleep(0)
     waiting.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not ends.at_worker.lost.is_set():
             with suppress(ChannelError):
                 await ends.at_worker.ask("now", 1)

@@ -36,7 +36,7 @@ async def family() -> AsyncIterator[Family]:
     made = Family(settings_for(auth_failure_limit="60/minute burst 3", body_memory_per_key=1, max_body_bytes=300_000))
     await made.open()
     yield made
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await made.aclose()
 
 
@@ -156,7 +156,7 @@ async def test_usage_has_what_another_worker_has_not_written_yet(
         for ledger in ledgers:
             await ledger.open()
         note(ledgers[1], finished(7))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert (await usage.generation("request-7", TESTER.id))["prompt_tokens"] == 10
         family.channels[0].leave("the parent has gone")
         assert (await usage.generation("request-7", TESTER.id))["prompt_tokens"] == 10

@@ -24,7 +24,7 @@ async def family() -> AsyncIterator[Family]:
     made = Family(settings_for(), 3)
     yield made
     use_level("INFO")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await made.aclose()
 
 

@@ -96,7 +96,7 @@ async def test_a_generation_by_session_is_the_keys(service: Service) -> None:
     async with signed_in(service) as browser:
         answer = await browser.post("/api/chat", json=CHAT)
         assert answer.status_code == 200, answer.text
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (await service.client.get("/api/usage")).json()["rows"][0]["generations"] != 1:
                 await asyncio.sleep(0.05)
 

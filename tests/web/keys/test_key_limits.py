@@ -84,7 +84,7 @@ async def test_a_client_that_leaves_gives_its_room_back(serve: ServeFactory, fak
         assert refused.status_code == 429
         assert "'concurrent'" in refused.text
         await client.reset()
-        await eventually(lambda: service.admission.running == 0, 2)
+        await eventually(lambda: service.admission.running == 0)
         fake.mode = Mode.NORMAL
         answer = await service.client.post(family.path, json=family.whole)
     assert answer.status_code == 200
@@ -96,7 +96,7 @@ async def test_every_stream_of_many_is_within_the_limit(serve: ServeFactory, fak
     async with serve(fake.url, concurrent_generations=7) as service:
         fake.hold()
         calls = [asyncio.create_task(service.client.post("/api/chat", json=chat())) for _ in range(50)]
-        await eventually(lambda: sum(call.done() for call in calls) == 43, 5)
+        await eventually(lambda: sum(call.done() for call in calls) == 43)
         fake.release()
         statuses = [(await call).status_code for call in calls]
         assert (statuses.count(200), statuses.count(429)) == (7, 43)
@@ -149,7 +149,7 @@ async def test_prompt_tokens_of_a_client_that_left_are_charged(serve: ServeFacto
         await client.request("POST", "/api/generate", body, **{"X-API-Key": ORDINARY_KEY})
         await fake.wait_for_request("/api/generate")
         await client.leave()
-        await eventually(lambda: service.admission.running == 0, 2)
+        await eventually(lambda: service.admission.running == 0)
         fake.mode = Mode.NORMAL
         answer = await service.client.post("/api/generate", json={**BODY, "prompt": "", "options": {"num_predict": 1}})
     assert 890 <= left(answer.headers, "tokens_per_day") <= 900

@@ -47,7 +47,7 @@ async def answering(first: bytes, then: bytes = b"") -> AsyncIterator[str]:
 @pytest.mark.parametrize(("first", "then"), ENDLESS.values(), ids=ENDLESS)
 async def test_what_has_no_end_is_ended(serve: ServeFactory, first: bytes, then: bytes) -> None:
     """Long before any clock runs out, as an error: with a status, or as the stream's last line."""
-    async with answering(first, then) as url, serve(url) as service, asyncio.timeout(15):
+    async with answering(first, then) as url, serve(url) as service, asyncio.timeout(30):
         told = await service.client.post("/api/llm/stream", json={"model": "m", "prompt": "Hi"})
         assert told.status_code == 502 or b'"code":"backend_nonsense"' in told.content.splitlines()[-1]
         assert (service.admission.running, service.upstream.active) == (0, 0)

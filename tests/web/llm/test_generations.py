@@ -17,7 +17,7 @@ from tests.service import ADMIN_KEY, ORDINARY_KEY, Service
 OTHER: Final = "key-of-somebody-else"
 KEYS: Final = f"tester:{ORDINARY_KEY},other:{OTHER}"
 MESSAGES: Final = [{"role": "user", "content": "Hi"}]
-SOON: Final = 0.1
+SOON: Final = 1.0
 FAMILIES: Final[dict[str, tuple[str, dict[str, Any], str]]] = {
     "own": ("/api/llm/stream", {"model": "llama3", "prompt": "Hi"}, '"generation_cancelled"'),
     "ollama": ("/api/chat", {"model": "llama3", "messages": MESSAGES}, '"generation_cancelled"'),

@@ -21,7 +21,7 @@ from tests.service import Service
 
 BOUND: Final = 0.1
 # A busy machine may be late by itself.
-TRIES: Final = 4
+TRIES: Final = 10
 PROMPT: Final[dict[str, Any]] = {"model": "llama3", "prompt": "Hi"}
 Until = Callable[[Service, FakeOllama], Awaitable[None]]
 

@@ -306,7 +306,7 @@ async def test_what_is_no_generation_does_not_wait(held: Service, fake: FakeOlla
     """Lists and the like are answered while every slot is taken."""
     tasks = begun(held, 2)
     await until_waiting(held, 1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert (await held.client.get("/api/tags")).status_code == 200
         assert (await held.client.post("/api/show", json={"model": "llama3"})).status_code == 200
     fake.release()

@@ -318,13 +318,13 @@ async def test_what_its_client_left_is_not_kept(service: Service, fake: FakeOlla
     """A client that leaves amid a miss ends its generation, and leaves nothing behind; nor is memory still taken."""
     fake.hold()
     body = cold(family, stream=True)
-    async with await RawClient.connect(service.url) as client, asyncio.timeout(10):
+    async with await RawClient.connect(service.url) as client, asyncio.timeout(30):
         await client.request("POST", family.path, body, X_API_Key=ORDINARY_KEY, X_Cache="use")
         fake.release(3)
         assert await client.head() == 200
         await client.chunk()
         await client.reset()
-    await eventually(lambda: service.admission.running == 0, 2)
+    await eventually(lambda: service.admission.running == 0)
     fake.release()
     answers = [await ask(service, family.path, body) for _ in range(2)]
     assert [answer.headers["X-Cache"] for answer in answers] == ["miss", "hit"]
