@@ -24,7 +24,7 @@ KEYS = (ADMIN_KEY.encode(), ORDINARY_KEY.encode())
 ServeFactory = Callable[..., AbstractAsyncContextManager[Service]]
 
 # The same examples in each run, however long one takes on a machine that has others to do.
-hypothesis.settings.register_profile("ours", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("ours", max_examples=50, deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("ours")
 # What is imported and collected stays: until all of it is there, the collector would look at it again and again.
 gc.disable()
