@@ -10,7 +10,8 @@ from tests.console.firefox import firefox, matching, named
 from tests.fakes.ollama import DEFAULT_WORDS, FakeOllama
 from tests.service import ORDINARY_KEY, Service
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+# In each run Chromium goes the same way.
+pytestmark = [pytest.mark.long, pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 TEXT = "".join(DEFAULT_WORDS).strip()
 

@@ -57,7 +57,7 @@ async def test_a_reader_that_tries_everything(running: Service, tmp_path: Path) 
     asked = [f"--include-tag={tag}" for tag in ("keys", "usage", "llm")]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{running.url}/openapi.json", *asked),
-        *("--exclude-path", "/api/llm/streams", "--phases", "examples,coverage,stateful", "--max-examples", "10"),
+        *("--exclude-path", "/api/llm/streams", "--phases", "examples,coverage,stateful", "--max-examples", "5"),
         *("--checks", CHECKS, "--header", f"X-API-Key: {ADMIN_KEY}", "--seed", "1", "--no-color"),
         cwd=tmp_path,
         env=clean_environment(NO_PROXY="*", no_proxy="*"),

@@ -9,6 +9,8 @@ import stat
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.server_process import ServerProcess, serving_process
 from tests.fakes.ollama import FakeOllama
 
@@ -23,6 +25,7 @@ async def make_key(service: ServerProcess, number: int) -> str:
         return str(answer.json()["id"])
 
 
+@pytest.mark.long
 async def test_all_that_is_done_is_there_though_the_file_is_moved(fake: FakeOllama, tmp_path: Path) -> None:
     """As logrotate moves it: each action has its two lines, whole, in one of the files, whichever worker did it."""
     folder = tmp_path / "logs"

@@ -34,7 +34,7 @@ async def send(client: RawClient, process: psutil.Process, size: int, *, chunked
 
 @pytest.mark.parametrize(
     ("size", "chunked"),
-    [pytest.param(2 * GIGABYTE, False, marks=pytest.mark.long), (GIGABYTE // 2, True)],
+    [pytest.param(2 * GIGABYTE, False, marks=pytest.mark.long), (GIGABYTE // 4, True)],
     ids=["sized", "chunked"],
 )
 async def test_gigabytes_pass_through_little_memory(tmp_path: Path, size: int, chunked: bool) -> None:

@@ -76,6 +76,7 @@ mlops_backend {__version__}
             assert secret not in service.output + service.errors
 
 
+@pytest.mark.long
 async def test_banner_tells_when_the_key_is_in_the_file(fake: FakeOllama, tmp_path: Path) -> None:
     """With the key in `.env` the banner says so; without docs it names none."""
     settings = f"API_KEY={SECRET}\nOLLAMA_BASE_URL={fake.url}\nHOST=127.0.0.1\nPORT=0\nDOCS_ENABLED=false\n"
@@ -129,7 +130,14 @@ def test_wrong_setting_is_named_in_one_line(
     assert SECRET not in line
 
 
-@pytest.mark.parametrize(("command", "status"), [(COMMAND, 2), (CONFIGURED, 1), ((*QUART, "--port", "0"), 1)])
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        (COMMAND, 2),
+        pytest.param(CONFIGURED, 1, marks=pytest.mark.long),
+        pytest.param((*QUART, "--port", "0"), 1, marks=pytest.mark.long),
+    ],
+)
 async def test_wrong_setting_stops_every_entry_point(tmp_path: Path, command: tuple[str, ...], status: int) -> None:
     """Whatever the command, a wrong setting ends it with one line and a status that is not 0."""
     async with running(tmp_path, command, {"QUART_APP": "wsgi:app", "API_KEY": ""}) as process:
@@ -229,7 +237,7 @@ async def test_hypercorn_serves_with_its_configuration(fake: FakeOllama, tmp_pat
         pytest.param(COMMAND, "asyncio", id="our own-asyncio"),
         pytest.param(COMMAND, "uvloop", id="our own-uvloop", marks=pytest.mark.long),
         pytest.param(CONFIGURED, "asyncio", id="Hypercorn's-asyncio", marks=pytest.mark.long),
-        pytest.param(CONFIGURED, "uvloop", id="Hypercorn's-uvloop"),
+        pytest.param(CONFIGURED, "uvloop", id="Hypercorn's-uvloop", marks=pytest.mark.long),
     ],
 )
 async def test_the_loop_that_is_named_serves(
@@ -260,6 +268,7 @@ async def test_bare_quart_run_serves(fake: FakeOllama, tmp_path: Path) -> None:
         await process.ended()
 
 
+@pytest.mark.long
 async def test_debug_restarts_when_a_source_changes(fake: FakeOllama, tmp_path: Path) -> None:
     """With DEBUG=true a changed source file restarts the service at the same address."""
     package = tmp_path / "source" / "mlops_backend"

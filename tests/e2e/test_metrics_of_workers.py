@@ -28,7 +28,7 @@ async def scraped(client: httpx.AsyncClient) -> dict[str, float]:
     return told
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.long), "2"])
 async def test_a_scrape_agrees_with_the_ledger_and_the_backend(fake: FakeOllama, tmp_path: Path, workers: str) -> None:
     """Exactly, whichever worker answers it."""
     variables = {"WORKERS": workers, "LOG_LEVEL": "WARNING"}

@@ -6,6 +6,8 @@ import signal
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.e2e.server_process import serving_process
 from tests.fakes.collector import FakeCollector
 from tests.fakes.ollama import FakeOllama
@@ -15,6 +17,7 @@ PROMPT: Final = {"model": "llama3", "prompt": "Hi", "stream": False}
 MANY: Final = 200
 
 
+@pytest.mark.long
 async def test_each_worker_sends_its_own(fake: FakeOllama, tmp_path: Path) -> None:
     """Two instances under one name, and a span for every generation when all have ended."""
     async with FakeCollector() as collector:
