@@ -13,8 +13,7 @@ import pytest_asyncio
 from mlops_backend.services.llm.asked import COUNT_TOKENS, MESSAGES, Asked, read_asked
 from mlops_backend.services.llm.backends.openai import OpenAIBackend
 from mlops_backend.services.llm.backends.openai_address import Places
-from mlops_backend.services.llm.backends.ways import COUNT_PATH
-from mlops_backend.services.llm.dialects.native import MESSAGES_PATH
+from mlops_backend.services.llm.dialects.native import COUNT_PATH, MESSAGES_PATH
 from mlops_backend.services.llm.embedded.engine import EmbeddedEngine
 from mlops_backend.services.llm.upstream import Target
 from mlops_backend.services.llm.upstream.client import Upstream

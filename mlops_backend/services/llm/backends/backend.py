@@ -26,7 +26,8 @@ Body = Mapping[str, Any]
 class Answer:
     """A backend's answer to a drop-in request: its body is still to be read, and `chunks` to be closed.
 
-    `lacks_model` marks a refusal that says so in other words than a 404; `tap` gives the same chunks the short way,
+    `lacks_model` marks a refusal that says so in other words than a 404, and `refuses_instructions` one of those that
+    stand behind a conversation's beginning; `tap` gives the same chunks the short way,
     where there is one, and `read` all of them at once. One that `is_looked_at` fails before its first piece if that
     tells of a failure, and gives empty ones until it comes.
     """
@@ -36,6 +37,7 @@ class Answer:
     content_type: str
     chunks: AsyncGenerator[bytes, None]
     lacks_model: bool = False
+    refuses_instructions: bool = False
     is_looked_at: bool = False
     tap: Tap = field(default_factory=Tap)
     read: Callable[[], Awaitable[bytes]] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence, Sized
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -21,6 +21,7 @@ from mlops_backend.services.llm.backends.openai_drop_in import body_of, translat
 from mlops_backend.services.llm.backends.openai_requested import (
     check_readable,
     counted,
+    has_later_instructions,
     model_of,
     told_apart,
     translated_request,
@@ -29,9 +30,9 @@ from mlops_backend.services.llm.backends.openai_requested import (
 from mlops_backend.services.llm.backends.openai_server import OpenAIServer
 from mlops_backend.services.llm.backends.reworded import accepted
 from mlops_backend.services.llm.backends.token_counts import conversation, counted_tokens
-from mlops_backend.services.llm.backends.ways import COUNT_PATH, TOKENIZE_PATH, can_be_carried
+from mlops_backend.services.llm.backends.ways import TOKENIZE_PATH, can_be_carried
 from mlops_backend.services.llm.dialects import dumped, ollama, read_usage
-from mlops_backend.services.llm.dialects.native import ROUTES, Joined, LineTranslator
+from mlops_backend.services.llm.dialects.native import COUNT_PATH, ROUTES, Joined, LineTranslator
 from mlops_backend.services.llm.dialects.openai import Model, StreamTranslator
 from mlops_backend.services.llm.dialects.openai import listing as openai_listing
 from mlops_backend.services.llm.dialects.openai import replies as openai_replies
@@ -41,6 +42,7 @@ from mlops_backend.services.llm.upstream import Tap, Upstream
 from mlops_backend.telemetry.record import RequestRecord
 
 MODELS_PATH: Final = "/v1/models"
+_OK: Final = 200
 
 
 class OpenAIBackend(OpenAIServer):
@@ -156,19 +158,58 @@ class OpenAIBackend(OpenAIServer):
             return
         check_readable(asked)
         instead = self._other_way(asked.path)
-        if instead is None or not self._missing.has(asked.path, self._target):
-            for _ in range(2):
-                async with accepted(lambda wording: self._raw(wording, record), asked) as answer:
-                    self._fails = answer.status >= 500
-                    if (told := await with_meaning(answer)) is not None:
-                        yield told
-                        return
-                if not isinstance(asked.content, Sized) or not await self._models.moved():
-                    break
-            if instead is None:
-                raise NotImplementedHere(f"This backend has no route {asked.path}.")
+        if instead is not None and await self._goes_another_way(asked):
+            async with instead(asked, record) as answer:
+                yield answer
+            return
+        async with self._own(asked, record) as own:
+            if own is not None and not own.refuses_instructions:
+                yield own
+                return
+        if instead is None:
+            raise NotImplementedHere(f"This backend has no route {asked.path}.")
+        async with self._in_place_of(own, instead(asked, record), asked, record) as answer:
+            yield answer
+
+    async def _goes_another_way(self, asked: Asked) -> bool:
+        """Whether the server's own route is missing, or refuses the instructions that there are in this request."""
+        if self._missing.has(asked.path, self._target):
+            return True
+        return self._refusals.avoids(asked.path, asked.model) and await has_later_instructions(asked)
+
+    @asynccontextmanager
+    async def _own(self, asked: Asked, record: RequestRecord) -> AsyncIterator[Answer | None]:
+        """What the server's own route answers; `None` where it has none."""
+        for _ in range(2):
+            async with accepted(lambda wording: self._raw(wording, record), asked) as answer:
+                told = await with_meaning(answer, asked)
+                self._fails = answer.status >= 500 and not (told and told.refuses_instructions)
+                if told is not None:
+                    yield told
+                    return
+            if not isinstance(asked.content, Sized) or not await self._models.moved():
+                break
+        yield None
+
+    @asynccontextmanager
+    async def _in_place_of(
+        self, own: Answer | None, another: AbstractAsyncContextManager[Answer], asked: Asked, record: RequestRecord
+    ) -> AsyncIterator[Answer]:
+        """What comes on another way; the refusal of the server's own route, if it has one, where there is none.
+
+        An estimate is a better answer than the refusal to count.
+        """
+        if own is None:
             self._missing.note(asked.path, self._target)
-        async with instead(asked, record) as answer:
+        async with AsyncExitStack() as stack:
+            try:
+                answer = await stack.enter_async_context(another)
+            except NotImplementedHere:
+                if own is None or asked.path == COUNT_PATH:
+                    raise
+                record.translated, answer = "", own
+            if own is not None and answer.status == _OK:
+                self._refusals.avoid(asked.path, asked.model)
             yield answer
 
     def _other_way(self, path: str) -> Callable[[Asked, RequestRecord], AbstractAsyncContextManager[Answer]] | None:
@@ -186,7 +227,7 @@ class OpenAIBackend(OpenAIServer):
         body = await body_of(asked)
         model = await self._model(body)
         try:
-            said = await aside(record.bytes_in, conversation, body, model)
+            said = self._refusals.taken(await aside(record.bytes_in, conversation, body, model))
             count = await counted_tokens(said, model.owner, partial(self._post_at_root, record))
         except (BadRequest, BackendNonsense, BackendRejected) as error:
             raise NotImplementedHere(f"This backend does not count tokens: {error.message}") from None

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, Literal, TypedDict
 
-from mlops_backend.errors import InvalidJSON
+from mlops_backend.errors import AppError, InvalidJSON
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends.backend import Answer, Body, once
-from mlops_backend.services.llm.backends.statuses import is_missing_route, lacks_model
+from mlops_backend.services.llm.backends.openai_drop_in import body_of
+from mlops_backend.services.llm.backends.refusals import refuses_instructions
+from mlops_backend.services.llm.backends.statuses import is_missing_route, lacks_model, words_of
 from mlops_backend.services.llm.dialects import shortened, tokens_in
+from mlops_backend.services.llm.dialects.native import instructs_later
 from mlops_backend.services.llm.dialects.openai import Estimate, Model, free_form_of, names_to_restore, watched
 from mlops_backend.services.llm.dialects.openai import listing as openai_listing
 from mlops_backend.services.llm.dialects.openai import requests as openai_requests
@@ -20,7 +24,7 @@ from mlops_backend.telemetry.record import RequestRecord
 _FORMS: Final = "/v1/audio/"
 # What an unknown model can do is for its server to say, in its refusal.
 _ALL: Final = frozenset({"completion", "insert", "thinking", "tools", "vision"})
-_UNCLEAR: Final = (400, 404, 405)
+_UNCLEAR: Final = (400, 404, 405, 422, 500)
 
 
 def model_of(name: str, entry: openai_listing.Entry) -> Model:
@@ -87,11 +91,26 @@ def check_readable(asked: Asked) -> None:
         raise InvalidJSON("The body is not a JSON object.")
 
 
-async def with_meaning(answer: Answer) -> Answer | None:
-    """A native answer, marked when it says that there is no such model; `None` when there is no such route."""
+async def has_later_instructions(asked: Asked) -> bool:
+    """Whether a request that may be carried has instructions behind its conversation's beginning."""
+    with suppress(AppError):  # what cannot be read is for the server to refuse
+        return instructs_later(asked.path, await body_of(asked))
+    return False
+
+
+async def with_meaning(answer: Answer, asked: Asked) -> Answer | None:
+    """A native answer, marked by what its refusal says: that there is no such model, or of later instructions.
+
+    `None` when there is no such route.
+    """
     if answer.status not in _UNCLEAR:
         return answer
     words = await gathered(answer.chunks)
     if is_missing_route(answer.status, words):
         return None
-    return replace(answer.changed(once(words)), lacks_model=lacks_model(answer.status, words))
+    return replace(
+        answer.changed(once(words)),
+        lacks_model=lacks_model(answer.status, words),
+        refuses_instructions=refuses_instructions(answer.status, words_of(words))
+        and await has_later_instructions(asked),
+    )

@@ -18,6 +18,8 @@ _MOST_REMEMBERED: Final = 1000
 _UNCLEAR: Final = (400, 422)
 # What llama.cpp answers where a model's template raises.
 _FAILED: Final = 500
+# What servers say whose own route of messages knows two roles: vLLM before 0.23, mlx-vlm.
+_TWO_ROLES: Final = "should be 'user' or 'assistant'"
 # An ornament and the fields that it goes by; the last one is not remembered, for it depends on the prompt.
 _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "usage": ("stream_options", "include_usage"),
@@ -91,6 +93,14 @@ class Refusals:
         """What a model lacked lately, in Ollama's words."""
         return frozenset(capability for capability in _CAPABILITIES if self._knows(model, capability))
 
+    def avoid(self, path: str, model: str) -> None:
+        """A route of the server's own refused instructions behind the first turn, and another one took them."""
+        self._note(model, path)
+
+    def avoids(self, path: str, model: str) -> bool:
+        """Whether that was so lately."""
+        return self._knows(model, path)
+
     def _note(self, model: str, what: str) -> None:
         if len(self._until) >= _MOST_REMEMBERED:
             del self._until[next(iter(self._until))]
@@ -98,6 +108,12 @@ class Refusals:
 
     def _knows(self, model: str, what: str) -> bool:
         return self._until.get((model, what), 0.0) > monotonic()
+
+
+def refuses_instructions(status: int, words: str) -> bool:
+    """Whether a server's refusal is of instructions behind the first turn: by its template, or by its route's check."""
+    low = words.lower()
+    return status in (*_UNCLEAR, _FAILED) and (_is_of_its_template(low) or _TWO_ROLES in low)
 
 
 def _is_of_its_template(words: str) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
+from mlops_backend.services.llm.dialects.native import COUNT_PATH
 from mlops_backend.services.llm.dialects.openai import CHAT_PATH, COMPLETION_PATH, EMBED_PATH, RESPONSES_PATH
 
-COUNT_PATH: Final = "/v1/messages/count_tokens"
 TOKENIZE_PATH: Final = "/tokenize"
 Kind = Literal["ollama", "openai"]
 # Kind of the server -> the client's route -> the server's, in the order in which they are taken.
