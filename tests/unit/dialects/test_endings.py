@@ -94,6 +94,20 @@ def test_a_stream_without_its_last_object_is_incomplete(kind: str) -> None:
             ending.finish(blank())
 
 
+def test_an_end_may_nest_deeply() -> None:
+    """A response repeats what was asked, and a server may be asked something deep; what is too deep is no object."""
+    for levels, is_read in ((300, True), (30_000, False)):
+        deep = b'{"metadata":' + b"[" * levels + b"]" * levels + b',"usage":{"input'
+        ending, record = endings.ResponsesEnding(), blank()
+        watched(ending, RESPONSE.replace(b'{"usage":{"input', deep))
+        if is_read:
+            ending.finish(record)
+            assert counts(record) == (3, 7)
+        else:
+            with pytest.raises(StreamIncomplete):
+                ending.finish(record)
+
+
 SAID = {
     "generate": b'{"error":"the runner died"}\n',
     "pull": b'{"error":"the runner died"}\n',

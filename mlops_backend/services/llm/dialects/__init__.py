@@ -10,6 +10,7 @@ from mlops_backend.services.llm.dialects.frames import EVENT, MAX_FRAME_BYTES, F
 from mlops_backend.services.llm.dialects.go_json import (
     Member,
     bytes_of,
+    check_depth,
     folded,
     last_of,
     members,
@@ -41,6 +42,7 @@ __all__ = [
     "OpenAIEnding",
     "as_events",
     "bytes_of",
+    "check_depth",
     "check_first",
     "dialect_of",
     "dump_line",

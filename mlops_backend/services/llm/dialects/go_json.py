@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any, Final
 
 from pydantic_core import from_json
@@ -26,6 +27,9 @@ from mlops_backend.services.llm.dialects.large_members import places, value_in
 _FOLD: Final = str.maketrans(string.ascii_uppercase + "\u017f\u212a", string.ascii_lowercase + "sk")
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _LONGEST_INTEGER: Final = 300
+_DEEPEST: Final = 200
+_A_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 # A request has some tens of fields. Each costs time on the event loop and some hundred bytes.
 _MOST_MEMBERS: Final = 1000
 _BLANKS: Final = frozenset(" \t\r\n")
@@ -80,6 +84,24 @@ def members(text: str, at: int = 0) -> list[Member] | None:
     if found is not None and len(found) > _MOST_MEMBERS:
         raise InvalidJSON("The body has too many fields.")
     return found
+
+
+def is_too_deep(error: ValueError) -> bool:
+    """Whether the quick reader gave up since a text nests more deeply than it reads, some two hundred levels."""
+    return "recursion limit" in str(error)
+
+
+def check_depth(body: bytes) -> None:
+    """See that a body of JSON nests no more deeply than that: what is made of it still has to be written, and read.
+
+    Raises:
+        InvalidJSON: it does.
+    """
+    if body.count(b"[") + body.count(b"{") <= _DEEPEST:
+        return
+    brackets = _A_TEXT.sub(b"", body).translate(None, _NO_BRACKETS)
+    if max(accumulate(1 if mark in b"[{" else -1 for mark in brackets)) > _DEEPEST:
+        raise InvalidJSON("The body nests too deeply.")
 
 
 def value_of(body: bytes | LargeBody) -> Any:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from pydantic_core import from_json
 
+from mlops_backend.services.llm.dialects.go_json import is_too_deep
 from mlops_backend.services.llm.dialects.ollama import error_text
 
 Told = Mapping[str, Any]
@@ -59,6 +62,13 @@ def failure_in(told: Told) -> str:
 def _object(line: bytes) -> Told | None:
     try:
         value = from_json(line)
-    except ValueError:
-        return None
+    except ValueError as error:
+        value = _deep(line) if is_too_deep(error) else None
     return value if isinstance(value, dict) else None
+
+
+def _deep(line: bytes) -> Any:
+    """What nests more deeply than is usual: answers repeat what was asked, and that is read so."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(line)
+    return None

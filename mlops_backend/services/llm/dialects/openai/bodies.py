@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from mlops_backend.aside import LARGE, rest
 from mlops_backend.errors import BadRequest, InvalidJSON
-from mlops_backend.services.llm.dialects import LargeBody, folded, members, places, value_in
+from mlops_backend.services.llm.dialects import LargeBody, check_depth, folded, members, places, value_in
 
 _ESCAPED_HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _HALF_A_PAIR: Final = re.compile("[\ud800-\udfff]")
@@ -22,7 +22,7 @@ def read_body(content: object) -> dict[str, Any]:
 
     Raises:
         BadRequest: there is no body.
-        InvalidJSON: it is no JSON object.
+        InvalidJSON: it is no JSON object, or nests too deeply.
     """
     if isinstance(content, LargeBody):
         return {folded(name): value for name, value in content.value.items() if value is not None}
@@ -34,6 +34,7 @@ def read_body(content: object) -> dict[str, Any]:
     found = members(text)
     if found is None:
         raise InvalidJSON("The body is not a JSON object.")
+    check_depth(content)
     body = {folded(member.name): member.value for member in found if member.value is not None}
     return _mended(body) if _ESCAPED_HALF.search(text) else body
 

@@ -1,0 +1,82 @@
+"""Bodies that nobody sends and anybody may: refused where they cannot be carried, and never an error of ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import pytest
+
+from tests.conftest import ServeFactory
+from tests.fakes.openai_server import MODEL
+from tests.service import Service
+from tests.web.conversations.stored_replies import in_ledger
+from tests.web.dialects.test_carried_on_openai import ChatsOnly, events_of
+
+RESPONSES: Final = "/v1/responses"
+MESSAGES: Final = "/v1/messages"
+# Around the value that nests.
+DEEP: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "a tool of responses": (
+        RESPONSES,
+        {"input": "Hi", "tools": [{"type": "function", "name": "f", "parameters": "@"}]},
+    ),
+    "half a pair beside it": (RESPONSES, {"input": "\ud800", "tools": [{"type": "function", "parameters": "@"}]}),
+    "what is repeated": (RESPONSES, {"input": "Hi", "metadata": "@"}),
+    "a call of messages": (
+        MESSAGES,
+        {
+            "max_tokens": 9,
+            "messages": [
+                {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": "@"}]},
+                {"role": "user", "content": "Hi"},
+            ],
+        },
+    ),
+    "a call of Ollama's": (
+        "/api/chat",
+        {
+            "messages": [
+                {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "@"}}]},
+                {"role": "user", "content": "Hi"},
+            ]
+        },
+    ),
+}
+
+
+@pytest.fixture(name="server")
+async def _server() -> AsyncIterator[ChatsOnly]:
+    async with ChatsOnly() as server:
+        yield server
+
+
+@pytest.fixture(name="service")
+async def _service(server: ChatsOnly, serve: ServeFactory) -> AsyncIterator[Service]:
+    async with serve(openai_backends=server.url) as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", DEEP)
+async def test_what_nests_too_deeply_is_refused(service: Service, server: ChatsOnly, name: str) -> None:
+    """At any depth, those among them at which Python itself gives up; the server is not asked for an answer."""
+    path, body = DEEP[name]
+    for levels in (150, 250, *range(925, 965, 3), 5000):
+        text = json.dumps({"model": MODEL["id"], **body, "stream": False})
+        sent = text.replace('"@"', '{"p":' * levels + "1" + "}" * levels)
+        server.requests.clear()
+        answer = await service.client.post(path, content=sent, headers={"Content-Type": "application/json"})
+        assert answer.status_code == (200 if levels == 150 else 400), answer.text
+        assert any(request.path.endswith("completions") for request in server.requests) is (levels == 150)
+
+
+async def test_a_stream_of_a_deep_response_is_whole(service: Service) -> None:
+    """It repeats what was asked, a level deeper."""
+    deep = json.loads('{"p":' * 190 + "1" + "}" * 190)
+    tool = {"type": "function", "name": "f", "parameters": deep}
+    body = {"model": MODEL["id"], "input": "Hi", "tools": [tool], "stream": True}
+    answer = await service.client.post(RESPONSES, json=body)
+    told = events_of(answer.text)
+    assert (told[-1]["type"], told[-1]["response"]["tools"][0]["parameters"]) == ("response.completed", deep)
+    assert (await in_ledger(service, answer))["outcome"] == "done"
