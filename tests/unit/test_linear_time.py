@@ -18,7 +18,10 @@ from mlops_backend.middleware.json_body import parse_json
 from mlops_backend.services.llm.asked import GENERATE, OPENAI_GENERATE, read_asked
 from mlops_backend.services.llm.dialects import EVENT, Frames, endings, openai_ending, value_of
 from mlops_backend.services.llm.dialects.frames import LINE
-from mlops_backend.services.llm.dialects.openai import StreamTranslator
+from mlops_backend.services.llm.dialects.native import ROUTES
+from mlops_backend.services.llm.dialects.openai import RESPONSES_PATH, StreamTranslator, with_instructions_first
+from mlops_backend.services.llm.dialects.openai.calls import CallGatherer
+from mlops_backend.services.llm.dialects.openai.history import in_order
 from mlops_backend.services.llm.generation import estimate_prompt_tokens
 from mlops_backend.telemetry.logging import mask_url
 from mlops_backend.telemetry.record import RequestRecord
@@ -88,6 +91,77 @@ OTHERS: dict[str, Callable[[int], Work]] = {
 }
 
 
+def turns(size: int, each: Callable[[int], dict[str, Any]], *first: dict[str, Any]) -> list[dict[str, Any]]:
+    """A conversation of so many characters or so, most of it of one kind."""
+    return [*first, *map(each, range(size // 50))]
+
+
+def calling(size: int, told_id: str) -> dict[str, Any]:
+    """An assistant's turn with many calls."""
+    function = {"name": "f", "arguments": "{}"}
+    calls = [{"id": told_id and f"{told_id}{number}", "function": function} for number in range(size // 50)]
+    return {"role": "assistant", "content": "", "tool_calls": calls}
+
+
+def answering(size: int, told_id: str) -> list[dict[str, Any]]:
+    """A turn with many calls, and the result of each, or many results of one."""
+    named = {"tool_call_id": "a0"} if told_id == "one" else {}
+    return turns(size, lambda number: {"role": "tool", "content": "x" * 9, **named}, calling(size, told_id and "a"))
+
+
+def gathered(size: int, *begun: str) -> object:
+    """A stream of calls that begin so, each with a piece in turn."""
+    calls = CallGatherer()
+    for number in range(size // 20):
+        index = number % len(begun)
+        calls.add({"index": index, "function": {"arguments": "1," * 10 if number >= len(begun) else begun[index]}})
+        calls.begun()
+    return calls.rest()
+
+
+def chosen(size: int) -> object:
+    """A choice of many tools, of which there are none."""
+    tools = [{"type": "function", "name": f"f{number}"} for number in range(size // 50)]
+    others = [{"type": "function", "name": f"g{number}"} for number in range(size // 50)]
+    choice = {"type": "allowed_tools", "mode": "auto", "tools": others}
+    return ROUTES[RESPONSES_PATH]({"model": "m", "input": "Hi", "tools": tools, "tool_choice": choice})
+
+
+CONVERSATIONS: dict[str, Callable[[int], Work]] = {
+    "calls and results": lambda size: (
+        lambda: in_order(
+            turns(
+                size, lambda number: {"role": "tool", "content": "x", "tool_call_id": f"a{number}"}, calling(size, "a")
+            )
+        )
+    ),
+    "calls without ids": lambda size: lambda: in_order(answering(size, "")),
+    "results of one call": lambda size: lambda: in_order(answering(size, "one")),
+    "results without calls": lambda size: (
+        lambda: in_order(turns(size, lambda number: {"role": "tool", "content": "x", "tool_call_id": f"a{number}"}))
+    ),
+    "calls one by one": lambda size: lambda: in_order(turns(size, lambda number: calling(50, f"a{number}"))),
+    "what waits": lambda size: (
+        lambda: in_order(turns(size, lambda number: {"role": "user", "content": "x"}, calling(size, "a")))
+    ),
+    "assistants": lambda size: (
+        lambda: in_order(
+            turns(
+                size, lambda number: {"role": "assistant", "content": "x"}, {"role": "assistant", "content": "x" * size}
+            )
+        )
+    ),
+    "users": lambda size: (
+        lambda: with_instructions_first(
+            turns(size, lambda number: {"role": "user", "content": "x"}, {"role": "user", "content": "x" * size})
+        )
+    ),
+    "a choice of tools": lambda size: lambda: chosen(size),
+    "a call behind one that is cut": lambda size: lambda: gathered(size, '{"a":[' + "1," * size, '{"a":['),
+    "calls in turn": lambda size: lambda: gathered(size, '{"a":[', '{"a":[', '{"a":['),
+}
+
+
 def seconds(work: Work, runs: int) -> float:
     """The shortest of some runs, in the processor's time; an error of ours is an end like another."""
     best = float("inf")
@@ -141,4 +215,10 @@ def test_a_body_is_read_in_linear_time(read: Callable[[bytes], object], text: Ca
 @pytest.mark.parametrize("make", [*STREAMS.values(), *OTHERS.values()], ids=[*STREAMS, *OTHERS])
 def test_what_arrives_in_pieces_is_read_in_linear_time(make: Callable[[int], Work]) -> None:
     """However small the pieces are, and whether or not what they are pieces of has an end."""
+    assert_linear(make)
+
+
+@pytest.mark.parametrize("make", CONVERSATIONS.values(), ids=CONVERSATIONS)
+def test_a_conversation_is_put_in_order_in_linear_time(make: Callable[[int], Work]) -> None:
+    """However many turns, calls and results it has, and in however many pieces calls come."""
     assert_linear(make)

@@ -116,6 +116,23 @@ CALLS: dict[str, tuple[list[bytes], list[tuple[str, dict[str, Any]]]]] = {
         ],
         [("f", {})],
     ),
+    "their heads first": (
+        [
+            piece({"tool_calls": [call(index=0, id="a", name="f", arguments="")]}),
+            piece({"tool_calls": [call(index=1, id="b", name="g", arguments=" ")]}),
+            piece({"tool_calls": [call(index=0, arguments='{"x":'), call(index=1, arguments='{"y":')]}),
+            piece({"tool_calls": [call(index=1, arguments="2}")]}),
+            piece({"tool_calls": [call(index=0, arguments="1}")]}),
+        ],
+        [("f", {"x": 1}), ("g", {"y": 2})],
+    ),
+    "one without arguments before another": (
+        [
+            piece({"tool_calls": [call(index=0, id="a", name="f", arguments="")]}),
+            piece({"tool_calls": [call(index=1, id="b", name="g", arguments='{"y":2}')]}),
+        ],
+        [("f", {}), ("g", {"y": 2})],
+    ),
     "one bad call": (
         [piece({"tool_calls": [call(index=0, name="f", arguments="{"), call(index=1, name="g", arguments="{}")]})],
         [("g", {})],
@@ -139,6 +156,13 @@ def test_a_call_leaves_as_soon_as_it_is_whole() -> None:
     translator = StreamTranslator("chat", "m")
     assert translator.feed(piece({"tool_calls": [call(index=0, id="a", name="f", arguments="{}")]})) == b""
     assert b'"f"' in translator.feed(piece({"tool_calls": [call(index=1, id="b", name="g", arguments="{}")]}))
+
+
+def test_a_name_has_a_bound() -> None:
+    """A server that goes on with it for ever is not listened to any more."""
+    grown = [piece({"tool_calls": [call(index=0, id="a", name=name * 100)]}) for name in "ab" * 6]
+    with pytest.raises(BackendNonsense):
+        lines(*grown, piece({}, "tool_calls", usage=USAGE))
 
 
 def test_the_last_call_leaves_with_the_reason() -> None:

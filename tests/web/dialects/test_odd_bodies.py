@@ -80,3 +80,35 @@ async def test_a_stream_of_a_deep_response_is_whole(service: Service) -> None:
     told = events_of(answer.text)
     assert (told[-1]["type"], told[-1]["response"]["tools"][0]["parameters"]) == ("response.completed", deep)
     assert (await in_ledger(service, answer))["outcome"] == "done"
+
+
+@pytest.mark.parametrize("path", [RESPONSES, MESSAGES])
+async def test_calls_whose_heads_come_first(service: Service, server: ChatsOnly, path: str) -> None:
+    """Each has its own arguments, in whatever order their pieces come."""
+    heads = [
+        {"index": index, "id": f"a1b2c3d4{index}", "function": {"name": name, "arguments": ""}}
+        for index, name in enumerate(("look", "patch", "look"))
+    ]
+    texts = ['{"at":"one"}', json.dumps({"input": "two\n"}), '{"at":"three"}']
+    pieces = [
+        {"index": index, "function": {"arguments": text[at : at + 1]}}
+        for at in range(max(map(len, texts)))
+        for index, text in enumerate(texts)
+        if at < len(text)
+    ]
+    server.deltas = [{"tool_calls": [each]} for each in [*heads, *pieces]]
+    server.finish_reason = "tool_calls"
+    if path == RESPONSES:
+        tools: list[dict[str, Any]] = [{"type": "function", "name": "look"}, {"type": "custom", "name": "patch"}]
+        answer = await service.client.post(
+            path, json={"model": MODEL["id"], "input": "Go.", "tools": tools, "stream": True}
+        )
+        output = events_of(answer.text)[-1]["response"]["output"]
+        assert [item.get("arguments", item.get("input")) for item in output] == [texts[0], "two\n", texts[2]]
+        return
+    tools = [{"name": name, "input_schema": {"type": "object"}} for name in ("look", "patch")]
+    turns = [{"role": "user", "content": "Go."}]
+    asked = {"model": MODEL["id"], "max_tokens": 99, "messages": turns, "tools": tools, "stream": True}
+    told = events_of((await service.client.post(path, json=asked)).text)
+    written = [each["delta"]["partial_json"] for each in told if each["type"] == "content_block_delta"]
+    assert list(map(json.loads, written)) == list(map(json.loads, texts))

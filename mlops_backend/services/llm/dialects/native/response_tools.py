@@ -8,7 +8,7 @@ are tools from then on. All others are OpenAI's own: a model is not told of them
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ _TOLD: Final[Mapping[str, tuple[str, ...]]] = {
 _SYNTAXES: Final = {"lark": "Lark grammar", "regex": "regular expression"}
 _AS_IT_STANDS: Final = f"Give the whole text as the parameter `{PARAMETER}`."
 Item = dict[str, Any]
+_Mark = tuple[str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,10 @@ def chosen(request: Fields, tools: list[Tool]) -> list[Tool]:
         return tools
     if kind == "allowed_tools":
         allowed = choice.get("tools")
-        named = [each for each in allowed if isinstance(each, dict)] if isinstance(allowed, list) else []
-        return [tool for tool in tools if any(_is_meant(tool, each) for each in named)]
-    found = [tool for tool in tools if kind != "namespace" and _is_meant(tool, choice)]
+        meant = _meant(allowed if isinstance(allowed, list) else [])
+        return [tool for tool in tools if not meant.isdisjoint(_marks(tool))]
+    meant = _meant([choice])
+    found = [tool for tool in tools if kind != "namespace" and not meant.isdisjoint(_marks(tool))]
     if not found:
         raise BadRequest("tool_choice names a tool that is not among the functions in tools")
     return found
@@ -191,9 +193,20 @@ def _told(tool: Fields) -> dict[str, Any] | None:
     return {name: tool.any(name) for name in _TOLD[kind]} if kind in _TOLD else None
 
 
-def _is_meant(tool: Tool, choice: Mapping[str, Any]) -> bool:
-    """Whether a choice is of this tool, or of the namespace that it is in."""
-    name, kind = choice.get("name"), choice.get("type")
-    if kind == "namespace":
-        return tool.namespace == name
-    return kind in (None, tool.kind) and (kind == SEARCH or name in (tool.own, tool.name))
+def _meant(choices: Iterable[Any]) -> set[_Mark]:
+    """The marks of the tools that are chosen: a kind and a name, one of them where that is enough."""
+    named = [(each.get("type"), each.get("name")) for each in choices if isinstance(each, dict)]
+    return {
+        (kind, None) if kind == SEARCH else (kind, name)
+        for kind, name in named
+        if isinstance(kind, str | None) and isinstance(name, str | None)
+    }
+
+
+def _marks(tool: Tool) -> Iterator[_Mark]:
+    """By what a choice may mean a tool, or the namespace that it is in."""
+    if tool.kind == SEARCH:
+        yield SEARCH, None
+    for name in (tool.own, tool.name):
+        yield from ((None, name), (tool.kind, name))
+    yield "namespace", tool.namespace

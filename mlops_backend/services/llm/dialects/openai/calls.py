@@ -14,6 +14,7 @@ from mlops_backend.services.llm.dialects.openai.free_text import PARAMETER, Free
 
 _NOT_A_CALL: Final = "The backend's tool call is not in its form."
 _MOST_CALLS: Final = 1000
+_LONGEST_NAME: Final = 1000
 # Of all calls of an answer together: what is told as it comes is not held.
 _MOST_HELD: Final = 8 * 1024 * 1024
 
@@ -46,19 +47,55 @@ class _Call:
 
     id: str = ""
     name: str = ""
-    arguments: Any = ""
+    value: Any = None
+    size: int = 0
     text: FreeText | None = None
     ready: list[str] = field(default_factory=list)
+    _pieces: list[str] = field(default_factory=list)
+    _looked_at: int = 0
+
+    @property
+    def arguments(self) -> Any:
+        """Those that came whole, or what came of their text."""
+        return self._joined() if self.value is None else self.value
+
+    def add(self, arguments: Any) -> None:
+        """Fragments of a text are joined; an object comes whole."""
+        if isinstance(arguments, str):
+            if self.value is not None:
+                self.value, self.size, self._pieces = None, 0, []
+            self._pieces.append(arguments)
+            self.size += len(arguments)
+        elif arguments is not None:
+            self.value = arguments
+
+    def read_text(self) -> None:
+        """Have the text read of what came."""
+        if self.text is not None and self.value is None:
+            self.ready.append(self.text.feed(self._joined()))
+            self._pieces = []
 
     @property
     def is_whole(self) -> bool:
+        """Whether they are; of none that may yet come it is not known.
+
+        What was not is looked at again when it is twice as long: all looks together take no longer than the last one.
+        """
         if self.text is not None:
             return self.text.is_whole
+        if self.value is None and self._looked_at <= self.size < 2 * self._looked_at:
+            return False
+        arguments, self._looked_at = self.arguments, self.size
         try:
-            _arguments(self.arguments)
+            _arguments(arguments)
         except ValueError:
             return False
-        return True
+        return not isinstance(arguments, str) or bool(arguments.strip())
+
+    def _joined(self) -> str:
+        if len(self._pieces) > 1:
+            self._pieces = ["".join(self._pieces)]
+        return self._pieces[0] if self._pieces else ""
 
 
 class CallGatherer:
@@ -104,18 +141,18 @@ class CallGatherer:
             name, arguments = function.get("name") or "", function.get("arguments")
             if name != call.name:  # some repeat it with each fragment
                 call.name += name
-            call.arguments = _added(call.arguments, arguments)
+            if len(call.name) > _LONGEST_NAME:
+                raise BackendNonsense(_NOT_A_CALL)
+            call.add(arguments)
         except (AttributeError, TypeError) as error:
             raise BackendNonsense(_NOT_A_CALL) from error
-        if call.text is None and isinstance(call.arguments, str) and self._name(call) in self._free_form:
+        if call.text is None and call.size and self._name(call) in self._free_form:
             call.text = FreeText()
         if isinstance(arguments, str) and (call.text is None or self._calls[:1] != [call]):
             self._held += len(arguments)
             if self._held > _MOST_HELD:
                 raise BackendNonsense("The backend's tool calls are longer than this service accepts.")
-        if call.text is not None and isinstance(call.arguments, str):
-            call.ready.append(call.text.feed(call.arguments))
-            call.arguments = ""
+        call.read_text()
 
     def begun(self) -> list[dict[str, Any]]:
         """Take the calls that are whole: another one has begun behind them; and what is new of a text."""
@@ -123,7 +160,7 @@ class CallGatherer:
 
     def told(self) -> list[dict[str, Any]]:
         """Take the calls whose arguments are told and whole, where the choice is over but the stream is not."""
-        return self._taken(lambda call: bool(call.arguments or call.text) and call.is_whole)
+        return self._taken(lambda call: call.is_whole)
 
     def rest(self) -> list[dict[str, Any]]:
         """Take what is left, at the stream's end; a call that is cut costs no other."""
@@ -186,13 +223,6 @@ class CallGatherer:
 def _told(told_id: Any, index: int, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     function = {"index": index, "name": name, "arguments": arguments}
     return {"id": told_id, "function": function} if told_id else {"function": function}
-
-
-def _added(before: Any, more: Any) -> Any:
-    """Fragments of a text are joined; an object comes whole."""
-    if more is None:
-        return before
-    return before + more if isinstance(before, str) and isinstance(more, str) else more
 
 
 def _arguments(told: Any) -> dict[str, Any]:

@@ -52,15 +52,15 @@ def with_instructions_first(turns: Iterable[Turn]) -> list[Turn]:
     Later ones are a user's turn in their place, so that what a server kept of the beginning still serves; turns of a
     user behind one another are one.
     """
-    made: list[Turn] = []
+    made: list[tuple[Turn, list[Any]]] = []
     for turn in turns:
-        begins = not made or made[-1]["role"] == "system"
+        begins = not made or made[-1][0]["role"] == "system"
         role = "user" if turn["role"] == "system" and not begins else turn["role"]
-        if made and role == made[-1]["role"] and role in ("system", "user"):
-            made[-1] = {**made[-1], "content": _joined(made[-1]["content"], turn["content"])}
+        if made and role == made[-1][0]["role"] and role in ("system", "user"):
+            made[-1][1].append(turn["content"])
         else:
-            made.append({**turn, "role": role})
-    return made
+            made.append(({**turn, "role": role}, [turn["content"]]))
+    return [turn if len(said) == 1 else {**turn, "content": _joined(said)} for turn, said in made]
 
 
 @dataclass(slots=True)
@@ -70,7 +70,22 @@ class _Call:
     call: dict[str, Any]
     told: str
     result: Turn | None = None
+    texts: list[str] = field(default_factory=list)
     is_made: bool = False
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Calls of the client's, in their order, of which the first is sought that has no result."""
+
+    calls: list[_Call] = field(default_factory=list)
+    answered: int = 0
+
+    def first(self) -> _Call | None:
+        """It, or the last one where all have one."""
+        while self.answered < len(self.calls) and self.calls[self.answered].result is not None:
+            self.answered += 1
+        return self.calls[min(self.answered, len(self.calls) - 1)] if self.calls else None
 
 
 @dataclass(slots=True)
@@ -81,6 +96,11 @@ class _Block:
     calls: list[_Call] = field(default_factory=list)
     images: list[Any] = field(default_factory=list)
     behind: list[Turn] = field(default_factory=list)
+    results: int = 0
+    _said: dict[str, list[Any]] = field(default_factory=dict)
+    _by_id: dict[str, _Call] = field(default_factory=dict)
+    _by_name: dict[str, _Waiting] = field(default_factory=dict)
+    _any: _Waiting = field(default_factory=_Waiting)
 
     @classmethod
     def of(cls, turn: Turn, ids: _Ids) -> _Block:
@@ -91,7 +111,7 @@ class _Block:
     @property
     def is_open(self) -> bool:
         """Whether what an assistant says now still belongs to its turn."""
-        return self.said is not None and not self.behind and all(call.result is None for call in self.calls)
+        return self.said is not None and not (self.behind or self.results)
 
     @property
     def takes_results(self) -> bool:
@@ -100,14 +120,14 @@ class _Block:
     @property
     def waits(self) -> bool:
         """Whether a result is still to come, so that others have to stand behind it."""
-        return self.said is not None and any(call.result is None for call in self.calls)
+        return self.said is not None and self.results < len(self.calls)
 
     def join(self, turn: Turn, ids: _Ids) -> None:
         """Add what the assistant said next."""
         assert self.said is not None  # noqa: S101 - only an open one is joined
         for name in ("content", "reasoning_content", "reasoning"):
             if turn.get(name):
-                self.said[name] = _joined(self.said.get(name), turn[name])
+                self._said.setdefault(name, [self.said.get(name)]).append(turn[name])
         self._call(turn, ids)
 
     def add_result(self, turn: Turn, ids: _Ids) -> None:
@@ -117,38 +137,43 @@ class _Block:
         if call is None:
             name = turn.get("name") or _NAMELESS
             made = {"id": ids.new(), "type": "function", "function": {"name": name, "arguments": "{}"}}
-            self.calls.append(call := _Call(made, turn.get("tool_call_id", ""), is_made=True))
+            self._add(call := _Call(made, turn.get("tool_call_id", ""), is_made=True))
         if call.result is None:
-            call.result = {**turn, "content": text, "tool_call_id": call.call["id"]}
-        else:
-            call.result["content"] = _joined(call.result["content"], text)
+            call.result = {**turn, "tool_call_id": call.call["id"]}
+            self.results += 1
+        call.texts.append(text)
 
     def turns(self, *, ends: bool) -> list[Turn]:
         """What is sent; `ends` where nothing follows, and calls may still wait."""
         if self.said is None:
             return self.behind
-        went_on = not ends or bool(self.behind) or any(call.result is not None for call in self.calls)
+        went_on = not ends or bool(self.behind) or self.results > 0
         kept = [call for call in self.calls if call.result is not None or not went_on]
-        said = [{**self.said, **({"tool_calls": [call.call for call in kept]} if kept else {})}]
-        results = [call.result for call in kept if call.result is not None]
+        spoken = {**self.said, **{name: _joined(contents) for name, contents in self._said.items()}}
+        said = [{**spoken, **({"tool_calls": [call.call for call in kept]} if kept else {})}]
+        results = [{**call.result, "content": _joined(call.texts)} for call in kept if call.result is not None]
         shown = [{"role": "user", "content": self.images}] if self.images else []
-        is_empty = not (kept or self.said["content"])
+        is_empty = not (kept or spoken["content"])
         return [*([] if is_empty and self.calls else said), *results, *shown, *self.behind]
 
     def _call(self, turn: Turn, ids: _Ids) -> None:
         for call in turn.get("tool_calls") or ():
             told = call["id"]
-            self.calls.append(_Call({**call, "id": ids.unique(told)}, told))
+            self._add(_Call({**call, "id": ids.unique(told)}, told))
+
+    def _add(self, call: _Call) -> None:
+        self.calls.append(call)
+        if call.told:
+            self._by_id.setdefault(call.told, call)
+        if not call.is_made:
+            self._any.calls.append(call)
+            self._by_name.setdefault(call.call["function"]["name"], _Waiting()).calls.append(call)
 
     def _answered_by(self, turn: Turn) -> _Call | None:
         told, name = turn.get("tool_call_id"), turn.get("name")
-        if told and (found := [call for call in self.calls if call.told == told]):
-            return found[0]
-        if told and any(call.told for call in self.calls):
-            return None
-        clients = [call for call in self.calls if not call.is_made]
-        fitting = [call for call in clients if not name or name == call.call["function"]["name"]]
-        return next((call for call in fitting if call.result is None), fitting[-1] if fitting else None)
+        if told and self._by_id:
+            return self._by_id.get(told)
+        return (self._by_name.get(name, _Waiting()) if name else self._any).first()
 
 
 class _Ids:
@@ -188,14 +213,18 @@ def _parted(content: str | list[Any]) -> tuple[str, list[Any]]:
     ]
 
 
-def _joined(first: Any, second: Any) -> Any:
-    """Two contents of one turn: texts, or lists of parts."""
-    if not first or not second:
-        return first or second
-    if isinstance(first, str) and isinstance(second, str):
-        return f"{first}\n{second}"
-    return [*_parts(first), *_parts(second)]
+def _joined(contents: Iterable[Any]) -> Any:
+    """The contents of one turn: texts, or lists of parts."""
+    texts: list[str] = []
+    parts: list[Any] | None = None
+    for content in filter(None, contents):
+        if parts is None and isinstance(content, str):
+            texts.append(content)
+        else:
+            parts = _parts("\n".join(texts)) if parts is None else parts
+            parts += _parts(content)
+    return "\n".join(texts) if parts is None else parts
 
 
 def _parts(content: str | list[Any]) -> list[Any]:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return ([{"type": "text", "text": content}] if content else []) if isinstance(content, str) else list(content)
