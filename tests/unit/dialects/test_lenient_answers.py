@@ -13,6 +13,7 @@ from mlops_backend.services.llm.dialects.openai.options import sampling
 from mlops_backend.services.llm.dialects.openai.replies import embed_reply, whole_reply
 from mlops_backend.services.llm.dialects.openai.stops import StopWatch
 from mlops_backend.services.llm.dialects.openai.stream import StreamTranslator
+from mlops_backend.services.llm.dialects.openai.tools import names_to_restore, tool_choice, tool_list
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2}
 
@@ -201,6 +202,17 @@ def test_names_come_back_as_they_were_sent() -> None:
         piece({"tool_calls": [call(index=0, name="a_b", arguments="{}")]}), piece({}, "stop"), names={"a_b": "a.b"}
     )
     assert told[0]["message"]["tool_calls"][0]["function"]["name"] == "a.b"
+
+
+def test_names_that_are_sent_alike_are_told_apart() -> None:
+    """Long ones are not cut to the same; a name that another tool has already is not taken for it."""
+    long = [f"mcp__{'x' * 80}__{end}" for end in ("read", "write")]
+    tools = [{"function": {"name": name}} for name in (*long, "a.b", "a_b", "c.d")]
+    sent = [tool["function"]["name"] for tool in tool_list(tools)]
+    assert [len(name) for name in sent] == [64, 64, 3, 3, 3]
+    assert names_to_restore(tools) == {**dict(zip(sent, long, strict=False)), "c_d": "c.d"}
+    choice = {"tool_choice": {"type": "function", "function": {"name": long[0]}}}
+    assert tool_choice(choice)["tool_choice"]["function"]["name"] == sent[0]
 
 
 def test_an_answer_is_cut_at_a_stop_that_the_server_was_not_told() -> None:

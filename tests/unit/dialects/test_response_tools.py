@@ -320,12 +320,13 @@ def test_what_is_held_of_calls_is_bounded(name: str) -> None:
         gatherer.add({"index": 1, "function": {"arguments": part}})
 
 
-def test_a_text_has_a_bound() -> None:
+@pytest.mark.parametrize("name", ["patch", "look"])
+def test_a_text_has_a_bound(name: str) -> None:
     """It is told once more at its end."""
     made = carried(stream=True, tools=[PATCH])
     assert made.translator is not None
     translator = made.translator()
-    call = {"function": {"index": 0, "name": "patch", "arguments": {"input": "x" * 1024 * 1024}}, "partial": True}
+    call = {"function": {"index": 0, "name": name, "arguments": {"input": "x" * 1_048_000}}, "partial": True}
     line = chat_line("", tool_calls=[call])
     for _ in range(MAX_FRAME_BYTES // (2 * 1024 * 1024)):
         translator.feed(line)

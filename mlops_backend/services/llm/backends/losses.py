@@ -156,8 +156,8 @@ REQUESTS: Final = (
         "OpenAI chat",
     ),
     Loss(
-        "characters of functions' names that OpenAI does not allow",
-        "`_`, and themselves again in the answer",
+        "characters of functions' names that OpenAI does not allow, and those behind the 64th",
+        "`_`, and a mark of the name's own; themselves again in the answer",
         "Ollama",
         "OpenAI chat",
     ),

@@ -127,6 +127,8 @@ class ResponseTranslator(LineTranslator):
         item = called_item(call, self._tools)
         if item["type"] == "custom_tool_call":
             return self._of_text(call, item)
+        text = call.text
+        self._grow(len(text))
         if item["type"] != "function_call":
             return [*self._closed(), self._item("added", {**item, "status": "in_progress"}), *self._finished(item)]
         events = self._closed()
@@ -135,8 +137,8 @@ class ResponseTranslator(LineTranslator):
         return [
             *events,
             self._item("added", {**item, "status": "in_progress", "arguments": ""}),
-            self._event(f"{kind}.delta", **place, delta=call.text),
-            self._event(f"{kind}.done", **place, name=call.name, arguments=call.text),
+            self._event(f"{kind}.delta", **place, delta=text),
+            self._event(f"{kind}.done", **place, name=call.name, arguments=text),
             *self._finished(item),
         ]
 

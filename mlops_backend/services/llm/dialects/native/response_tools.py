@@ -7,7 +7,6 @@ are tools from then on. All others are OpenAI's own: a model is not told of them
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,13 +14,10 @@ from typing import Any, Final
 from mlops_backend.errors import BadRequest
 from mlops_backend.services.llm.dialects.native.fields import Fields
 from mlops_backend.services.llm.dialects.native.replies import Call, new_id
-from mlops_backend.services.llm.dialects.openai import PARAMETER, free_text
+from mlops_backend.services.llm.dialects.openai import PARAMETER, fitting_name, free_text
 
 _TOOL: Final = "ResponsesTool"
 _EMPTY: Final = {"type": "object", "properties": {}}
-# OpenAI's rule for a function's name; what is longer ends in a mark of its own.
-_LONGEST_NAME: Final = 64
-_MARK: Final = 8
 SEARCH: Final = "tool_search"
 _CALLED: Final = ("function", "custom")
 _TOLD: Final[Mapping[str, tuple[str, ...]]] = {
@@ -56,11 +52,7 @@ class Tool:
 
 def model_name(namespace: str, name: str) -> str:
     """What a model calls a tool that the client has in a namespace, if it is in one; no server cuts it."""
-    joined = f"{namespace}__{name}" if namespace else name
-    if not namespace or len(joined) <= _LONGEST_NAME:
-        return joined
-    mark = hashlib.sha256(joined.encode(errors="surrogatepass")).hexdigest()[:_MARK]
-    return f"{joined[: _LONGEST_NAME - _MARK]}{mark}"
+    return fitting_name(f"{namespace}__{name}") if namespace else name
 
 
 def tools_of(request: Fields) -> list[Tool]:

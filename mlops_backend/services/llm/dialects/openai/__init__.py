@@ -19,7 +19,7 @@ from mlops_backend.services.llm.dialects.openai.response_events import (
 )
 from mlops_backend.services.llm.dialects.openai.stops import watched
 from mlops_backend.services.llm.dialects.openai.stream import StreamTranslator
-from mlops_backend.services.llm.dialects.openai.tools import free_form_of, names_to_restore
+from mlops_backend.services.llm.dialects.openai.tools import fitting_name, free_form_of, names_to_restore
 from mlops_backend.services.llm.dialects.openai.usage_apart import usage_apart
 from mlops_backend.services.llm.dialects.openai.usage_chunk import UnaskedUsage, wants_usage, with_usage_wanted
 
@@ -38,6 +38,7 @@ __all__ = [
     "UnaskedUsage",
     "completed_events",
     "completed_response",
+    "fitting_name",
     "flag",
     "free_form_of",
     "free_text",

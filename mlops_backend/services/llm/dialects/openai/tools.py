@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from mlops_backend.errors import BadRequest
 
-# OpenAI's rule for a function's name.
+# OpenAI's rule for a function's name; what is longer ends in a mark of its own.
 _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_NAME: Final = 64
+_MARK: Final = 8
+
+
+def fitting_name(name: str) -> str:
+    """A function's name as long as may be: two that begin alike stay two."""
+    if len(name) <= _LONGEST_NAME:
+        return name
+    mark = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:_MARK]
+    return f"{name[: _LONGEST_NAME - _MARK]}{mark}"
 
 
 def safe_name(name: str, as_it_is: bool = False) -> str:
     """A function's name as a strict server takes it; `as_it_is` leaves it alone."""
-    return name if as_it_is else _NOT_IN_A_NAME.sub("_", name)[:_LONGEST_NAME]
+    return name if as_it_is else _NOT_IN_A_NAME.sub("_", fitting_name(name))
 
 
 def tool_list(tools: Any, as_they_are: bool = False) -> list[Any]:
@@ -52,9 +62,9 @@ def tool_choice(body: Mapping[str, Any], as_it_is: bool = False) -> dict[str, An
 
 
 def names_to_restore(tools: Any) -> dict[str, str]:
-    """A function's name as it is sent -> as the client wrote it, for those that differ."""
-    names = (str(function.get("name") or "") for function in _functions(tools or []))
-    return {safe: name for name in names if (safe := safe_name(name)) != name}
+    """A function's name as it is sent -> as the client wrote it, for those that differ; another one's own stays."""
+    names = {str(function.get("name") or "") for function in _functions(tools or [])}
+    return {safe: name for name in names if (safe := safe_name(name)) not in names}
 
 
 def free_form_of(body: Mapping[str, Any]) -> frozenset[str]:
