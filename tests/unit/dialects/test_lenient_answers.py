@@ -99,6 +99,28 @@ CALLS: dict[str, tuple[list[bytes], list[tuple[str, dict[str, Any]]]]] = {
         ],
         [("f", {"x": 1}), ("g", {})],
     ),
+    "two of one id, told apart by their indexes": (
+        [
+            piece({"tool_calls": [call(index=0, id="a", name="f", arguments='{"x":')]}),
+            piece({"tool_calls": [call(index=1, id="a", name="g", arguments='{"y":2')]}),
+            piece({"tool_calls": [call(index=0, id="a", arguments="1}")]}),
+            piece({"tool_calls": [call(index=1, id="a", arguments="}")]}),
+        ],
+        [("f", {"x": 1}), ("g", {"y": 2})],
+    ),
+    "two under one index, in turn": (
+        [
+            piece({"tool_calls": [call(index=0, id="a", name="f", arguments='{"x":')]}),
+            piece({"tool_calls": [call(index=0, id="b", name="g", arguments='{"y":')]}),
+            piece({"tool_calls": [call(index=0, id="a", arguments="1}")]}),
+            piece({"tool_calls": [call(index=0, id="b", arguments="2}")]}),
+        ],
+        [("f", {"x": 1}), ("g", {"y": 2})],
+    ),
+    "no name": (
+        [piece({"tool_calls": [call(index=0, id="a", arguments="{}"), call(index=1, name="g", arguments="{}")]})],
+        [("g", {})],
+    ),
     "without an index": (
         [piece({"tool_calls": [call(id="a", name="f", arguments="{}"), call(id="b", name="g", arguments='{"y":2}')]})],
         [("f", {}), ("g", {"y": 2})],
@@ -157,6 +179,12 @@ def test_a_call_leaves_as_soon_as_it_is_whole() -> None:
     translator = StreamTranslator("chat", "m")
     assert translator.feed(piece({"tool_calls": [call(index=0, id="a", name="f", arguments="{}")]})) == b""
     assert b'"f"' in translator.feed(piece({"tool_calls": [call(index=1, id="b", name="g", arguments="{}")]}))
+
+
+def test_an_id_is_a_text() -> None:
+    """Clients check it; a number is spelt."""
+    (told, _) = lines(piece({"tool_calls": [call(index=0, id=7, name="f", arguments="{}")]}, "stop", usage=USAGE))
+    assert told["message"]["tool_calls"][0]["id"] == "7"
 
 
 def test_a_name_has_a_bound() -> None:

@@ -34,6 +34,8 @@ def told_call(index: int, call: Any, names: Mapping[str, str], free_form: Set[st
     try:
         function = call["function"]
         sent, arguments = str(function["name"]), function.get("arguments")
+        if not sent:
+            raise BackendNonsense(_NOT_A_CALL)
         name = names.get(sent, sent)
         value = {PARAMETER: free_text(arguments)} if name in free_form else _arguments(arguments)
         return _told(call.get("id"), index, name, value)
@@ -46,6 +48,7 @@ class _Call:
     """One call, as far as it has come; of one whose text alone is wanted `text` reads it, and `ready` is to be told."""
 
     id: str = ""
+    index: Any = None
     name: str = ""
     value: Any = None
     size: int = 0
@@ -102,8 +105,9 @@ class CallGatherer:
     """A stream's calls, each from its fragments: the name first, then the text of the arguments.
 
     Fragments belong together by their index, and are told apart by their ids where servers give several calls one
-    index, or none. A call of which only the text is wanted is told as it comes, once it is the first that is not told
-    yet: each piece is a call of its own with the same `index`, `partial` but for the last one.
+    index, or none; of several indexes they are several calls, though of one id. A call of which only the text is wanted
+    is told as it comes, once it is the first that is not told yet: each piece is a call of its own with the same
+    `index`, `partial` but for the last one.
 
     Args:
         names: a function's name as it was sent -> as the client wrote it.
@@ -199,8 +203,10 @@ class CallGatherer:
     def _whole(self, index: Any, told: Any) -> _Call:
         at = self._last if index is None else self._by_index.get(index)
         known = self._by_id.get(told) if told else at
-        if known is None and at is not None and index is not None and not at.id:
-            known = at  # its id comes late
+        if known is not None and index is not None and known.index not in (None, index):
+            known = None  # another one of the same id
+        if known is None and at is not None and index is not None and at.id in ("", told):
+            known = at  # its id comes late, or again
         if known is None:
             known = self._new()
         if told:
@@ -208,6 +214,7 @@ class CallGatherer:
             self._by_id[told] = known
         if index is not None:
             self._by_index[index] = known
+            known.index = index
         self._last = known
         return known
 
@@ -222,7 +229,7 @@ class CallGatherer:
 
 def _told(told_id: Any, index: int, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     function = {"index": index, "name": name, "arguments": arguments}
-    return {"id": told_id, "function": function} if told_id else {"function": function}
+    return {"id": str(told_id), "function": function} if told_id else {"function": function}
 
 
 def _arguments(told: Any) -> dict[str, Any]:
