@@ -146,6 +146,22 @@ async def test_a_day_that_has_changed_is_added_up_anew(database: Database) -> No
     assert [await days.sweep(NOW), await days.sweep(NOW)] == [1, 0]
 
 
+async def test_a_question_that_is_at_the_sums_of_a_day_finds_them(database: Database) -> None:
+    """While the day is added up anew it has its old ones; nobody is told of a day without generations."""
+    seen = []
+
+    class Watched(ClosedDays):
+        async def _add_up(self, began: int, until: int) -> None:
+            seen.append([await counted(database, table) for table in (closed_days, *SUMS)])
+            await super()._add_up(began, until)
+
+    await ClosedDays(database, 90).sweep(NOW)
+    before = [await counted(database, table) for table in (closed_days, *SUMS)]
+    await insert_rows(database, [row(5000, 4 * DAY)])
+    assert await Watched(database, 90).sweep(NOW) == 1
+    assert seen == [before]
+
+
 async def test_no_sums_outlive_their_rows(database: Database) -> None:
     """They go with the day that is rolled up, and at the next sweep with rows that somebody deleted."""
     days = ClosedDays(database, 90)

@@ -113,7 +113,7 @@ class ClosedDays(Hourly):
         today = self._calendar.day_at(int(now))
         wanted = await self._wanted(today)
         known, all_days = await self._known()
-        for stale in all_days - (wanted & known):
+        for stale in all_days - wanted:  # what is added up anew has its old sums until then: a question may be at them
             async with self._writing() as connection:
                 await forget(connection, *stale)
         done = 0
