@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from mlops_backend.middleware.audit import ACTIONS
 from mlops_backend.principal import Principal
 from mlops_backend.telemetry.record import _TOLD, RequestRecord
 from tests.e2e.page_blocks import read_table
@@ -99,6 +100,14 @@ def test_what_is_made_is_made_of_the_code() -> None:
     for event, *_ in MADE:
         name, redis, _ = event.partition("_redis_")
         assert f'"{name}"' in texts if redis else f'"{event}"' in texts, event
+
+
+def test_the_table_of_actions_is_what_is_audited() -> None:
+    """Each action of a route, and of a command; the last row is of what has no name."""
+    deeds = re.findall(r'Deed\("([^"]+)"', (PACKAGE / "cli.py").read_text())
+    *named, _ = read_table("logs.md", "The audit log", 1)
+    told = [action for actions, _ in named for action in words(actions)]
+    assert sorted(told) == sorted({*ACTIONS.values(), *deeds})
 
 
 def fields_of_requests() -> set[str]:

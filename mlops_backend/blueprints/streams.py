@@ -138,6 +138,7 @@ async def delete_stream(stream_id: str) -> dict[str, Any]:
     opening = await journals.opening(stream_id)
     if not (g.principal.admin or opening.owner == g.principal.id):
         raise NotFound("There is no such stream, or its time has passed.")
+    record().target = opening.request_id
     ended = await service(Running).end(opening.request_id, opening.owner)
     if not ended:
         await journals.forget(stream_id)

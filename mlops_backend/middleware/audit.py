@@ -15,9 +15,12 @@ from mlops_backend.telemetry.record import RequestRecord
 AUDITED: Final = frozenset({Access.ADMIN, Access.MODELS_WRITE, Access.ACCOUNT})
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _CANCEL: Final = ("DELETE", "/api/llm/generations/<request_id>")
+_END_STREAM: Final = ("DELETE", "/api/llm/streams/<stream_id>")
 _SIGN_IN: Final = ("POST", "/api/console/session")
 # What anybody may do for themselves.
-_OF_ADMINISTRATORS: Final = frozenset({_CANCEL, _SIGN_IN})
+_OF_ADMINISTRATORS: Final = frozenset({_CANCEL, _END_STREAM, _SIGN_IN})
+# Who knows such an address may read what stands behind it: its view says of which request that is.
+_SECRET_ADDRESSES: Final = frozenset({_END_STREAM[1]})
 # Nothing has been done for these, and somebody may have them written as often as requests come.
 _REFUSED: Final = frozenset({401, 403, 429})
 
@@ -36,6 +39,7 @@ ACTIONS: Final[Mapping[tuple[str, str], str]] = {
     ("POST", "/api/admin/backends/<path:name>/probe"): "backend.probe",
     ("PUT", "/api/admin/log-level"): "log_level.set",
     _CANCEL: "generation.cancel",
+    _END_STREAM: "stream.end",
     ("POST", "/api/pull"): "model.pull",
     ("POST", "/api/push"): "model.push",
     ("POST", "/api/create"): "model.create",
@@ -67,7 +71,7 @@ def action_of(method: str, route: str | None, access: Access | None, who: Princi
 def note_action(noted: RequestRecord, asked: Request, access: Access | None, *, allowed: bool) -> None:
     """Note the action of the request at hand, and to what its address says that it is done."""
     noted.action = action_of(noted.method, noted.route or None, access, noted.caller, allowed=allowed)
-    if noted.action:
+    if noted.action and noted.route not in _SECRET_ADDRESSES:
         noted.target = "/".join(map(str, (asked.view_args or {}).values()))
 
 

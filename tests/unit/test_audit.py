@@ -32,7 +32,11 @@ def lines_in(*files: Path) -> list[dict[str, Any]]:
 
 
 # What everybody may do with their own, and is noted of administrators.
-OF_ADMINISTRATORS = {("DELETE", "/api/llm/generations/<request_id>"), ("POST", "/api/console/session")}
+OF_ADMINISTRATORS = {
+    ("DELETE", "/api/llm/generations/<request_id>"),
+    ("DELETE", "/api/llm/streams/<stream_id>"),
+    ("POST", "/api/console/session"),
+}
 
 
 def test_each_audited_route_has_a_name() -> None:

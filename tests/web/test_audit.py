@@ -136,6 +136,29 @@ async def test_models_backends_and_the_log(audited: Audited) -> None:
     ]
 
 
+async def test_an_end_of_another_keys_stream(audited: Audited) -> None:
+    """An administrator's is noted, by the request's id: who reads the file may not read the stream; no key's own is."""
+    headers = {"X-API-Key": ORDINARY_KEY}
+    async with audited() as service:
+        audited.fake.hold()
+        theirs, own = [
+            (
+                await ask(
+                    service, "POST", "/api/llm/streams", json={"model": "llama3", "prompt": "Hi"}, headers=headers
+                )
+            ).json()
+            for _ in range(2)
+        ]
+        for by, stream in ((ADMIN, theirs), (headers, own)):
+            assert (await ask(service, "DELETE", stream["url"], headers=by)).json() == {"ended": 1}
+        audited.fake.release()
+    assert [(line["action"], line.get("target")) for line in audited.lines] == [
+        ("stream.end", None),
+        ("stream.end", theirs["request_id"]),
+    ]
+    assert theirs["id"] not in audited.text
+
+
 async def test_who_may_not_is_noted(audited: Audited) -> None:
     """Each attempt of an ordinary key on an administrator's route, to read too; nothing that it may do."""
     headers = {"X-API-Key": ORDINARY_KEY}
@@ -182,7 +205,7 @@ async def test_what_cannot_be_noted_is_not_done(serve: ServeFactory, fake: FakeO
         ).status_code == 200
         folder.mkdir()
         assert (await ask(service, "POST", "/api/admin/keys", json={"name": "x"})).status_code == 201
-    assert len(routes) == len(ACTIONS) - 2
+    assert len(routes) == len(ACTIONS) - 3
 
 
 async def test_without_a_file_it_is_in_the_ordinary_log(
