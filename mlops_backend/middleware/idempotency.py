@@ -26,6 +26,8 @@ from mlops_backend.middleware.json_body import JSONRequest
 from mlops_backend.middleware.kept_answers import kept_answer
 from mlops_backend.middleware.request_context import IDEMPOTENCY, PREFERENCES, at_hand, record, said_in, service
 from mlops_backend.middleware.root_path import public_path
+from mlops_backend.middleware.stream_answer import wanted
+from mlops_backend.openapi import NDJSON, SSE
 from mlops_backend.principal import Principal
 from mlops_backend.services.llm.dialects import dumped
 from mlops_backend.services.other.journals import Claim, Journals, Opening
@@ -34,6 +36,8 @@ from mlops_backend.telemetry.record import RequestRecord
 HEADER: Final = "Idempotency-Key"
 ASYNC: Final = "respond-async"
 _LONGEST: Final = 255
+# Of a form of more of them the rest is taken as it is.
+_MOST_PARTS: Final = 100
 _NAMES: Final = frozenset({IDEMPOTENCY, PREFERENCES})
 _OWN_API: Final = "/api/llm/", "/api/database/"
 _ACCEPTED: Final = 202
@@ -164,13 +168,18 @@ async def _claim(request: Detached) -> Claim | None:
     if len(found) > 1 or not 0 < len(found[0]) <= _LONGEST or not found[0].isprintable():
         raise BadRequest(f"{HEADER} must be given once, with 1 to {_LONGEST} printable characters.")
     name = sha256(f"{g.principal.id}\0{found[0]}".encode()).hexdigest()
-    said = (request.path, asked.query_string.decode("latin-1"), str(request.by_line), record().end_user)
-    return Claim(name, await aside(len(request.body), _fingerprint, "\0".join(said).encode(), request.body))
+    said = [request.path, asked.query_string.decode("latin-1"), str(request.by_line), record().end_user]
+    if request.path.startswith(_OWN_API) and not request.by_line and wanted(NDJSON) == SSE:
+        said.append(SSE)
+    border = asked.mimetype_params.get("boundary", "").encode()
+    return Claim(name, await aside(len(request.body), _fingerprint, "\0".join(said).encode(), request.body, border))
 
 
-def _fingerprint(said: bytes, body: bytes) -> str:
+def _fingerprint(said: bytes, body: bytes, border: bytes) -> str:
+    """What a request stands for; of a form without its border, which is another one each time that it is sent."""
     digest = sha256(said + b"\0")
-    digest.update(body)
+    for part in body.split(border, _MOST_PARTS) if border else [body]:
+        digest.update(part)
     return digest.hexdigest()
 
 

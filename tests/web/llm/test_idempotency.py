@@ -142,6 +142,28 @@ async def test_another_request_needs_another_key(service: Service, fake: FakeOll
     assert inferences(fake) == 1
 
 
+async def test_a_form_that_is_sent_again_is_the_same_request(service: Service, fake: FakeOllama) -> None:
+    """Libraries choose another border for it each time; another file is another request."""
+
+    async def ask(sound: bytes) -> httpx.Response:
+        form: dict[str, Any] = {"data": {"model": "llama3"}, "files": {"file": ("a.wav", sound, "audio/wav")}}
+        return await service.client.post("/v1/audio/transcriptions", headers=NAMED, **form)
+
+    first, again, other = [await ask(sound) for sound in (b"hum", b"hum", b"hem")]
+    assert (first.status_code, again.content, again.headers["idempotent-replayed"]) == (200, first.content, "true")
+    assert (other.status_code, inferences(fake)) == (409, 1)
+
+
+async def test_events_are_no_answer_to_who_wants_lines(service: Service) -> None:
+    """On our own routes `Accept` says which of them a stream is, and so it is a part of the request."""
+    lines, events = {"Accept": "application/x-ndjson"}, {"Accept": "text/event-stream"}
+    answers = [
+        await service.client.post("/api/llm/stream", json=PROMPT, headers={**NAMED, **accept})
+        for accept in ({}, lines, events)
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 409]
+
+
 async def test_each_key_has_names_of_its_own(service: Service, fake: FakeOllama) -> None:
     """What another key named so is nobody else's."""
     _, other = await make_key(service, "other")

@@ -101,6 +101,16 @@ async def test_lines_and_events_are_kept_apart(service: Service) -> None:
     assert again.content == events.content != lines.content
 
 
+async def test_a_stream_with_an_address_is_the_call_that_began_it(service: Service, fake: FakeOllama) -> None:
+    """Its reader is told whether it was kept, since who began it is answered before that is known."""
+    read = []
+    for _ in range(2):
+        begun = (await ask(service, "/api/llm/streams")).json()
+        read.append(await service.stranger.get(begun["url"]))
+    assert [answer.headers["X-Cache"] for answer in read] == ["miss", "hit"]
+    assert (read[1].content, generations(fake)) == (read[0].content, 1)
+
+
 async def test_who_does_not_ask_gets_no_kept_answer(service: Service, fake: FakeOllama) -> None:
     """Without the header, and with others, nothing is looked for, kept or said."""
     assert await said(service) == "miss"
