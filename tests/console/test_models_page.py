@@ -11,7 +11,7 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from mlops_backend.services.other.live import Live
-from tests.console.browsing import CONSOLE, PHONE, Console, assert_accessible, assert_fits
+from tests.console.browsing import CONSOLE, DESKTOP, PHONE, Console, assert_accessible, assert_fits
 from tests.fakes.ollama import FakeOllama, Mode
 from tests.service import ADMIN_KEY, Service
 
@@ -114,6 +114,21 @@ async def test_a_model_is_shown_copied_unloaded_and_deleted(
     await page.get_by_role("dialog").get_by_role("button", name="Delete model").click()
     await expect(copied).to_have_count(0)
     assert fake.models == ["llama3:latest", MARKUP]
+
+
+async def test_what_a_server_does_not_tell_is_not_made_up(console: Console) -> None:
+    """Neither a size of nothing nor a change in 1970; a name as long as a line leaves the other columns in sight."""
+    page = await console.visit("/usage", ADMIN_KEY)
+    console.watch_of(page).allow(FAILED)  # nobody describes it
+    listed = {"name": "m" * 200, "size": 0, "digest": "", "modified_at": "1970-01-01T00:00:00Z", "details": {}}
+    await page.route("**/api/llm/models", lambda route: route.fulfill(json={"models": [listed], "unreachable": []}))
+    await page.evaluate("location.hash = '#/models'")
+    cells = page.get_by_role("row", name=re.compile("mmm")).get_by_role("cell")
+    await expect(cells.first).to_have_text("–")
+    assert not {text for text in await cells.all_inner_texts() if text.strip() not in {"", "–"}}
+    head = await page.get_by_role("columnheader", name="Context").bounding_box()
+    assert head is not None
+    assert head["x"] + head["width"] < DESKTOP[0]
 
 
 async def test_an_ordinary_key_reads_those_that_it_may_use(

@@ -26,6 +26,8 @@ HOUR: Final = 3_600_000
 KEYS: Final = 1200
 MARKUP: Final = "<img src=x onerror=\"document.title='run'\">"
 HASHED: Final = "hash:" + "5e" * 16
+# As long as a name may be, each of its marks two of JavaScript's units.
+LLAMAS: Final = "\N{LLAMA}" * 64
 FAILED: Final = r"Failed to load resource"
 
 
@@ -42,7 +44,10 @@ def generations() -> list[dict[str, Any]]:
     others = [row(1000 + each, midnight(2) + each, key_id=f"key_{each:04}", price=10**9) for each in range(KEYS)]
     # The night in which Berlin's clocks were set back, from 3:00 to 2:00.
     night = datetime(2025, 10, 26, tzinfo=UTC).timestamp() * 1000
-    winter = [row(9000 + hour, int(night) + hour * HOUR, key_id="key_0007", model="winter") for hour in range(3)]
+    winter = [
+        row(9000 + hour, int(night) + hour * HOUR, key_id="key_0007", model="winter", end_user=LLAMAS)
+        for hour in range(3)
+    ]
     return [*own, failed, *others, *winter]
 
 
@@ -120,6 +125,12 @@ async def test_a_failure_is_found_and_shown(console: Console) -> None:
     await page.keyboard.press("Enter")
     await expect(drawer.get_by_text("request-3", exact=True)).to_be_visible()
     assert await page.title() == "Usage · mlops_backend"
+
+
+async def test_a_long_name_is_cut_between_its_marks(console: Console) -> None:
+    """The whole of it is its title."""
+    page = await console.visit("/usage?span=custom&from=2025-10-25&to=2025-10-27&by=end_user", ADMIN_KEY)
+    await expect(page.locator(".usage-groups").get_by_title(LLAMAS)).to_have_text("\N{LLAMA}" * 41 + "…")
 
 
 @pytest.mark.long

@@ -7,6 +7,7 @@ import re
 import httpx
 import pytest
 
+from tests.e2e.processes import REPOSITORY
 from tests.service import Service
 
 BROWSER = {"Accept-Encoding": "gzip, deflate, br"}
@@ -22,6 +23,19 @@ async def build_of(service: Service) -> str:
 async def fetch(service: Service, path: str, **headers: str) -> httpx.Response:
     """As a stranger's browser, before anybody has signed in."""
     return await service.stranger.get(path, headers={**BROWSER, **headers})
+
+
+def test_no_page_changes_how_another_one_looks() -> None:
+    """A page's sheet stays when another page is shown: what two have a rule for would look as who came last has it."""
+    folder = REPOSITORY / "mlops_backend/console"
+    shared = set(re.findall(r"styles/([\w-]+\.css)", (folder / "index.html").read_text()))
+    found: dict[str, list[str]] = {}
+    for sheet in sorted((folder / "styles").glob("*.css")):
+        text = re.sub(r"/\*.*?\*/", "", sheet.read_text(), flags=re.DOTALL)
+        for selector in {name.strip() for name in re.findall(r"(?:^|[{};])([^{};@]+)\{", text)} - {"from", "to"}:
+            found.setdefault(selector, []).append(sheet.name)
+    twice = {name: sheets for name, sheets in found.items() if len({*sheets}) > 1 and {*sheets} - shared}
+    assert (len(shared), twice) == (4, {})
 
 
 async def test_the_page_names_its_build(service: Service) -> None:

@@ -65,6 +65,8 @@ export class Catalogue {
     const places = this.backends.filter((one) => one.models.includes(model.name));
     return {
       ...model,
+      size: model.size || null, // what a server does not tell is 0, and 1970
+      modified_at: Date.parse(model.modified_at) > 0 ? model.modified_at : null,
       family: details.family ?? "",
       parameters: details.parameter_size ?? "",
       quantisation: details.quantization_level ?? "",

@@ -22,7 +22,8 @@ export function label(dimension, value, name = null) {
   if (dimension === "outcome") return words(value);
   const text = name || value;
   if (dimension === "end_user" && /^hash:[0-9a-f]{32}$/.test(text)) return `${text.slice(0, 13)}…`;
-  return text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text;
+  const marks = [...text]; // a cut between two of its units may halve one
+  return marks.length > LONGEST ? `${marks.slice(0, LONGEST - 1).join("")}…` : text;
 }
 
 /** The same, with the whole value as its title where that says more. */
