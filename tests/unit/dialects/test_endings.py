@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlops_backend.errors import BackendVanished, StreamIncomplete
-from mlops_backend.services.llm.dialects import OpenAIEnding, endings, openai_ending, read_usage
+from mlops_backend.services.llm.dialects import MOST_TOKENS, OpenAIEnding, endings, openai_ending, read_usage
 from mlops_backend.services.llm.dialects.endings import Ending, UnknownEnding
 from mlops_backend.services.llm.dialects.openai import UnaskedUsage
 from mlops_backend.telemetry.record import RequestRecord
@@ -252,6 +252,17 @@ def test_zeros_are_no_usage() -> None:
         assert counts(record) == (None, None)
     assert read_usage({"usage": {"total_tokens": 56}}, record)
     assert counts(record) == (56, None)
+
+
+def test_counts_that_cannot_be_are_none() -> None:
+    """A server that says -1 does not know, and so it is guessed; no count is beyond the ledger's."""
+    record = blank()
+    assert not read_usage({"usage": {"prompt_tokens": -1, "completion_tokens": -1, "total_tokens": -1}}, record)
+    assert counts(record) == (None, None)
+    assert read_usage({"usage": {"prompt_tokens": -1, "completion_tokens": 7}}, record)
+    assert counts(record) == (None, 7)
+    assert read_usage({"usage": {"input_tokens": 10**30, "cache_read_input_tokens": 9}}, record)
+    assert counts(record) == (MOST_TOKENS, 7)
 
 
 def test_tokens_from_a_cache_are_counted_once() -> None:

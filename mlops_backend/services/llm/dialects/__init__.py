@@ -26,13 +26,14 @@ from mlops_backend.services.llm.dialects.ollama import check_first, dump_line, e
 from mlops_backend.services.llm.dialects.openai_ending import FINISHED, OpenAIEnding, openai_ending
 from mlops_backend.services.llm.dialects.said import texts_in, tokens_said, words_in
 from mlops_backend.services.llm.dialects.sse import as_events, events
-from mlops_backend.services.llm.dialects.usage import CHARACTERS_PER_TOKEN, read_usage, tokens_in
+from mlops_backend.services.llm.dialects.usage import CHARACTERS_PER_TOKEN, MOST_TOKENS, read_usage, tokens_in
 
 __all__ = [
     "CHARACTERS_PER_TOKEN",
     "EVENT",
     "FINISHED",
     "MAX_FRAME_BYTES",
+    "MOST_TOKENS",
     "Dialect",
     "Ending",
     "EventEnding",

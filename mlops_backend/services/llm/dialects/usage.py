@@ -12,6 +12,8 @@ _CACHED: Final = ("cache_read_input_tokens", "cache_creation_input_tokens")
 _PROMPT: Final = ("prompt_tokens", "input_tokens", "prompt_eval_count")
 # What English text comes to with the tokenizers of today's models; other languages and code take more.
 CHARACTERS_PER_TOKEN: Final = 4
+# What is more is nonsense. Millions of rows with these still have a sum that fits SQLite's integers.
+MOST_TOKENS: Final = 10**12
 # A reranker answers no tokens, and some tell only the sum.
 _ALL: Final = ("total_tokens",)
 _COMPLETION: Final = ("completion_tokens", "output_tokens", "eval_count")
@@ -51,14 +53,15 @@ def _take(usage: Mapping[str, Any], record: RequestRecord) -> bool:
             record.cached_tokens = 0
         elif apart:  # what a later event leaves out keeps its value
             record.cached_tokens = sum(apart)
-        record.prompt_tokens = prompt + record.cached_tokens
+        record.prompt_tokens = min(prompt + record.cached_tokens, MOST_TOKENS)
     record.completion_tokens = record.completion_tokens if completion is None else completion
     return True
 
 
 def _first(usage: Mapping[str, Any], names: Sequence[str]) -> int | None:
+    """The first count that is one: some servers say -1 where they do not know."""
     for name in names:
         value = usage.get(name)
-        if type(value) is int:  # no bool
-            return value
+        if type(value) is int and value >= 0:  # no bool
+            return min(value, MOST_TOKENS)
     return None

@@ -8,13 +8,11 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import String
 
 from mlops_backend.principal import ANONYMOUS
-from mlops_backend.services.llm.dialects import dialect_of
+from mlops_backend.services.llm.dialects import MOST_TOKENS, dialect_of
 from mlops_backend.services.other.database import generations
 from mlops_backend.services.other.usage.prices import PriceList
 from mlops_backend.telemetry.record import RequestRecord
 
-# What is more is nonsense. Millions of rows with these still have a sum that fits SQLite's integers.
-MOST_TOKENS: Final = 10**12
 LONGEST_ID: Final = 128
 _MOST: Final = 10**12
 _MOST_MS: Final = 2**31 - 1
