@@ -159,6 +159,9 @@ class Supervisor:
         if worker.refusal is not None:
             status, words = worker.refusal
             print(words, file=sys.stderr)
+        else:
+            told = {"worker": worker.index, "pid": worker.pid, "status": status}
+            structlog.get_logger().error("worker_died", **told, reason="It did not come to serve: the service ends.")
         self._end(status if status > 0 else 1)
 
     @property

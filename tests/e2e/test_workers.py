@@ -6,8 +6,8 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -20,6 +20,7 @@ from tests.e2e.test_drain import Stream, ended_well, open_stream
 from tests.fakes.ollama import FakeOllama
 
 TWO = {"WORKERS": "2"}
+STARTING = {"HOST": "127.0.0.1", "PORT": "0", "API_KEY": KEY, "EMBEDDED_ENGINE": "off", **TWO}
 FEWEST = 2
 MOST = 50
 
@@ -41,6 +42,21 @@ async def until(condition: Callable[[], bool], seconds: float = 15) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def silent_database() -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """The address of a database that never answers, and that somebody has asked it."""
+    connected = asyncio.Event()
+
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(never_answer, "127.0.0.1", 0) as silent:
+        yield f"postgresql://mlops:x@127.0.0.1:{silent.sockets[0].getsockname()[1]}/mlops", connected
 
 
 async def number(client: httpx.AsyncClient, name: str) -> float:
@@ -207,21 +223,28 @@ async def test_what_keeps_a_worker_from_starting_is_told_once(fake: FakeOllama, 
             assert not service.left_something()
 
 
+async def test_one_that_is_killed_while_it_starts_is_told(tmp_path: Path) -> None:
+    """The service ends, for it has never been whole; the log says of which process, and how that ended."""
+    async with (
+        silent_database() as (address, connected),
+        running(tmp_path, COMMAND, {**STARTING, "DATABASE_URL": address}) as service,
+    ):
+        async with asyncio.timeout(20):
+            await connected.wait()
+        (worker,) = workers_of(service)
+        worker.kill()
+        assert await service.ended(30) == 1, service.report()
+        (died,) = [line for line in map(json.loads, service.output.splitlines()) if line["event"] == "worker_died"]
+        assert (died["pid"], died["status"]) == (worker.pid, -signal.SIGKILL)
+
+
 async def test_signal_while_they_start_ends_them(tmp_path: Path) -> None:
     """With 0 and no stack trace, though the first one waits for its database."""
-    connected = asyncio.Event()
-
-    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connected.set()
-        with suppress(ConnectionError):
-            await reader.read()
-        writer.close()
-
-    async with await asyncio.start_server(never_answer, "127.0.0.1", 0) as silent:
-        address = f"postgresql://mlops:x@127.0.0.1:{silent.sockets[0].getsockname()[1]}/mlops"
-        settings = {"HOST": "127.0.0.1", "PORT": "0", "API_KEY": KEY, "DATABASE_URL": address, **TWO}
-        async with running(tmp_path, COMMAND, {**settings, "EMBEDDED_ENGINE": "off"}) as service:
-            async with asyncio.timeout(20):
-                await connected.wait()
-            service.signal(signal.SIGINT)
-            assert await ended_well(service)
+    async with (
+        silent_database() as (address, connected),
+        running(tmp_path, COMMAND, {**STARTING, "DATABASE_URL": address}) as service,
+    ):
+        async with asyncio.timeout(20):
+            await connected.wait()
+        service.signal(signal.SIGINT)
+        assert await ended_well(service)
