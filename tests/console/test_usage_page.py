@@ -38,7 +38,7 @@ def generations() -> list[dict[str, Any]]:
         for number in range(12)
     ]
     failed = row(
-        100, midnight(1) + 13 * HOUR, model=MARKUP, outcome="error", error=f"backend_error_line: {MARKUP}",
+        100, midnight(1) + 13 * HOUR, model=MARKUP + "m" * 40, outcome="error", error=f"backend_error_line: {MARKUP}",
         request_id="the-failed-request", end_user=HASHED, status=502,
     )  # fmt: skip
     others = [row(1000 + each, midnight(2) + each, key_id=f"key_{each:04}", price=10**9) for each in range(KEYS)]
@@ -111,7 +111,7 @@ async def test_a_failure_is_found_and_shown(console: Console) -> None:
     opener = lines.get_by_role("button")
     await opener.click()
     drawer = page.get_by_role("dialog", name="Generation")
-    for text in ("the-failed-request", f"backend_error_line: {MARKUP}", HASHED, "502"):
+    for text in ("the-failed-request", MARKUP + "m" * 40, f"backend_error_line: {MARKUP}", HASHED, "502"):
         await expect(drawer.get_by_text(text, exact=True)).to_be_visible()
     await assert_accessible(page)
     other = await console.visit(urlsplit(page.url).fragment, ORDINARY_KEY, size=PHONE)

@@ -158,6 +158,20 @@ async def test_a_reply_is_made_anew(service: Service, fake: FakeOllama) -> None:
     assert [each["content"] for each in heard(fake)[-1]["messages"]] == ["Hi", " Another one.", "And?"]
 
 
+async def test_a_question_that_is_sent_again_is_asked_once(service: Service, fake: FakeOllama) -> None:
+    """With its `Idempotency-Key`, and so is a reply made anew; who repeats it gets the same bytes."""
+    made = await begin(service)
+    for path, body in (("messages", {"content": "Hi"}), ("regenerate", {})):
+        answers = [
+            await service.client.post(f"{BASE}/{made['id']}/{path}", json=body, headers={"Idempotency-Key": path})
+            for _ in range(2)
+        ]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert answers[1].content == answers[0].content
+    assert texts(await read(service, made["id"])) == ["Hi", SAID]
+    assert len(heard(fake)) == 2
+
+
 async def test_a_reply_without_a_question_is_a_conflict(service: Service, fake: FakeOllama) -> None:
     """Nothing was asked: 409, whatever else stands there."""
     for said in ((), (message("system", "Be brief."),), (message("assistant", "Hello."),)):

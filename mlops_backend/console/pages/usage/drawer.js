@@ -8,7 +8,7 @@ import { bytes, duration, money, NOTHING, number, timeNode } from "../../lib/for
 import { icon } from "../../lib/icons.js";
 import { setParams } from "../../lib/router.js";
 import { isAll, route } from "./state.js";
-import { outcome, told } from "./words.js";
+import { outcome } from "./words.js";
 
 /** The dialog at the side; `open(id, known)` shows one, `close()` ends it. The address says which one is open. */
 export class Drawer {
@@ -72,7 +72,7 @@ function details(row) {
       ["End user", row.end_user ? h("span", { class: "mono" }, row.end_user) : NOTHING],
     ]),
     group("Answered by", [
-      ["Model", row.model ? told("model", row.model) : NOTHING],
+      ["Model", row.model || NOTHING],
       row.requested_model && ["Asked for as", row.requested_model],
       ["Backend", row.backend || NOTHING],
       row.passed_over && ["Asked in vain", row.passed_over.split(",").join(", ")],
