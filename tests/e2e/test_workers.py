@@ -229,7 +229,7 @@ async def test_one_that_is_killed_while_it_starts_is_told(tmp_path: Path) -> Non
         silent_database() as (address, connected),
         running(tmp_path, COMMAND, {**STARTING, "DATABASE_URL": address}) as service,
     ):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await connected.wait()
         (worker,) = workers_of(service)
         worker.kill()
@@ -244,7 +244,7 @@ async def test_signal_while_they_start_ends_them(tmp_path: Path) -> None:
         silent_database() as (address, connected),
         running(tmp_path, COMMAND, {**STARTING, "DATABASE_URL": address}) as service,
     ):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await connected.wait()
         service.signal(signal.SIGINT)
         assert await ended_well(service)
