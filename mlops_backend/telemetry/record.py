@@ -112,7 +112,7 @@ class RequestRecord:
 
     def name_model(self, model: str) -> None:
         """Note the model that a client named: as much of it as a name may have, and nothing that a terminal obeys."""
-        shown = model[:_LONGEST_NAME].encode("ascii", "backslashreplace").decode()
+        shown = model[:_LONGEST_NAME]
         plain = shown.isprintable()
         self.model = shown if plain else "".join(mark if mark.isprintable() else "?" for mark in shown)
 

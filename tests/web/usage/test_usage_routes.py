@@ -12,10 +12,12 @@ import httpx
 import pytest
 
 from mlops_backend.services.other.database.database import Database
+from mlops_backend.services.other.usage import Ledger
 from mlops_backend.services.other.usage.queries import HOUR
 from tests.conftest import ServeFactory
 from tests.fakes.ollama import FakeOllama
-from tests.ledger_rows import insert_rows, midnight, row
+from tests.fakes.openai_server import FakeOpenAI
+from tests.ledger_rows import insert_rows, midnight, row, until_written
 from tests.service import ADMIN_KEY, Service
 
 ADMIN: Final = {"X-API-Key": ADMIN_KEY}
@@ -239,6 +241,18 @@ async def test_a_name_of_the_operators_is_in_the_ledger(serve: ServeFactory, fak
             place = f"/api/usage/generations/{answer.headers['X-Request-ID']}"
             row = (await service.client.get(place)).json()
             assert (row["model"], row["requested_model"]) == ("llama3", "fast" if name == "fast" else "")
+
+
+async def test_a_model_of_any_script_has_its_name_and_price(serve: ServeFactory) -> None:
+    """As its server lists it, and the operator has written it."""
+    name = "\u901a\u4e49:7b"
+    server = FakeOpenAI(models=[{"id": name}])
+    async with server, serve(openai_backends=server.url, prices=f"{name[:2]}*=1000000/1000000") as service:
+        body = {"model": name, "messages": [{"role": "user", "content": "Hi"}]}
+        assert (await service.client.post("/v1/chat/completions", json=body)).status_code == 200
+        await until_written(service.services.get(Ledger), 1, 60)
+        told = (await service.client.get("/api/usage", params={"model": name, "group_by": "model"})).json()
+    assert [(row["model"], row["price"]) for row in told["rows"]] == [(name, "9")]
 
 
 async def test_a_long_export_is_streamed(serve: ServeFactory, fake: FakeOllama) -> None:
