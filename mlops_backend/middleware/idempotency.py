@@ -36,6 +36,7 @@ from mlops_backend.telemetry.record import RequestRecord
 HEADER: Final = "Idempotency-Key"
 ASYNC: Final = "respond-async"
 _LONGEST: Final = 255
+_FORM: Final = "multipart/form-data"
 # Of a form of more of them the rest is taken as it is.
 _MOST_PARTS: Final = 100
 _NAMES: Final = frozenset({IDEMPOTENCY, PREFERENCES})
@@ -171,14 +172,19 @@ async def _claim(request: Detached) -> Claim | None:
     said = [request.path, asked.query_string.decode("latin-1"), str(request.by_line), record().end_user]
     if request.path.startswith(_OWN_API) and not request.by_line and wanted(NDJSON) == SSE:
         said.append(SSE)
-    border = asked.mimetype_params.get("boundary", "").encode()
+    boundary = asked.mimetype_params.get("boundary") if asked.mimetype == _FORM else None
+    border = f"--{boundary}".encode() if boundary else b""
     return Claim(name, await aside(len(request.body), _fingerprint, "\0".join(said).encode(), request.body, border))
 
 
 def _fingerprint(said: bytes, body: bytes, border: bytes) -> str:
     """What a request stands for; of a form without its border, which is another one each time that it is sent."""
     digest = sha256(said + b"\0")
-    for part in body.split(border, _MOST_PARTS) if border else [body]:
+    if not border:
+        digest.update(body)
+        return digest.hexdigest()
+    for part in body.split(border, _MOST_PARTS):
+        digest.update(b"%d:" % len(part))
         digest.update(part)
     return digest.hexdigest()
 

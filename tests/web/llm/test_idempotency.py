@@ -152,6 +152,10 @@ async def test_a_form_that_is_sent_again_is_the_same_request(service: Service, f
     first, again, other = [await ask(sound) for sound in (b"hum", b"hum", b"hem")]
     assert (first.status_code, again.content, again.headers["idempotent-replayed"]) == (200, first.content, "true")
     assert (other.status_code, inferences(fake)) == (409, 1)
+    typed = {**NAMED, "Idempotency-Key": "no form", "Content-Type": "application/json; boundary=Hi"}
+    bodies = [json.dumps({**CHAT, "stream": False, "user": user}).encode() for user in ("HiHi", "Hi")]
+    answers = [await service.client.post("/v1/chat/completions", content=body, headers=typed) for body in bodies]
+    assert [answer.status_code for answer in answers] == [200, 409]
 
 
 async def test_events_are_no_answer_to_who_wants_lines(service: Service) -> None:
