@@ -358,3 +358,30 @@ async def test_principals_do_not_share(limiter: AnyLimiter) -> None:
         await limiter.reserve(principal, 1, 1)
         with pytest.raises(LimitExceeded):
             await limiter.reserve(principal, 1, 1)
+
+
+@pytest.mark.parametrize("kind", ["memory", "parent"])
+async def test_a_clock_that_was_ahead_keeps_nobody_out(
+    kind: str, redis: RedisServer, clock: Clock, ledger: Ledger
+) -> None:
+    """A machine may start with a wrong one: when that is set right all is left that was left before, and grows back."""
+    limiter = await started(kind, redis, clock, ledger)
+    tester = key(requests="60/minute", tokens="100/minute")
+
+    async def left() -> list[int]:
+        await quiet(limiter)
+        return [standing.remaining for standing in await limiter.look(tester)]
+
+    clock.now += 48 * HOUR
+    done, running = await limiter.reserve(tester, 30, 30), await limiter.reserve(tester, 10, 10)
+    done.settle(60)
+    assert await limiter.take("k1", "/api/chat", SECOND, SECOND) is not None
+    assert await left() == [58, 20]
+    clock.now -= 48 * HOUR
+    assert await left() == [58, 20]
+    running.settle(20)
+    assert await left() == [58, 20]
+    assert await limiter.take("k1", "/api/chat", SECOND, SECOND) == (clock.now, clock.now + SECOND)
+    clock.now += 60 * SECOND
+    assert await left() == [60, 100]
+    await limiter.aclose()

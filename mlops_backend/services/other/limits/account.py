@@ -47,6 +47,12 @@ class Account:
                 self.held = sum(one.count_by(limits.tokens) for one in self.running)
             self.rate = limits.tokens
 
+    def set_back(self, by: int) -> None:
+        """The clock was set back by so much: what was counted by it lies no further ahead of it than before."""
+        self.requests, self.tokens = max(0, self.requests - by), max(0, self.tokens - by)
+        for reservation in self.running:
+            reservation.set_back(by)
+
     def means_nothing(self, now: int) -> bool:
         """Whether a new account would decide alike."""
         if self.running or self.requests > now or self.tokens > now:
@@ -78,6 +84,10 @@ class MemoryReservation:
             self._unit = cost_of(rate, 1)
             self.holds = min(self.holds, self.tokens * self._unit)
         return self.holds
+
+    def set_back(self, by: int) -> None:
+        """The clock was set back by so much."""
+        self._at -= by
 
     def settle(self, tokens: int) -> None:
         """The generation took so many tokens."""

@@ -16,11 +16,13 @@ from mlops_backend.services.other.limits.decision import Seen, Standing, exceede
 from mlops_backend.services.other.limits.limiter import UNLIMITED, NoSeed, Reservation, Seed, WithoutRedis
 from mlops_backend.services.other.limits.pricing import price
 from mlops_backend.services.other.limits.seeds import Seeds
-from mlops_backend.services.other.limits.windows import Windows, wall_clock, windows_at
+from mlops_backend.services.other.limits.windows import SECOND, Windows, wall_clock, windows_at
 
 # About a kilobyte each.
 MOST_PEOPLE: Final = 20_000
 _LOOKED_AT: Final = 2
+# A clock that goes back by less is waited for.
+_STEP: Final = SECOND
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
@@ -42,6 +44,7 @@ class MemoryLimiter(WithoutRedis):
         self._default_reserve = default_reserve
         self._budgets_fail_open = budgets_fail_open
         self._clock = clock
+        self._latest = 0
         self._accounts: OrderedDict[str, Account] = OrderedDict()
         self._people: OrderedDict[str, Account] = OrderedDict()
         self._routes: OrderedDict[tuple[str, str], int] = OrderedDict()
@@ -68,7 +71,7 @@ class MemoryLimiter(WithoutRedis):
 
     def at_once(self, charge: Charge) -> tuple[MemoryReservation | None, Seen] | None:
         """What comes of a charge, and the counters then; `None` while a counter of its budgets has to be begun."""
-        now = self._clock()
+        now = self._now()
         account = self._account(charge.principal_id, now)
         windows = self.windows(now)
         return None if unseeded(charge, account, windows) else taken(account, charge, now, windows)
@@ -92,7 +95,7 @@ class MemoryLimiter(WithoutRedis):
         return seen
 
     def _seen_at_once(self, charge: Charge) -> Seen | None:
-        now = self._clock()
+        now = self._now()
         account, windows = self._account(charge.principal_id, now), self.windows(now)
         if unseeded(charge, account, windows):
             return None
@@ -116,10 +119,10 @@ class MemoryLimiter(WithoutRedis):
         return charge
 
     async def _begin(self, charge: Charge) -> None:
-        now = self._clock()
+        now = self._now()
         for window in unseeded(charge, self._account(charge.principal_id, now), self.windows(now)):
             tokens = whole_tokens(await self._seeds.used(charge.principal_id, window.start))
-            account = self._account(charge.principal_id, self._clock())
+            account = self._account(charge.principal_id, self._now())
             account.used.setdefault(window, tokens)
 
     async def take(self, principal_id: str, route: str, cost: int, room: int) -> tuple[int, int] | None:
@@ -128,7 +131,7 @@ class MemoryLimiter(WithoutRedis):
 
     def take_at_once(self, principal_id: str, route: str, cost: int, room: int) -> tuple[int, int]:
         """The same, for which nobody waits."""
-        now = self._clock()
+        now = self._now()
         _sweep(self._routes, lambda tat: tat <= now)
         found = self._routes.get((principal_id, route), 0)
         if found > now + room:  # the rate was another one when it was counted
@@ -136,6 +139,18 @@ class MemoryLimiter(WithoutRedis):
         if max(found, now) + cost <= now + room:
             self._routes[principal_id, route] = max(found, now) + cost
         return now, found
+
+    def _now(self) -> int:
+        """The time. A clock that was ahead and is set right would keep keys out until it comes there once more."""
+        now = self._clock()
+        if (by := self._latest - now) > _STEP:
+            self._latest = now
+            for account in (*self._accounts.values(), *self._people.values()):
+                account.set_back(by)
+            for route, arrival in self._routes.items():
+                self._routes[route] = max(0, arrival - by)
+        self._latest = max(self._latest, now)
+        return now
 
     def _account(self, principal_id: str, now: int) -> Account:
         if person_in(principal_id)[1] is not None:
