@@ -63,7 +63,7 @@ def tool_choice(body: Mapping[str, Any], as_it_is: bool = False) -> dict[str, An
 
 def names_to_restore(tools: Any) -> dict[str, str]:
     """A function's name as it is sent -> as the client wrote it, for those that differ; another one's own stays."""
-    names = {str(function.get("name") or "") for function in _functions(tools or [])}
+    names = dict.fromkeys(str(function.get("name") or "") for function in _functions(tools or []))
     return {safe: name for name in names if (safe := safe_name(name)) not in names}
 
 
