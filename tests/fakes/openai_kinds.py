@@ -10,6 +10,7 @@ from tests.fakes.http11 import Connection, Reply, Request, head_bytes, reply_hea
 from tests.fakes.openai_server import MODEL, FakeOpenAI, in_json
 
 CHAT = "/v1/chat/completions"
+TOKENIZE = "/tokenize"
 _META = {"n_ctx": 512, "n_ctx_train": 4096, "size": 229120}
 _NOT_FOUND = {"detail": "Not Found"}
 
@@ -82,7 +83,7 @@ class StrictOpenAI(FakeOpenAI):
 
     status: int = 500
     words: str = "Jinja Exception: System message must be at the beginning."
-    strict: tuple[str, ...] = ("/v1/messages", "/v1/messages/count_tokens", "/v1/responses", CHAT, "/apply-template")
+    strict: tuple[str, ...] = ("/v1/messages", "/v1/messages/count_tokens", "/v1/responses", CHAT, TOKENIZE)
     lacks: tuple[str, ...] = ()
     native: dict[str, Any] = field(default_factory=lambda: {"input_tokens": 5, "said": "natively"})
     native_status: int = 200
@@ -101,6 +102,8 @@ class StrictOpenAI(FakeOpenAI):
             await connection.send(in_json(_NOT_FOUND, 404))
         elif request.path in self.strict and _instructs_later(told):
             await self._refuse(connection)
+        elif request.path == TOKENIZE:
+            await connection.send(in_json({"count": 17}))
         elif request.path.startswith(("/v1/messages", "/v1/responses")):
             await connection.send(in_json(self.native, self.native_status))
         else:

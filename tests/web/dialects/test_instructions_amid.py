@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from time import monotonic
 from typing import Any, Final
@@ -16,7 +15,7 @@ from mlops_backend.services.other.usage.ledger import Ledger
 from tests.conftest import ServeFactory
 from tests.e2e.raw_client import RawClient
 from tests.fakes.collector import FakeCollector
-from tests.fakes.openai_kinds import CHAT, StrictOpenAI
+from tests.fakes.openai_kinds import CHAT, TOKENIZE, StrictOpenAI
 from tests.fakes.openai_server import MODEL
 from tests.ledger_rows import until_written
 from tests.service import ADMIN_KEY, ORDINARY_KEY, Service
@@ -262,10 +261,16 @@ async def test_a_drain_ends_it(service: Service, server: StrictOpenAI) -> None:
 
 
 async def test_tokens_are_counted_although_its_own_route_refuses(service: Service, server: StrictOpenAI) -> None:
-    """By an estimate where its tokenizer's template refuses too."""
+    """By an estimate where its tokenizer refuses too; by that once it is known in which words they are taken."""
     answer = await service.client.post(COUNT, json=ASKED)
     assert (answer.status_code, answer.headers["x-token-count"]) == (200, "estimated")
-    assert posted(server)[0] == COUNT
+    assert posted(server) == [COUNT, TOKENIZE]
+    await service.client.post(MESSAGES, json=ASKED)
+    for expected in ([COUNT, TOKENIZE], [TOKENIZE]):
+        server.requests.clear()
+        answer = await service.client.post(COUNT, json=ASKED)
+        assert (answer.json(), answer.headers["x-translated"]) == ({"input_tokens": 17}, f"{COUNT} -> {TOKENIZE}")
+        assert posted(server) == expected
+        assert server.requests[-1].json()["messages"] == MENDED
     plain = await service.client.post(COUNT, json={**ASKED, "messages": PLAIN})
-    assert plain.json()["input_tokens"] == 5
-    assert json.loads(answer.content)["input_tokens"] > 0
+    assert (plain.json()["input_tokens"], posted(server)[-1]) == (5, COUNT)

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from urllib.parse import unquote
 
 from mlops_backend.aside import aside
-from mlops_backend.errors import BackendNonsense, BackendRejected, BadRequest, NotImplementedHere
+from mlops_backend.errors import BackendFailed, BackendNonsense, BackendRejected, BadRequest, NotImplementedHere
 from mlops_backend.services.llm.asked import Asked
 from mlops_backend.services.llm.backends.backend import Answer, Body, Operation, passed_on
 from mlops_backend.services.llm.backends.native_drop_in import carried
@@ -28,6 +28,7 @@ from mlops_backend.services.llm.backends.openai_requested import (
     with_meaning,
 )
 from mlops_backend.services.llm.backends.openai_server import OpenAIServer
+from mlops_backend.services.llm.backends.refusals import refuses_instructions
 from mlops_backend.services.llm.backends.reworded import accepted
 from mlops_backend.services.llm.backends.token_counts import conversation, counted_tokens
 from mlops_backend.services.llm.backends.ways import TOKENIZE_PATH, can_be_carried
@@ -43,6 +44,7 @@ from mlops_backend.telemetry.record import RequestRecord
 
 MODELS_PATH: Final = "/v1/models"
 _OK: Final = 200
+_FAILED: Final = 500
 
 
 class OpenAIBackend(OpenAIServer):
@@ -183,7 +185,7 @@ class OpenAIBackend(OpenAIServer):
         for _ in range(2):
             async with accepted(lambda wording: self._raw(wording, record), asked) as answer:
                 told = await with_meaning(answer, asked)
-                self._fails = answer.status >= 500 and not (told and told.refuses_instructions)
+                self._fails = answer.status >= _FAILED and not (told and told.refuses_instructions)
                 if told is not None:
                     yield told
                     return
@@ -229,7 +231,10 @@ class OpenAIBackend(OpenAIServer):
         try:
             said = self._refusals.taken(await aside(record.bytes_in, conversation, body, model))
             count = await counted_tokens(said, model.owner, partial(self._post_at_root, record))
-        except (BadRequest, BackendNonsense, BackendRejected) as error:
+        except (BadRequest, BackendFailed, BackendRejected) as error:
+            is_said = isinstance(error, BadRequest | BackendNonsense | BackendRejected)
+            if not (is_said or refuses_instructions(_FAILED, error.message)):
+                raise
             raise NotImplementedHere(f"This backend does not count tokens: {error.message}") from None
         record.translate(asked.path, TOKENIZE_PATH)
         yield whole({"input_tokens": count})
