@@ -103,6 +103,19 @@ def test_tools_in_a_namespace() -> None:
     assert [call["function"]["name"] for call in turn["tool_calls"]] == ["look", "crm__look", "crm__patch", "other"]
 
 
+def test_namespaces_of_one_name_are_one() -> None:
+    """Each tool is told once, that of a search too; a call has the namespace's name, whichever it was told in."""
+    more = {**CRM, "tools": [TOOL, {**TOOL, "name": "more"}]}
+    found = {"type": "tool_search_output", "call_id": "call_1", "tools": [more, {**more, "tools": [PATCH]}]}
+    made = carried(tools=[CRM, more], input=[said("user", part("Go")), found])
+    assert [tool["function"]["name"] for tool in made.body["tools"]] == ["crm__look", "crm__patch", "crm__more"]
+    call = {"id": "call_2", "function": {"name": "crm__more", "arguments": {}}}
+    answer = made.whole({"message": {"content": "", "tool_calls": [call]}, "done": True})
+    Response.model_validate(answer)
+    [item] = answer["output"]
+    assert (item["name"], item["namespace"], len(answer["tools"])) == ("more", "crm", 2)
+
+
 def test_a_search_for_tools_that_the_client_does() -> None:
     """Is a function; what it found are tools from then on, each told once. One that OpenAI does is left out."""
     search = {
