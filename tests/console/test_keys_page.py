@@ -195,6 +195,7 @@ async def test_sessions_of_a_key_are_ended(console: Console) -> None:
     assert (answer.status, await works(console, key["key"])) == (401, True)
 
 
+@pytest.mark.long
 async def test_a_key_is_revoked_by_its_name(console: Console) -> None:
     """Only once the name is typed; then it is over, and nothing more is offered."""
     key = await made(console, name="to revoke")
@@ -312,6 +313,7 @@ async def test_a_failure_is_told_and_can_be_tried_again(console: Console) -> Non
     assert (await stored(console, key["id"]))["state"] == "active"
 
 
+@pytest.mark.long
 async def test_ten_thousand_keys_stay_usable(console: Console) -> None:
     """A page is fifty of them, newest first; a search finds one of them all, by part of a name or by its owner."""
     database = console.service.services.get(Database)

@@ -48,6 +48,7 @@ async def probed(service: Service, fake: FakeOllama) -> None:
     assert (await service.stranger.post(path, headers={"X-API-Key": ADMIN_KEY})).status_code == 200
 
 
+@pytest.mark.long
 async def test_models_are_pulled_with_their_progress(console: Console, fake: FakeOllama) -> None:
     """Two at once: one comes whole and is listed, one is cancelled; one that fails says why, and is asked again."""
     page = await console.visit("/models", ADMIN_KEY)

@@ -63,6 +63,7 @@ async def confirm(page: Page, action: str) -> None:
     await page.get_by_role("dialog").get_by_role("button", name=action, exact=True).click()
 
 
+@pytest.mark.long
 async def test_a_backend_is_drained_and_resumed(console: Console, fake: FakeOllama) -> None:
     """Its card tells how it is and what it has in memory; what is done to it is asked about first."""
     page = await console.visit("/operations", ADMIN_KEY)

@@ -189,6 +189,7 @@ async def test_thoughts_come_and_are_folded_and_stop_keeps_what_came(console: Co
     assert asked(fake)[0] == asked(fake)[1]
 
 
+@pytest.mark.long
 async def test_two_models_side_by_side(console: Console, fake: FakeOllama) -> None:
     """Both are asked the same; each has its own numbers; one may fail, and tells why, with the request's id."""
     fake.models = [MODEL, OTHER]
@@ -316,6 +317,7 @@ FAILURES: Final = (
 )
 
 
+@pytest.mark.long
 async def test_a_failure_says_what_to_do(console: Console, fake: FakeOllama) -> None:
     """What came stays, with the reason, the request's id, and a button that asks again."""
     page = await console.visit("/playground")
@@ -334,6 +336,7 @@ async def test_a_failure_says_what_to_do(console: Console, fake: FakeOllama) -> 
     await sees_reply(page, TEXT)
 
 
+@pytest.mark.long
 async def test_a_limit_says_when_to_come_again(console: Console) -> None:
     """429 is told with the time that its `Retry-After` names."""
     key = await console.key(limits={"requests": "1/minute"})
@@ -415,6 +418,7 @@ async def test_a_reload_shows_draft_and_replies_and_an_edit_begins_there(console
     assert await page.evaluate("Object.keys(sessionStorage)") == []
 
 
+@pytest.mark.long
 async def test_what_is_kept_can_be_gone_on_in(console: Console, fake: FakeOllama) -> None:
     """ "Keep this conversation" stores it; kept again, what is new stands behind; it opens among the conversations."""
     key = await console.key()

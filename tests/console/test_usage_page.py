@@ -161,6 +161,7 @@ async def test_thousands_of_keys_are_a_few_and_the_rest(console: Console) -> Non
     assert len(lines) == 13
 
 
+@pytest.mark.long
 async def test_filters_are_in_the_address(console: Console) -> None:
     """What is chosen by hand is shown by a link; typing asks for keys once it has stopped, and for nothing else."""
     secret = await console.key(name="Apollo")

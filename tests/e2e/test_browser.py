@@ -220,6 +220,7 @@ async def authorise(page: Page, key: str) -> None:
     await page.locator(".btn-done").first.click()
 
 
+@pytest.mark.long
 async def test_docs_can_be_tried(page: Page) -> None:
     """Swagger UI shows all operations, calls them once it has the key, and asks no other host for anything."""
     watched = Watched(page)

@@ -70,6 +70,7 @@ async def test_javascript(live: Live, tmp_path: Path) -> None:
     assert len((await caller.node(caller.text_of(BLOCKS["ollama-js"]))).split()) > 3
 
 
+@pytest.mark.long
 async def test_ollamas_command_line(live: Live, tmp_path: Path) -> None:
     """Ollama's own command prints a model's words, whatever serves the model."""
     caller = caller_of(live.service, tmp_path)

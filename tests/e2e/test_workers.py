@@ -143,6 +143,7 @@ async def test_one_that_dies_is_started_anew(fake: FakeOllama, tmp_path: Path) -
         assert await ended_well(service)
 
 
+@pytest.mark.long
 async def test_one_that_is_told_to_end_finishes_and_is_replaced(fake: FakeOllama, tmp_path: Path) -> None:
     """SIGTERM to a worker alone: it finishes its streams while the others take what comes, and another one follows."""
     fake.gate = AfterFirstLine()

@@ -35,7 +35,7 @@ def test_there_are_zones() -> None:
     assert len(ZONES) > 400
 
 
-@pytest.mark.parametrize("years", YEARS)
+@pytest.mark.parametrize("years", [YEARS[0], pytest.param(YEARS[1], marks=pytest.mark.long)])
 def test_days_and_months_tile_a_year_everywhere(years: tuple[int, int]) -> None:
     """Each begins where the one before ends, and so do months; pieces count them as they are."""
     first, last = (day(year, 1, 1) for year in years)

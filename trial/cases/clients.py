@@ -108,6 +108,6 @@ CASES = (
         in_ci=True,
         stage=Stage({"SEND_TIMEOUT": str(SEND_TIMEOUT)}),
     ),
-    Case("half-close", "clients that close half", half_close, in_ci=True),
+    Case("half-close", "clients that close half", half_close),
     Case("leavers", "300 clients leave a fast stream", leave, 40),
 )

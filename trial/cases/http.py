@@ -135,8 +135,8 @@ async def _digits(scene: Scene, path: str, size: int) -> Answer:
 
 
 CASES = (
-    Case("other-protocols", "HTTP/2 and WebSocket are asked for", other_protocols, in_ci=True),
+    Case("other-protocols", "HTTP/2 and WebSocket are asked for", other_protocols),
     Case("idle", "connections that say no more", idle, 100, stage=Stage({"KEEP_ALIVE_TIMEOUT": str(KEEP_ALIVE)})),
-    Case("marks", "connections broken in every state, at DEBUG", marked, 40, True, Stage({"LOG_LEVEL": "DEBUG"})),
+    Case("marks", "connections broken in every state, at DEBUG", marked, 40, stage=Stage({"LOG_LEVEL": "DEBUG"})),
     Case("digits", "bodies of very many digits", digits, 60),
 )

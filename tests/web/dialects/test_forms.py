@@ -314,7 +314,13 @@ async def test_no_reader_finds_a_cloud_model(
 
 @pytest.mark.parametrize(
     "data",
-    [b"--B" * 2_000_000, b"\r\n--" * 2_000_000, b"\r\n" * 4_000_000, b" " * 8_000_000, b"X: y\r\n" * 1_000_000],
+    [
+        b"--B" * 2_000_000,
+        pytest.param(b"\r\n--" * 2_000_000, marks=pytest.mark.long),
+        pytest.param(b"\r\n" * 4_000_000, marks=pytest.mark.long),
+        pytest.param(b" " * 8_000_000, marks=pytest.mark.long),
+        b"X: y\r\n" * 1_000_000,
+    ],
     ids=["boundaries", "dashes", "lines", "spaces", "headers"],
 )
 async def test_a_long_form_is_read_in_no_time(open_service: Service, data: bytes) -> None:

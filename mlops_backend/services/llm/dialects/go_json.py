@@ -27,7 +27,7 @@ from mlops_backend.services.llm.dialects.large_members import places, value_in
 _FOLD: Final = str.maketrans(string.ascii_uppercase + "\u017f\u212a", string.ascii_lowercase + "sk")
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _LONGEST_INTEGER: Final = 300
-_DEEPEST: Final = 200
+_DEEPEST: Final = 500
 _A_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 # A request has some tens of fields. Each costs time on the event loop and some hundred bytes.
@@ -92,7 +92,7 @@ def is_too_deep(error: ValueError) -> bool:
 
 
 def check_depth(body: bytes) -> None:
-    """See that a body of JSON nests no more deeply than that: what is made of it still has to be written, and read.
+    """See that a body of JSON nests no more than five hundred levels: what is made of it has to be written, and read.
 
     Raises:
         InvalidJSON: it does.
