@@ -5,74 +5,33 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
 
 from tests.conftest import ServeFactory
 from tests.e2e.raw_client import RawClient
-from tests.fakes.gate import Gate
 from tests.fakes.http11 import Connection, Request
 from tests.fakes.ollama import FakeOllama
-from tests.fakes.openai_kinds import PlacedOpenAI
-from tests.fakes.openai_server import MODEL, FakeOpenAI, in_json
+from tests.fakes.openai_server import MODEL, in_json
 from tests.service import ADMIN_KEY, ORDINARY_KEY, Service
 from tests.web.conversations.stored_replies import in_ledger
+from tests.web.dialects.chats_only import CHAT, ChatsOnly, _server, events_of, posted
 from tests.web.dialects.drop_in_families import MESSAGES
 
+__all__ = ["_server"]
+
 ROUTE: Final = "/v1/messages"
-CHAT: Final = "/v1/chat/completions"
 ASKED: Final[dict[str, Any]] = {"model": MODEL["id"], "max_tokens": 100, "messages": MESSAGES}
 TOOL: Final = {"name": "weather", "description": "Tell.", "input_schema": {"type": "object", "properties": {}}}
 CALL: Final = {"id": "a1b2c3d4e", "index": 0, "function": {"name": "weather", "arguments": '{"city": "Bern"}'}}
 SAID: Final = f"{ROUTE} -> {CHAT}"
 
 
-@dataclass(kw_only=True, eq=False)
-class ChatsOnly(PlacedOpenAI):
-    """A server with chat completions and a list of models, and nothing else; `gate` lets a test hold its events."""
-
-    gate: Gate = field(default_factory=Gate)
-    usage: dict[str, Any] | None = None
-    models: list[dict[str, Any]] = field(default_factory=lambda: [MODEL])
-
-    async def answer(self, connection: Connection, request: Request) -> None:
-        """Answer one request."""
-        if request.method == "POST" and request.path != CHAT:
-            await connection.send(in_json({"detail": "Not Found"}, 404))
-        else:
-            await super().answer(connection, request)
-
-    async def _events(self, request: Request) -> AsyncIterator[bytes]:
-        async for event in super()._events(request):
-            await self.gate.step()
-            if self.usage is None or b'"usage"' not in event:
-                yield event
-            else:
-                yield json.dumps({**json.loads(event), "usage": self.usage}).encode()
-
-
-@pytest.fixture(name="server")
-async def _server() -> AsyncIterator[ChatsOnly]:
-    async with ChatsOnly() as server:
-        yield server
-
-
 @pytest.fixture(name="service")
 async def _service(server: ChatsOnly, serve: ServeFactory) -> AsyncIterator[Service]:
     async with serve(openai_backends=server.url, idle_timeout=0.5) as running:
         yield running
-
-
-def posted(server: FakeOpenAI) -> list[str]:
-    """The routes that were asked."""
-    return [request.path for request in server.requests if request.method == "POST"]
-
-
-def events_of(text: str) -> list[dict[str, Any]]:
-    """The objects of a stream's events."""
-    return [json.loads(frame.partition("\ndata: ")[2]) for frame in text.split("\n\n") if frame]
 
 
 async def test_a_whole_answer_is_the_servers_chat(service: Service, server: ChatsOnly) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import pytest
 
-from tests.conftest import ServeFactory
 from tests.fakes.openai_server import MODEL
 from tests.service import Service
-from tests.web.dialects.test_carried_on_openai import ChatsOnly, events_of
+from tests.web.dialects.chats_only import ChatsOnly, _server, _service, events_of
+
+__all__ = ["_server", "_service"]
 
 ROUTE: Final = "/v1/responses"
 PATCH: Final = (
@@ -91,18 +91,6 @@ def called(arguments: str, size: int, **named: Any) -> list[dict[str, Any]]:
     pieces = [arguments[at : at + size] for at in range(0, len(arguments), size)]
     told = [begun, *({"index": 0, **named, "function": {"arguments": piece}} for piece in pieces)]
     return [{"tool_calls": [each]} for each in told]
-
-
-@pytest.fixture(name="server")
-async def _server() -> AsyncIterator[ChatsOnly]:
-    async with ChatsOnly() as server:
-        yield server
-
-
-@pytest.fixture(name="service")
-async def _service(server: ChatsOnly, serve: ServeFactory) -> AsyncIterator[Service]:
-    async with serve(openai_backends=server.url) as running:
-        yield running
 
 
 async def events(service: Service, *items: dict[str, Any]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from tests.fakes.openai_server import MODEL
 from tests.ledger_rows import until_written
 from tests.service import ADMIN_KEY, ORDINARY_KEY, Service
 from tests.web.conversations.stored_replies import in_ledger
-from tests.web.dialects.test_carried_on_openai import events_of, posted
+from tests.web.dialects.chats_only import events_of, posted
 from tests.web.test_logs import requests_in
 
 MESSAGES: Final = "/v1/messages"

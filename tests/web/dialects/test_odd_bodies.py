@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import pytest
 
-from tests.conftest import ServeFactory
 from tests.fakes.openai_server import MODEL
 from tests.service import Service
 from tests.web.conversations.stored_replies import in_ledger
-from tests.web.dialects.test_carried_on_openai import ChatsOnly, events_of
+from tests.web.dialects.chats_only import ChatsOnly, _server, _service, events_of
+
+__all__ = ["_server", "_service"]
 
 RESPONSES: Final = "/v1/responses"
 MESSAGES: Final = "/v1/messages"
@@ -44,18 +44,6 @@ DEEP: Final[dict[str, tuple[str, dict[str, Any]]]] = {
         },
     ),
 }
-
-
-@pytest.fixture(name="server")
-async def _server() -> AsyncIterator[ChatsOnly]:
-    async with ChatsOnly() as server:
-        yield server
-
-
-@pytest.fixture(name="service")
-async def _service(server: ChatsOnly, serve: ServeFactory) -> AsyncIterator[Service]:
-    async with serve(openai_backends=server.url) as running:
-        yield running
 
 
 @pytest.mark.parametrize("name", DEEP)

@@ -13,7 +13,10 @@ from openai.types.responses import ResponseCustomToolCall
 from tests.conftest import ServeFactory
 from tests.fakes.openai_server import MODEL
 from tests.service import ORDINARY_KEY
-from tests.web.dialects.test_carried_on_openai import CALL, CHAT, ChatsOnly
+from tests.web.dialects.chats_only import CHAT, ChatsOnly, _server
+from tests.web.dialects.test_carried_on_openai import CALL
+
+__all__ = ["_server"]
 
 ROUTE: Final = "/v1/responses"
 TOOL: Final[Any] = {
@@ -31,12 +34,6 @@ FREE: Final[Any] = {
     "format": {"type": "grammar", "syntax": "lark", "definition": "start: /.+/"},
 }
 PATCH: Final = '*** Begin "Patch"\n+é \U0001f600 \\\\ \t\n*** End Patch\n'
-
-
-@pytest.fixture(name="server")
-async def _server() -> AsyncIterator[ChatsOnly]:
-    async with ChatsOnly() as server:
-        yield server
 
 
 @pytest.fixture(name="client")

@@ -18,7 +18,7 @@ from tests.conftest import ServeFactory
 from tests.fakes.ollama import FakeOllama, Mode
 from tests.fakes.openai_server import FakeOpenAI
 from tests.service import ORDINARY_KEY, Service
-from tests.web.dialects.test_carried_on_openai import ChatsOnly
+from tests.web.dialects.chats_only import ChatsOnly
 
 WORDS = tuple(f"word{n} " for n in range(40))
 CHAT = {"model": "llama3", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
